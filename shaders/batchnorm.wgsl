@@ -1,0 +1,66 @@
+// Batch norm: each hidden unit is brought to mean 0 and variance 1 over the minibatch, then given a
+// gain and a bias of its own. All sums run over the n examples of the batch, for one unit.
+//
+//   bnmeani   = 1/n * hprebn.sum(0)                    (1, hidden)
+//   bndiff    = hprebn - bnmeani                       (batch, hidden)
+//   bnvar     = 1/(n-1) * (bndiff**2).sum(0)           (1, hidden)   n-1: Bessel's correction
+//   bnvar_inv = (bnvar + 1e-5)**-0.5                   (1, hidden)
+//   bnraw     = bndiff * bnvar_inv                     (batch, hidden)
+//   hpreact   = bngain * bnraw + bnbias                (batch, hidden)
+//
+// Backward, for one unit. Write d for dhpreact, r for bnraw, s for bnvar_inv, g for bngain.
+//
+//   (1) dbngain = sum(d * r)         dbnbias = sum(d)
+//   (2) dbnraw  = g * d
+//   (3) bnraw = bndiff * s, so through s:
+//         ds     = sum(bndiff * dbnraw) = g/s * sum(d * r)
+//         dbnvar = -1/2 * (bnvar + eps)**-1.5 * ds = -1/2 * s**3 * ds = -1/2 * s**2 * g * sum(d * r)
+//   (4) bndiff is used twice, in bnraw and, squared, in bnvar:
+//         dbndiff = s * dbnraw + 2 * bndiff/(n-1) * dbnvar
+//                 = g*s * (d - r/(n-1) * sum(d * r))              (bndiff = r/s)
+//   (5) hprebn is used twice, by itself and in the mean of bndiff:
+//         dhprebn = dbndiff - 1/n * sum(dbndiff)
+//       The r term drops out of the sum, because sum(r) = 0:
+//         sum(dbndiff) = g*s * sum(d)
+//
+// Together, and with n taken out as the lecture does:
+//
+//   dhprebn = g*s/n * (n*d - sum(d) - n/(n-1) * r * sum(d * r))
+//
+// The two sums are dbnbias and dbngain: the fused gradient needs nothing that (1) has not computed.
+
+const BATCHNORM_EPSILON = 1e-5;
+
+// bnvar = 1/(n-1) * bndiff2.sum(0)
+fn batchnorm_variance(sum_bndiff2: f32, n: f32) -> f32 {
+    return sum_bndiff2 / (n - 1.0);
+}
+
+// bnvar_inv = (bnvar + 1e-5)**-0.5
+fn batchnorm_var_inv(bnvar: f32) -> f32 {
+    return 1.0 / sqrt(bnvar + BATCHNORM_EPSILON);
+}
+
+// bnraw = bndiff * bnvar_inv
+fn batchnorm_normalize(hprebn: f32, bnmean: f32, bnvar_inv: f32) -> f32 {
+    return (hprebn - bnmean) * bnvar_inv;
+}
+
+// hpreact = bngain * bnraw + bnbias
+fn batchnorm_scale(bngain: f32, bnraw: f32, bnbias: f32) -> f32 {
+    return bngain * bnraw + bnbias;
+}
+
+// dhprebn, the line derived above
+fn batchnorm_backward(
+    bngain: f32,
+    bnvar_inv: f32,
+    n: f32,
+    dhpreact: f32,
+    sum_dhpreact: f32,
+    bnraw: f32,
+    sum_dhpreact_bnraw: f32,
+) -> f32 {
+    return bngain * bnvar_inv / n
+        * (n * dhpreact - sum_dhpreact - n / (n - 1.0) * bnraw * sum_dhpreact_bnraw);
+}

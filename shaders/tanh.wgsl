@@ -1,0 +1,33 @@
+// tanh: h = torch.tanh(hpreact), elementwise over (batch, hidden)
+//
+// Backward. With h = tanh(x), the derivative is 1 - tanh(x)**2, so the value itself is all that is
+// needed, and hpreact need not be kept:
+//
+//   dhpreact = (1 - h**2) * dh
+//
+// WGSL's own tanh is no help: its result is undefined for large |x|, and on some drivers it is NaN
+// from 44 on. A rational function, odd in x over even in x, has neither an exp nor a branch. Its
+// coefficients are those of the Eigen library's `generic_fast_tanh_float`; beyond the clamp the
+// quotient rounds to 1. The error is at most 4.5e-7.
+
+fn tanh_forward(hpreact: f32) -> f32 {
+    let x = clamp(hpreact, -7.905311, 7.905311);
+    let z = x * x;
+    var p = -2.7607685e-16;
+    p = p * z + 2.000188e-13;
+    p = p * z - 8.604672e-11;
+    p = p * z + 5.122297e-8;
+    p = p * z + 1.4857224e-5;
+    p = p * z + 6.372619e-4;
+    p = p * z + 4.893525e-3;
+    var q = 1.1982584e-6;
+    q = q * z + 1.1853471e-4;
+    q = q * z + 2.2684346e-3;
+    q = q * z + 4.893525e-3;
+    return x * p / q;
+}
+
+// dhpreact = (1 - h**2) * dh
+fn tanh_backward(dh: f32, h: f32) -> f32 {
+    return (1.0 - h * h) * dh;
+}

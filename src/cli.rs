@@ -1,0 +1,211 @@
+//! The command line, and nothing else: names, ranges, defaults and help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::data::{Source, Split};
+use crate::dims::Dims;
+use crate::gpu::adapter::Api;
+
+/// Trains the character model of the lecture "makemore, part 4: becoming a backprop ninja" with
+/// hand-written GPU kernels, forward and backward.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model, evaluate it and print some invented names
+    Train(TrainArgs),
+    /// Loss of a trained model over a data set
+    Eval(EvalArgs),
+    /// Invent names with a trained model
+    Sample(SampleArgs),
+    /// List the GPUs that were found and which one `auto` would take
+    Adapters,
+}
+
+/// Which words.
+#[derive(Args, Clone, Debug)]
+pub struct ColumnArgs {
+    /// Column of a CSV file to read
+    #[arg(long, value_name = "NAME")]
+    pub column: Option<String>,
+    /// Clean the words: the part before '/', 'X, Y' as 'Y X', ASCII, lower case, no ()'"
+    #[arg(long)]
+    pub clean: bool,
+}
+
+/// What to run on.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// API to use; auto takes a hardware GPU if there is one, else the CPU
+    #[arg(long, value_enum, default_value_t = Api::Auto, hide_possible_values = false)]
+    pub backend: Api,
+    /// Adapter to use: a part of its name or driver, as `adapters` lists them
+    #[arg(long, value_name = "TEXT")]
+    pub adapter: Option<String>,
+}
+
+/// `train`
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
+    /// names, municipalities, or a file with one word a line
+    #[arg(
+        long,
+        default_value = "names",
+        value_name = "names|municipalities|FILE"
+    )]
+    pub data: Source,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub columns: ColumnArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+    /// Steps of gradient descent
+    #[arg(long, default_value_t = 200_000, value_name = "N", value_parser = positive(), allow_negative_numbers = true)]
+    pub steps: u64,
+    /// Examples in a minibatch
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = size(Dims::BATCH), allow_negative_numbers = true)]
+    pub batch_size: u64,
+    /// Characters of context that predict the next one
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = size(Dims::BLOCK), allow_negative_numbers = true)]
+    pub block_size: u64,
+    /// Length of a character's embedding vector
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = size(Dims::EMBD), allow_negative_numbers = true)]
+    pub n_embd: u64,
+    /// Units of the hidden layer
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
+    pub n_hidden: u64,
+    /// Learning rate
+    #[arg(long, default_value_t = 0.1, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
+    pub lr: f64,
+    /// Learning rate from step --lr-decay-at on
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
+    pub lr_final: f64,
+    /// First step with --lr-final [default: half of --steps]
+    #[arg(long, value_name = "STEP", allow_negative_numbers = true)]
+    pub lr_decay_at: Option<u64>,
+    /// Seed of the initial values and the minibatches: torch.Generator().manual_seed(SEED)
+    #[arg(
+        long,
+        default_value_t = 2_147_483_647,
+        value_name = "SEED",
+        allow_negative_numbers = true
+    )]
+    pub seed: u64,
+    /// Print the loss and write a row of metrics every N steps
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = positive(), allow_negative_numbers = true)]
+    pub log_every: u64,
+    /// Folder for the model and its records [default: runs/ and the date and time]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `eval`
+#[derive(Args, Clone, Debug)]
+pub struct EvalArgs {
+    /// The model: a model.safetensors, or the folder of a run
+    #[arg(long, value_name = "PATH")]
+    pub checkpoint: PathBuf,
+    /// train, val, test or all (the three together) [default: each of the three]
+    #[arg(long, value_name = "SPLIT")]
+    pub split: Option<Split>,
+    /// names, municipalities, or a file [default: what the model was trained on]
+    #[arg(long, value_name = "names|municipalities|FILE")]
+    pub data: Option<Source>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub columns: ColumnArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+}
+
+/// `sample`
+#[derive(Args, Clone, Debug)]
+pub struct SampleArgs {
+    /// The model: a model.safetensors, or the folder of a run
+    #[arg(long, value_name = "PATH")]
+    pub checkpoint: PathBuf,
+    /// How many names
+    #[arg(short = 'n', default_value_t = 20, value_name = "N", value_parser = positive(), allow_negative_numbers = true)]
+    pub count: u64,
+    /// Text that every name begins with
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "TEXT",
+        hide_default_value = true
+    )]
+    pub prefix: String,
+    /// Below 1: likelier names; above 1: stranger ones
+    #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = temperature, allow_negative_numbers = true)]
+    pub temperature: f64,
+    /// Seed of the draws: torch.Generator().manual_seed(SEED)
+    #[arg(
+        long,
+        default_value_t = 2_147_483_657,
+        value_name = "SEED",
+        allow_negative_numbers = true
+    )]
+    pub seed: u64,
+}
+
+fn size(range: std::ops::RangeInclusive<usize>) -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(*range.start() as u64..=*range.end() as u64)
+}
+
+fn positive() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        // As f32, in which the update is computed: 1e300 would be infinite there.
+        Ok(rate) if rate >= 0.0 && (rate as f32).is_finite() => Ok(rate),
+        _ => Err("a learning rate is a number of 0 or more, like 0.1".to_owned()),
+    }
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(t) if t > 0.0 && t.is_finite() => Ok(t),
+        _ => Err("a temperature is a number above 0, like 0.8".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_the_lectures() {
+        let cli = Cli::try_parse_from(["gpu-makemore", "train"]).unwrap();
+        let Command::Train(args) = cli.command else {
+            panic!("train");
+        };
+        assert_eq!(
+            (args.steps, args.batch_size, args.seed),
+            (200_000, 32, 2_147_483_647)
+        );
+        assert_eq!(
+            (args.lr, args.lr_final, args.log_every),
+            (0.1, 0.01, 10_000)
+        );
+        assert_eq!((args.block_size, args.n_embd, args.n_hidden), (3, 10, 200));
+    }
+}

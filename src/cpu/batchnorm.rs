@@ -1,0 +1,174 @@
+//! Batch normalisation over the examples of a minibatch. Twin of `shaders/batchnorm.wgsl`, where
+//! the derivation of the backward formula stands.
+
+use super::real::Real;
+
+/// Keeps the root finite for a unit that never varies (PyTorch's and the lecture's value).
+pub const EPSILON: f64 = 1e-5;
+
+/// `bnvar = 1/(n-1) * bndiff2.sum(0)`: Bessel's correction, as in the lecture.
+#[inline(always)]
+pub fn batchnorm_variance<R: Real>(sum_bndiff2: R, n: R) -> R {
+    sum_bndiff2 / (n - R::one())
+}
+
+/// `bnvar_inv = (bnvar + 1e-5)**-0.5`
+#[inline(always)]
+pub fn batchnorm_var_inv<R: Real>(bnvar: R) -> R {
+    R::one() / (bnvar + R::of(EPSILON)).sqrt()
+}
+
+/// `bnraw = bndiff * bnvar_inv`
+#[inline(always)]
+pub fn batchnorm_normalize<R: Real>(hprebn: R, bnmean: R, bnvar_inv: R) -> R {
+    (hprebn - bnmean) * bnvar_inv
+}
+
+/// `hpreact = bngain * bnraw + bnbias`
+#[inline(always)]
+pub fn batchnorm_scale<R: Real>(bngain: R, bnraw: R, bnbias: R) -> R {
+    bngain * bnraw + bnbias
+}
+
+/// `dhprebn = bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0) - n/(n-1)*bnraw*(dhpreact*bnraw).sum(0))`
+#[inline(always)]
+pub fn batchnorm_backward<R: Real>(
+    bngain: R,
+    bnvar_inv: R,
+    n: R,
+    dhpreact: R,
+    sum_dhpreact: R,
+    bnraw: R,
+    sum_dhpreact_bnraw: R,
+) -> R {
+    bngain * bnvar_inv / n
+        * (n * dhpreact - sum_dhpreact - n / (n - R::one()) * bnraw * sum_dhpreact_bnraw)
+}
+
+/// The statistics of each hidden unit over a minibatch, each `(hidden)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchStatistics<R> {
+    /// Mean of `hprebn` (`bnmeani` in the lecture).
+    pub bnmean: Vec<R>,
+    /// Variance with Bessel's correction.
+    pub bnvar: Vec<R>,
+    /// `(bnvar + 1e-5)**-0.5`
+    pub bnvar_inv: Vec<R>,
+}
+
+impl<R: Real> BatchStatistics<R> {
+    /// Room for `hidden` units.
+    pub fn new(hidden: usize) -> Self {
+        let zeros = vec![R::zero(); hidden];
+        Self {
+            bnmean: zeros.clone(),
+            bnvar: zeros.clone(),
+            bnvar_inv: zeros,
+        }
+    }
+}
+
+/// Mean, variance and inverse root of each column of `hprebn (batch, hidden)`.
+#[inline(always)]
+pub fn statistics<R: Real>(hprebn: &[R], stats: &mut BatchStatistics<R>) {
+    let hidden = stats.bnmean.len();
+    let n = R::of((hprebn.len() / hidden) as f64);
+    stats.bnmean.fill(R::zero());
+    for row in hprebn.chunks_exact(hidden) {
+        for (sum, &x) in stats.bnmean.iter_mut().zip(row) {
+            *sum += x;
+        }
+    }
+    for mean in &mut stats.bnmean {
+        *mean /= n;
+    }
+    stats.bnvar.fill(R::zero());
+    for row in hprebn.chunks_exact(hidden) {
+        for ((sum, &x), &mean) in stats.bnvar.iter_mut().zip(row).zip(&stats.bnmean) {
+            let bndiff = x - mean;
+            *sum += bndiff * bndiff;
+        }
+    }
+    for (var, var_inv) in stats.bnvar.iter_mut().zip(&mut stats.bnvar_inv) {
+        *var = batchnorm_variance(*var, n);
+        *var_inv = batchnorm_var_inv(*var);
+    }
+}
+
+/// `bnraw` and `hpreact`, both `(batch, hidden)`, from `hprebn` and its statistics.
+#[inline(always)]
+pub fn forward<R: Real>(
+    hprebn: &[R],
+    bngain: &[R],
+    bnbias: &[R],
+    stats: &mut BatchStatistics<R>,
+    bnraw: &mut [R],
+    hpreact: &mut [R],
+) {
+    statistics(hprebn, stats);
+    let hidden = bngain.len();
+    let rows = hprebn.chunks_exact(hidden);
+    let outs = bnraw
+        .chunks_exact_mut(hidden)
+        .zip(hpreact.chunks_exact_mut(hidden));
+    for (hprebn, (bnraw, hpreact)) in rows.zip(outs) {
+        for j in 0..hidden {
+            bnraw[j] = batchnorm_normalize(hprebn[j], stats.bnmean[j], stats.bnvar_inv[j]);
+            hpreact[j] = batchnorm_scale(bngain[j], bnraw[j], bnbias[j]);
+        }
+    }
+}
+
+/// `hpreact` from fixed statistics: how the trained model is used. In place over `(rows, hidden)`.
+#[inline(always)]
+pub fn inference<R: Real>(values: &mut [R], bngain: &[R], bnbias: &[R], bnmean: &[R], bnvar: &[R]) {
+    let hidden = bngain.len();
+    for row in values.chunks_exact_mut(hidden) {
+        for j in 0..hidden {
+            let bnraw = batchnorm_normalize(row[j], bnmean[j], batchnorm_var_inv(bnvar[j]));
+            row[j] = batchnorm_scale(bngain[j], bnraw, bnbias[j]);
+        }
+    }
+}
+
+/// `dbngain = (bnraw*dhpreact).sum(0)`, `dbnbias = dhpreact.sum(0)`, both `(1, hidden)`, and with
+/// them `dhprebn (batch, hidden)`: the two sums of the fused formula are just these gradients.
+#[inline(always)]
+pub fn backward<R: Real>(
+    dhpreact: &[R],
+    bnraw: &[R],
+    bngain: &[R],
+    bnvar_inv: &[R],
+    dbngain: &mut [R],
+    dbnbias: &mut [R],
+    dhprebn: &mut [R],
+) {
+    let hidden = bngain.len();
+    let n = R::of((dhpreact.len() / hidden) as f64);
+    dbngain.fill(R::zero());
+    dbnbias.fill(R::zero());
+    let rows = || {
+        dhpreact
+            .chunks_exact(hidden)
+            .zip(bnraw.chunks_exact(hidden))
+    };
+    for (dhpreact, bnraw) in rows() {
+        for j in 0..hidden {
+            dbngain[j] += dhpreact[j] * bnraw[j];
+            dbnbias[j] += dhpreact[j];
+        }
+    }
+    for ((dhpreact, bnraw), dhprebn) in rows().zip(dhprebn.chunks_exact_mut(hidden)) {
+        for j in 0..hidden {
+            dhprebn[j] = batchnorm_backward(
+                bngain[j],
+                bnvar_inv[j],
+                n,
+                dhpreact[j],
+                dbnbias[j],
+                bnraw[j],
+                dbngain[j],
+            );
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The CPU twin: the same pass as the kernels, operation by operation, generic over the float type.
+//! In `f64` it is the reference that the kernels are held against; in `f32` it is `--backend cpu`.
+
+pub mod batchnorm;
+pub mod embedding;
+pub mod linear;
+pub mod real;
+pub mod sgd;
+pub mod softmax_cross_entropy;
+pub mod tanh;
+
+use multiversion::multiversion;
+
+use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
+use crate::dims::Dims;
+use crate::params::{Params, Tensor};
+use batchnorm::BatchStatistics;
+use real::Real;
+
+/// The model with everything that a step writes: parameters, activations and gradients. All memory
+/// is taken once; a step allocates nothing.
+#[derive(Clone, Debug)]
+pub struct Model<R> {
+    /// Sizes; `batch` is the number of examples of a step.
+    pub dims: Dims,
+    /// The seven parameters.
+    pub params: Params<R>,
+    /// Their gradients of the last [`Model::backward`].
+    pub grads: Params<R>,
+    /// What the forward pass left, and the gradients of it that the backward pass adds.
+    pub acts: Activations<R>,
+    /// Columns of a matrix, copied together for the product at hand.
+    panel: Vec<R>,
+}
+
+/// The tensors of one pass under the lecture's names, each row-major in the shape given.
+#[derive(Clone, Debug)]
+pub struct Activations<R> {
+    /// `(batch, block * embd)`
+    pub embcat: Vec<R>,
+    /// `(batch, hidden)`
+    pub hprebn: Vec<R>,
+    /// Mean, variance and inverse root of each unit.
+    pub stats: BatchStatistics<R>,
+    /// `(batch, hidden)`
+    pub bnraw: Vec<R>,
+    /// `(batch, hidden)`
+    pub hpreact: Vec<R>,
+    /// `(batch, hidden)`
+    pub h: Vec<R>,
+    /// `(batch, vocab)`
+    pub logits: Vec<R>,
+    /// Loss of each example, `(batch)`.
+    pub row_loss: Vec<R>,
+    /// `(batch, vocab)`
+    pub dlogits: Vec<R>,
+    /// `(batch, hidden)`
+    pub dh: Vec<R>,
+    /// `(batch, hidden)`
+    pub dhpreact: Vec<R>,
+    /// `(batch, hidden)`
+    pub dhprebn: Vec<R>,
+    /// `(batch, block * embd)`
+    pub dembcat: Vec<R>,
+}
+
+impl<R: Real> Activations<R> {
+    fn new(dims: &Dims) -> Self {
+        let zeros = |cols: usize| vec![R::zero(); dims.batch * cols];
+        Self {
+            embcat: zeros(dims.fan_in()),
+            hprebn: zeros(dims.hidden),
+            stats: BatchStatistics::new(dims.hidden),
+            bnraw: zeros(dims.hidden),
+            hpreact: zeros(dims.hidden),
+            h: zeros(dims.hidden),
+            logits: zeros(dims.vocab),
+            row_loss: zeros(1),
+            dlogits: zeros(dims.vocab),
+            dh: zeros(dims.hidden),
+            dhpreact: zeros(dims.hidden),
+            dhprebn: zeros(dims.hidden),
+            dembcat: zeros(dims.fan_in()),
+        }
+    }
+}
+
+impl<R: Real> Model<R> {
+    /// A model that starts from `params`.
+    pub fn new(dims: Dims, params: Params<R>) -> Self {
+        Self {
+            dims,
+            params,
+            grads: Params::filled(&dims, R::zero()),
+            acts: Activations::new(&dims),
+            panel: Vec::new(),
+        }
+    }
+
+    /// Forward pass over one minibatch: `x (batch, block)` and `y (batch)` are tokens. Returns the
+    /// mean loss; `dlogits` comes with it, since softmax and loss share their work.
+    #[inline(always)]
+    pub fn forward(&mut self, x: &[u8], y: &[u8]) -> R {
+        let Self {
+            dims,
+            params: p,
+            acts: a,
+            panel,
+            ..
+        } = self;
+        embedding::forward(x, &p.c, dims.embd, &mut a.embcat);
+        linear::forward(&a.embcat, &p.w1, &p.b1, &mut a.hprebn, panel);
+        batchnorm::forward(
+            &a.hprebn,
+            &p.bngain,
+            &p.bnbias,
+            &mut a.stats,
+            &mut a.bnraw,
+            &mut a.hpreact,
+        );
+        tanh::forward(&a.hpreact, &mut a.h);
+        linear::forward(&a.h, &p.w2, &p.b2, &mut a.logits, panel);
+        softmax_cross_entropy::forward_backward(&a.logits, y, &mut a.row_loss, &mut a.dlogits);
+        mean(&a.row_loss)
+    }
+
+    /// Backward pass of the last [`Model::forward`]: every gradient, written by hand.
+    #[inline(always)]
+    pub fn backward(&mut self, x: &[u8]) {
+        let Self {
+            dims,
+            params: p,
+            grads: g,
+            acts: a,
+            panel,
+        } = self;
+        linear::backward_weight(&a.h, &a.dlogits, &mut g.w2, &mut g.b2, panel);
+        linear::backward_input(&a.dlogits, &p.w2, dims.vocab, &mut a.dh, panel);
+        tanh::backward(&a.dh, &a.h, &mut a.dhpreact);
+        batchnorm::backward(
+            &a.dhpreact,
+            &a.bnraw,
+            &p.bngain,
+            &a.stats.bnvar_inv,
+            &mut g.bngain,
+            &mut g.bnbias,
+            &mut a.dhprebn,
+        );
+        linear::backward_weight(&a.embcat, &a.dhprebn, &mut g.w1, &mut g.b1, panel);
+        linear::backward_input(&a.dhprebn, &p.w1, dims.hidden, &mut a.dembcat, panel);
+        embedding::backward(x, &a.dembcat, dims.embd, &mut g.c);
+    }
+
+    /// `p.data += -lr * p.grad` for every parameter.
+    #[inline(always)]
+    pub fn update(&mut self, lr: R) {
+        for tensor in Tensor::ALL {
+            sgd::update(self.params.get_mut(tensor), lr, self.grads.get(tensor));
+        }
+    }
+
+    /// One step of gradient descent. Returns the loss before the update.
+    #[inline(always)]
+    pub fn step(&mut self, x: &[u8], y: &[u8], lr: R) -> R {
+        let loss = self.forward(x, y);
+        self.backward(x);
+        self.update(lr);
+        loss
+    }
+
+    /// `hprebn` of `x`, which holds `rows` contexts, at most `batch`.
+    fn hidden_inputs(&mut self, x: &[u8], rows: usize) -> &mut [R] {
+        let Self {
+            dims,
+            params: p,
+            acts: a,
+            panel,
+            ..
+        } = self;
+        let embcat = &mut a.embcat[..rows * dims.fan_in()];
+        let hprebn = &mut a.hprebn[..rows * dims.hidden];
+        embedding::forward(x, &p.c, dims.embd, embcat);
+        linear::forward(embcat, &p.w1, &p.b1, hprebn, panel);
+        hprebn
+    }
+
+    /// Logits of `x`, at most `batch` contexts, by the trained model: batch norm with fixed
+    /// statistics, so that one example does not depend on the others beside it.
+    #[inline(always)]
+    pub fn infer(&mut self, x: &[u8], bnmean: &[R], bnvar: &[R]) -> &[R] {
+        let rows = x.len() / self.dims.block;
+        self.hidden_inputs(x, rows);
+        let Self {
+            dims,
+            params: p,
+            acts: a,
+            panel,
+            ..
+        } = self;
+        let hpreact = &mut a.hprebn[..rows * dims.hidden];
+        batchnorm::inference(hpreact, &p.bngain, &p.bnbias, bnmean, bnvar);
+        let h = &mut a.h[..rows * dims.hidden];
+        tanh::forward(hpreact, h);
+        let logits = &mut a.logits[..rows * dims.vocab];
+        linear::forward(h, &p.w2, &p.b2, logits, panel);
+        logits
+    }
+}
+
+/// Mean of the losses of a minibatch. Summed in `f64`: 4,096 terms in `f32` would lose a digit.
+fn mean<R: Real>(row_loss: &[R]) -> R {
+    let sum: f64 = row_loss.iter().map(|l| l.as_f64()).sum();
+    R::of(sum / row_loss.len() as f64)
+}
+
+// The same loops, compiled for what the machine has and chosen when they are called. Rust never
+// fuses a multiplication with an addition unasked, so every version gives the same bits.
+#[multiversion(targets(
+    "x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma",
+    "x86_64+avx2+fma"
+))]
+fn step(model: &mut Model<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
+    model.step(x, y, lr)
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma",
+    "x86_64+avx2+fma"
+))]
+fn infer<'a>(model: &'a mut Model<f32>, x: &[u8], bnmean: &[f32], bnvar: &[f32]) -> &'a [f32] {
+    model.infer(x, bnmean, bnvar)
+}
+
+/// `--backend cpu`: the twin in `f32`, on one core.
+pub struct CpuBackend {
+    info: BackendInfo,
+    model: Model<f32>,
+    /// The same parameters with room for evaluation's larger batches, made when first needed.
+    large: Option<Box<Model<f32>>>,
+}
+
+impl CpuBackend {
+    /// Rows of an evaluation batch: large enough to pass over the weights seldom, small enough for
+    /// the activations to stay in the second-level cache.
+    const EVAL_BATCH: usize = 256;
+
+    /// A backend that starts from `params`.
+    pub fn new(dims: Dims, params: Params<f32>) -> Self {
+        let info = BackendInfo {
+            backend: "cpu",
+            adapter: "CPU".to_owned(),
+            driver: format!("{} {}", std::env::consts::ARCH, vector_unit()),
+            software: false,
+        };
+        Self {
+            info,
+            model: Model::new(dims, params),
+            large: None,
+        }
+    }
+
+    fn large(&mut self) -> &mut Model<f32> {
+        let dims = self.model.dims.with_batch(Self::EVAL_BATCH);
+        let large = self
+            .large
+            .get_or_insert_with(|| Box::new(Model::new(dims, self.model.params.clone())));
+        large.params.clone_from(&self.model.params);
+        large
+    }
+}
+
+/// The widest vector instructions that the twin is compiled for and this machine has.
+fn vector_unit() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return "AVX-512";
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            return "AVX2";
+        }
+    }
+    "baseline vectors"
+}
+
+impl Backend for CpuBackend {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn dims(&self) -> &Dims {
+        &self.model.dims
+    }
+
+    fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+        for i in 0..steps.len() {
+            let (x, y, lr) = steps.step(i);
+            losses.push(step(&mut self.model, x, y, lr));
+        }
+        Ok(())
+    }
+
+    fn params(&mut self) -> Result<Params<f32>, BackendError> {
+        Ok(self.model.params.clone())
+    }
+
+    fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
+        self.model.params.clone_from(params);
+        Ok(())
+    }
+
+    fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
+        let model = self.large();
+        let (block, hidden) = (model.dims.block, model.dims.hidden);
+        let mut merged = crate::backend::MergedStatistics::new(hidden);
+        let mut stats = BatchStatistics::new(hidden);
+        for x in x.chunks(Self::EVAL_BATCH * block) {
+            let rows = x.len() / block;
+            let hprebn = model.hidden_inputs(x, rows);
+            batchnorm::statistics(hprebn, &mut stats);
+            merged.add(rows, &stats.bnmean, &stats.bnvar);
+        }
+        Ok(merged.finish())
+    }
+
+    fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
+        let model = self.large();
+        let Dims { block, vocab, .. } = model.dims;
+        let mut row_loss = vec![0.0; Self::EVAL_BATCH];
+        let mut dlogits = vec![0.0; Self::EVAL_BATCH * vocab];
+        let mut sum = 0.0f64;
+        for (x, y) in x
+            .chunks(Self::EVAL_BATCH * block)
+            .zip(y.chunks(Self::EVAL_BATCH))
+        {
+            let logits = infer(model, x, &stats.bnmean, &stats.bnvar);
+            let losses = &mut row_loss[..y.len()];
+            let dlogits = &mut dlogits[..logits.len()];
+            softmax_cross_entropy::forward_backward(logits, y, losses, dlogits);
+            sum += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
+        }
+        Ok(sum / y.len() as f64)
+    }
+}

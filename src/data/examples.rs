@@ -1,0 +1,138 @@
+//! Examples: contexts and the tokens that follow them.
+
+use super::Vocabulary;
+
+/// Training examples: for each, a context of `block` tokens and the token that follows it.
+///
+/// They are what the lecture's `build_dataset` makes. The word `emma` with a block of 3 gives
+///
+/// ```text
+/// ... --> e
+/// ..e --> m
+/// .em --> m
+/// emm --> a
+/// mma --> .
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examples {
+    block: usize,
+    x: Vec<u8>,
+    y: Vec<u8>,
+}
+
+impl Examples {
+    /// Slides a context of `block` tokens over each word. Words are tokens without the end mark.
+    pub(super) fn build<'a>(words: impl IntoIterator<Item = &'a [u8]>, block: usize) -> Self {
+        let mut examples = Self {
+            block,
+            x: Vec::new(),
+            y: Vec::new(),
+        };
+        let mut context = vec![Vocabulary::END_TOKEN; block];
+        for word in words {
+            context.fill(Vocabulary::END_TOKEN);
+            for &next in word.iter().chain(&[Vocabulary::END_TOKEN]) {
+                examples.x.extend_from_slice(&context);
+                examples.y.push(next);
+                context.rotate_left(1);
+                if let Some(last) = context.last_mut() {
+                    *last = next;
+                }
+            }
+        }
+        examples
+    }
+
+    /// The examples of several sets of the same block, one after the other.
+    pub(super) fn concat(block: usize, sets: &[&Self]) -> Self {
+        Self {
+            block,
+            x: sets.iter().flat_map(|set| &set.x).copied().collect(),
+            y: sets.iter().flat_map(|set| &set.y).copied().collect(),
+        }
+    }
+
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.y.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.y.is_empty()
+    }
+
+    /// Context length.
+    pub fn block(&self) -> usize {
+        self.block
+    }
+
+    /// All contexts, `(len, block)` row-major: `Xtr` of the lecture.
+    pub fn x(&self) -> &[u8] {
+        &self.x
+    }
+
+    /// The token after each context, `(len)`: `Ytr` of the lecture.
+    pub fn y(&self) -> &[u8] {
+        &self.y
+    }
+
+    /// Context of example `i`, `(block)`.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below [`len`](Self::len), as indexing a slice does.
+    pub fn context(&self, i: usize) -> &[u8] {
+        &self.x[i * self.block..(i + 1) * self.block]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(examples: &Examples) -> Vec<(&[u8], u8)> {
+        (0..examples.len())
+            .map(|i| (examples.context(i), examples.y()[i]))
+            .collect()
+    }
+
+    #[test]
+    fn each_word_starts_with_an_empty_context() {
+        let examples = Examples::build([&[5, 13, 13, 1][..], &[2][..]], 3);
+        assert_eq!(
+            rows(&examples),
+            [
+                (&[0, 0, 0][..], 5),
+                (&[0, 0, 5], 13),
+                (&[0, 5, 13], 13),
+                (&[5, 13, 13], 1),
+                (&[13, 13, 1], 0),
+                (&[0, 0, 0], 2),
+                (&[0, 0, 2], 0),
+            ]
+        );
+        assert_eq!(examples.x().len(), examples.len() * 3);
+        assert_eq!(examples.block(), 3);
+        assert!(!examples.is_empty());
+    }
+
+    #[test]
+    fn other_blocks() {
+        let one = Examples::build([&[5, 13][..]], 1);
+        assert_eq!(rows(&one), [(&[0][..], 5), (&[5], 13), (&[13], 0)]);
+        let five = Examples::build([&[5, 13][..]], 5);
+        assert_eq!(five.context(2), [0, 0, 0, 5, 13]);
+        assert!(Examples::build([], 3).is_empty());
+    }
+
+    #[test]
+    fn concatenation_is_the_same_as_building_from_all_words() {
+        let (a, b): (&[u8], &[u8]) = (&[1, 2, 3], &[4]);
+        let parts = [Examples::build([a], 2), Examples::build([b], 2)];
+        assert_eq!(
+            Examples::concat(2, &[&parts[0], &parts[1]]),
+            Examples::build([a, b], 2)
+        );
+    }
+}

@@ -1,0 +1,810 @@
+//! Data sets from end to end.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::*;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Options for a file in a fresh directory. The directory lives as long as the first value.
+fn file(name: &str, content: impl AsRef<[u8]>) -> Result<(TempDir, Options), Box<dyn Error>> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join(name);
+    fs::write(&path, content)?;
+    Ok((
+        directory,
+        Options {
+            source: Source::File(path),
+            ..Options::default()
+        },
+    ))
+}
+
+fn column(name: &str) -> Option<String> {
+    Some(name.to_owned())
+}
+
+/// The words of a file, in its order.
+fn words_of(
+    name: &str,
+    content: &str,
+    column: Option<&str>,
+) -> Result<Vec<String>, Box<dyn Error>> {
+    let (_directory, options) = file(name, content)?;
+    let words = reader::read(&options.source, column)?;
+    Ok(words.into_iter().map(|word| word.text).collect())
+}
+
+/// The message of the error that loading gives, less the path's directory.
+fn message(
+    name: &str,
+    content: impl AsRef<[u8]>,
+    column: Option<&str>,
+) -> Result<String, Box<dyn Error>> {
+    let (directory, mut options) = file(name, content)?;
+    options.column = column.map(str::to_owned);
+    message_of(&options, directory.path())
+}
+
+fn message_of(options: &Options, directory: &Path) -> Result<String, Box<dyn Error>> {
+    match load(options) {
+        Ok(_) => Err("loaded, but should have failed".into()),
+        Err(error) => {
+            let message = error.to_string();
+            assert!(!message.contains('\n'), "more than one line: {message}");
+            let directory = directory.join("");
+            Ok(message.replace(&directory.display().to_string(), ""))
+        }
+    }
+}
+
+/// The words that the tokens of examples spell, in their order.
+fn spelled(examples: &Examples, vocab: &Vocabulary) -> Option<Vec<String>> {
+    let text: Option<String> = examples
+        .y()
+        .iter()
+        .map(|&token| vocab.decode(token))
+        .collect();
+    Some(text?.split_terminator('.').map(str::to_owned).collect())
+}
+
+/// Ten short words, the fewest with the round split 8/1/1.
+const TEN: &str = "ab\nba\na\nb\naa\nbb\naab\nabb\nbab\nbaa\n";
+
+mod embedded {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn files_are_those_of_the_readme() {
+        let readme = include_str!("../../data/README.md");
+        let files: [&[u8]; 2] = [
+            include_bytes!("../../data/names.txt"),
+            include_bytes!("../../data/municipalities.csv"),
+        ];
+        for file in files {
+            let sum = hex(&Sha256::digest(file));
+            assert!(
+                readme.contains(&sum),
+                "data/README.md lacks the checksum {sum}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_give_the_lectures_examples() -> Outcome {
+        let names = load(&Options::default())?;
+        assert_eq!(names.label, "names");
+        assert!(!names.cleaned);
+        assert_eq!(
+            names.vocab.chars().collect::<String>(),
+            ".abcdefghijklmnopqrstuvwxyz"
+        );
+        assert_eq!(
+            names.words,
+            WordCounts {
+                train: 25_626,
+                val: 3_203,
+                test: 3_204
+            }
+        );
+        assert_eq!(names.words.of(Split::All), 32_033);
+        // The shapes that the lecture's notebook prints.
+        assert_eq!(names.split(Split::Train).len(), 182_625);
+        assert_eq!(names.split(Split::Val).len(), 22_655);
+        assert_eq!(names.split(Split::Test).len(), 22_866);
+        assert_eq!(names.split(Split::All).len(), names.total());
+        assert_eq!(names.train.x().len(), 3 * 182_625);
+
+        let words = spelled(&names.train, &names.vocab).ok_or("unknown token")?;
+        assert_eq!(
+            words[..5],
+            ["yuheng", "diondre", "xavien", "jori", "juanluis"]
+        );
+
+        let spell = |tokens: &[u8]| -> String {
+            tokens
+                .iter()
+                .filter_map(|&token| names.vocab.decode(token))
+                .collect()
+        };
+        let rows: Vec<String> = (0..9)
+            .map(|i| {
+                let (x, y) = (names.train.context(i), names.train.y()[i]);
+                format!("{} --> {}", spell(x), spell(&[y]))
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "... --> y",
+                "..y --> u",
+                ".yu --> h",
+                "yuh --> e",
+                "uhe --> n",
+                "hen --> g",
+                "eng --> .",
+                "... --> d",
+                "..d --> i",
+            ]
+        );
+        Ok(())
+    }
+
+    /// One checksum over the contexts and targets of the three splits.
+    fn checksum(dataset: &Dataset) -> String {
+        let mut sum = Sha256::new();
+        for part in [&dataset.train, &dataset.val, &dataset.test] {
+            sum.update(part.x());
+            sum.update(part.y());
+        }
+        hex(&sum.finalize())
+    }
+
+    #[test]
+    fn every_example_is_that_of_python() -> Outcome {
+        // The same sums over `build_dataset` of the lecture, run by CPython 3.11; for the
+        // municipalities after cleaning that drops the accents with `unicodedata`.
+        assert_eq!(
+            checksum(&load(&Options::default())?),
+            "f14a558a29958fe91bb3f608e2a7862f68b91cbdadec5bf179e0d4ff62765502"
+        );
+        let options = Options {
+            source: Source::Municipalities,
+            ..Options::default()
+        };
+        assert_eq!(
+            checksum(&load(&options)?),
+            "648f44f286a345612a10a1c09125c361bef6c1a9b45a0725f8130c449554be96"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn all_is_the_three_splits_in_order() -> Outcome {
+        let names = load(&Options::default())?;
+        let all = names.split(Split::All);
+        let (n1, n2) = (names.train.len(), names.train.len() + names.val.len());
+        assert_eq!(all.y()[..n1], *names.train.y());
+        assert_eq!(all.y()[n1..n2], *names.val.y());
+        assert_eq!(all.y()[n2..], *names.test.y());
+        assert_eq!(all.context(n2), names.test.context(0));
+        Ok(())
+    }
+
+    #[test]
+    fn other_contexts_give_as_many_examples() -> Outcome {
+        for block in [1, 8, 16] {
+            let names = load(&Options {
+                block,
+                ..Options::default()
+            })?;
+            assert_eq!(names.total(), 228_146);
+            assert_eq!(names.val.block(), block);
+            assert_eq!(names.val.x().len(), block * names.val.len());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn cleaning_leaves_the_names_as_they_are() -> Outcome {
+        let cleaned = load(&Options {
+            clean: true,
+            ..Options::default()
+        })?;
+        assert!(cleaned.cleaned);
+        assert_eq!(cleaned.train, load(&Options::default())?.train);
+        Ok(())
+    }
+
+    #[test]
+    fn municipalities_are_cleaned() -> Outcome {
+        let options = Options {
+            source: Source::Municipalities,
+            ..Options::default()
+        };
+        let towns = load(&options)?;
+        assert!(towns.cleaned);
+        assert_eq!(
+            towns.vocab.chars().collect::<String>(),
+            ". -abcdefghijklmnopqrstuvwxyz"
+        );
+        assert_eq!(towns.words.of(Split::All), 8_133);
+        assert_eq!(towns.total(), 106_404);
+        // Asking for what happens anyway changes nothing.
+        assert_eq!(
+            load(&Options {
+                clean: true,
+                column: column("name"),
+                ..options
+            })?
+            .train,
+            towns.train
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn municipalities_have_a_second_column() -> Outcome {
+        let options = Options {
+            source: Source::Municipalities,
+            column: column("province"),
+            ..Options::default()
+        };
+        let provinces = load(&options)?;
+        assert_eq!(provinces.label, "municipalities, column province");
+        assert_eq!(provinces.words.of(Split::All), 8_133);
+        let mut words =
+            spelled(&provinces.split(Split::All), &provinces.vocab).ok_or("unknown token")?;
+        words.sort();
+        words.dedup();
+        assert_eq!(words.len(), 52);
+        assert!(words.contains(&"illes balears".to_owned()));
+        Ok(())
+    }
+
+    #[test]
+    fn columns_that_are_not_there() {
+        let names = Options {
+            column: column("name"),
+            ..Options::default()
+        };
+        assert_eq!(
+            load(&names).map_err(|e| e.to_string()),
+            Err("names: has no columns, only lines; leave out --column name".to_owned())
+        );
+        let towns = Options {
+            source: Source::Municipalities,
+            column: column("town"),
+            ..names
+        };
+        assert_eq!(
+            load(&towns).map_err(|e| e.to_string()),
+            Err(
+                "municipalities: has no column \"town\"; its first line names these: \
+                 \"province\", \"name\""
+                    .to_owned()
+            )
+        );
+    }
+}
+
+mod options {
+    use super::*;
+
+    #[test]
+    fn sources_as_text() -> Outcome {
+        for text in [
+            "names",
+            "municipalities",
+            "./names",
+            "a b/words.CSV",
+            "Names",
+            "",
+        ] {
+            assert_eq!(text.parse::<Source>()?.to_string(), text);
+        }
+        assert_eq!("names".parse::<Source>()?, Source::Names);
+        assert_eq!("municipalities".parse::<Source>()?, Source::Municipalities);
+        assert_eq!("./names".parse::<Source>()?, Source::File("./names".into()));
+        Ok(())
+    }
+
+    #[test]
+    fn contexts_out_of_range() {
+        for block in [0, 17, usize::MAX] {
+            assert_eq!(
+                load(&Options {
+                    block,
+                    ..Options::default()
+                })
+                .map_err(|e| e.to_string()),
+                Err(format!(
+                    "--block-size is {block}, but must be between 1 and 16"
+                ))
+            );
+        }
+    }
+}
+
+mod text {
+    use super::*;
+
+    #[test]
+    fn words_are_trimmed_and_blank_lines_skipped() -> Outcome {
+        let text = "\n  new york \n\t\n\u{a0}são paulo\u{3000}\nrio  de\tjaneiro";
+        let words = words_of("words.txt", text, None)?;
+        assert_eq!(words, ["new york", "são paulo", "rio  de\tjaneiro"]);
+        Ok(())
+    }
+
+    #[test]
+    fn line_breaks_and_byte_order_mark_do_not_matter() -> Outcome {
+        let (_directory, plain) = file("words.txt", TEN)?;
+        let expected = load(&plain)?;
+        assert_eq!(
+            expected.words,
+            WordCounts {
+                train: 8,
+                val: 1,
+                test: 1
+            }
+        );
+        for text in [
+            TEN.replace('\n', "\r\n"),
+            TEN.replace('\n', "\r"),
+            TEN.trim_end().to_owned(),
+            format!("\u{feff}{TEN}"),
+            format!("\u{feff}\r\n\r\n{}\r\n \r\n", TEN.replace('\n', "\r\n\r\n")),
+        ] {
+            let (_directory, options) = file("words.txt", &text)?;
+            let mut loaded = load(&options)?;
+            loaded.label.clone_from(&expected.label);
+            assert_eq!(loaded, expected, "{text:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn letters_are_sorted_by_code_point() -> Outcome {
+        let (_directory, options) = file("words.txt", "zé\nÁb\nña\na b\nB-c\n名\n")?;
+        let dataset = load(&options)?;
+        assert_eq!(dataset.vocab.chars().collect::<String>(), ". -BabczÁéñ名");
+        assert_eq!(
+            dataset.words,
+            WordCounts {
+                train: 4,
+                val: 1,
+                test: 1
+            }
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn cleaning_on_request() -> Outcome {
+        let (_directory, mut options) = file("words.txt", "Zé\nÁb\n()\nña/x\nRia, A\nbc\nC'D\n")?;
+        options.clean = true;
+        let dataset = load(&options)?;
+        // `()` is gone, which leaves six.
+        assert_eq!(dataset.words.of(Split::All), 6);
+        let mut words =
+            spelled(&dataset.split(Split::All), &dataset.vocab).ok_or("unknown token")?;
+        words.sort();
+        assert_eq!(words, ["a ria", "ab", "bc", "cd", "na", "ze"]);
+        Ok(())
+    }
+
+    #[test]
+    fn the_largest_vocabulary_and_one_more() -> Outcome {
+        let text = |letters: usize| -> String {
+            ('\u{4e00}'..)
+                .take(letters)
+                .flat_map(|c| [c, '\n'])
+                .collect()
+        };
+        let (_directory, options) = file("words.txt", text(255))?;
+        assert_eq!(load(&options)?.vocab.len(), 256);
+        assert_eq!(
+            message("words.txt", text(256), None)?,
+            "words.txt: 256 distinct characters, but at most 255 fit; \
+             --clean brings the words down to plain ASCII"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_vocabulary_from_a_checkpoint() -> Outcome {
+        let (_directory, options) = file("words.txt", TEN)?;
+        let vocab = Vocabulary::new("xba".chars())?;
+        let dataset = load_with_vocabulary(&options, &vocab)?;
+        assert_eq!(dataset.vocab, vocab);
+        let own = load(&options)?;
+        assert_eq!(spelled(&dataset.val, &vocab), spelled(&own.val, &own.vocab));
+        assert_ne!(dataset.val, own.val);
+
+        let lacking = Vocabulary::new(['a'])?;
+        let error = load_with_vocabulary(&options, &lacking)
+            .err()
+            .ok_or("should have failed")?;
+        assert!(matches!(
+            &error,
+            DataError::UnknownCharacter {
+                line: 1,
+                character: 'b',
+                ..
+            }
+        ));
+        assert!(error.to_string().ends_with(
+            "words.txt, line 1: 'b' (U+0062) in the word \"ab\" is not in the vocabulary of the \
+             trained model; use data with the characters it was trained on, or try --clean"
+        ));
+
+        // The towns have a space and a hyphen, and the names do not.
+        let names = load(&Options::default())?;
+        let towns = Options {
+            source: Source::Municipalities,
+            ..Options::default()
+        };
+        assert!(matches!(
+            load_with_vocabulary(&towns, &names.vocab),
+            Err(DataError::UnknownCharacter {
+                line: 3,
+                character: '-',
+                ..
+            })
+        ));
+        assert_eq!(
+            load_with_vocabulary(&Options::default(), &names.vocab)?,
+            names
+        );
+        Ok(())
+    }
+}
+
+mod bad_files {
+    use super::*;
+
+    #[test]
+    fn missing() -> Outcome {
+        let (directory, mut options) = file("words.txt", TEN)?;
+        options.source = Source::File(directory.path().join("no.txt"));
+        assert_eq!(
+            message_of(&options, directory.path())?,
+            "no.txt: no such file; give the path of a text file, or one of the built-in data sets \
+             `names` and `municipalities`"
+        );
+        options.source = "".parse()?;
+        assert!(matches!(load(&options), Err(DataError::Missing { .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn directory() -> Outcome {
+        let (directory, mut options) = file("words.txt", TEN)?;
+        fs::create_dir(directory.path().join("words.csv"))?;
+        options.source = Source::File(directory.path().join("words.csv"));
+        assert_eq!(
+            message_of(&options, directory.path())?,
+            "words.csv: is a directory; give the path of a text file inside it"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn unreadable() {
+        // No system accepts this path, whoever runs the test.
+        let source = Source::File("words\0.txt".into());
+        let error = load(&Options {
+            source,
+            ..Options::default()
+        });
+        assert!(matches!(error, Err(DataError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn too_large() -> Outcome {
+        let (directory, options) = file("words.txt", "")?;
+        fs::File::create(directory.path().join("words.txt"))?.set_len(MAX_FILE_BYTES + 1)?;
+        assert_eq!(
+            message_of(&options, directory.path())?,
+            "words.txt: is larger than 64 MiB, the most a data set may have; use a part of it"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn without_words() -> Outcome {
+        for content in ["", "\u{feff}"] {
+            assert_eq!(
+                message("words.txt", content, None)?,
+                "words.txt: is empty; put one word on each line"
+            );
+        }
+        let blank =
+            "words.txt: has no words, only blank lines or empty fields; put one word on each line";
+        assert_eq!(message("words.txt", "\n", None)?, blank);
+        assert_eq!(message("words.txt", " \r\n\t\r\n\u{3000}", None)?, blank);
+
+        let (directory, mut options) = file("words.txt", "()\n'\n/x\n")?;
+        options.clean = true;
+        assert_eq!(
+            message_of(&options, directory.path())?,
+            "words.txt: cleaning leaves nothing of any word (it keeps what can be written in \
+             ASCII); leave out --clean"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn not_utf8() -> Outcome {
+        assert_eq!(
+            message("words.txt", b"ab\r\nc\xe9d\r\n", None)?,
+            "words.txt, line 2: is not UTF-8 text (at byte 5 of the file); if it is text in \
+             another encoding, save it as UTF-8"
+        );
+        // UTF-16 with its mark, and text cut within a character.
+        assert!(message("words.txt", b"\xff\xfea\0\n\0", None)?.contains("line 1: is not UTF-8"));
+        assert!(message("words.csv", b"a\nb\n\xc3", None)?.contains("line 3: is not UTF-8"));
+        Ok(())
+    }
+
+    #[test]
+    fn binary() -> Outcome {
+        assert_eq!(
+            message("words.txt", b"\xef\xbb\xbfab\r\rcd\r\na\0b", None)?,
+            "words.txt, line 4: control character U+0000, which suggests a binary file; give a \
+             text file, or take the character out"
+        );
+        for character in ['\u{1b}', '\u{7f}', '\u{85}', '\u{c}'] {
+            let message = message("words.txt", format!("{TEN}a{character}"), None)?;
+            assert!(message.contains(&format!(
+                "line 11: control character U+{:04X}",
+                character as u32
+            )));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn end_mark_within_a_word() -> Outcome {
+        let text = "\nab\r\nSt. John\r\nb.c\r\n";
+        assert_eq!(
+            message("words.txt", text, None)?,
+            "words.txt, line 3: the word \"St. John\" contains '.', which is kept for the end of \
+             words (--clean does not remove it); take it out of the word"
+        );
+        let (directory, mut options) = file("words.txt", text)?;
+        options.clean = true;
+        assert!(message_of(&options, directory.path())?.contains("line 3: the word \"st. john\""));
+        Ok(())
+    }
+
+    #[test]
+    fn too_few_words() -> Outcome {
+        assert_eq!(
+            message("words.txt", "a\nb\nc\nd\ne\n", None)?,
+            "words.txt: too few words for three splits: 5, but at least 6 are needed \
+             (80 % for training, 10 % for validation, 10 % for testing)"
+        );
+        // The smallest data set: enough for a minibatch of two, which batch norm needs.
+        let (_directory, options) = file("words.txt", "a\na\na\na\na\na\n")?;
+        let dataset = load(&options)?;
+        assert_eq!(
+            (dataset.train.len(), dataset.val.len(), dataset.test.len()),
+            (8, 2, 2)
+        );
+        assert_eq!(dataset.vocab.len(), 2);
+        Ok(())
+    }
+}
+
+mod csv_files {
+    use super::*;
+
+    const TOWNS: &str = "id, town ,note\n1,Ávila,\"old,\nwalled\"\n\n2, Las Palmas ,\n3,,x\n,,\n4,\"O \"\"Grove\"\"\",y";
+
+    #[test]
+    fn one_column_is_read() -> Outcome {
+        for text in [
+            TOWNS.to_owned(),
+            TOWNS.replace('\n', "\r\n"),
+            format!("\u{feff}{TOWNS}"),
+        ] {
+            let words = words_of("towns.csv", &text, Some("town"))?;
+            assert_eq!(words, ["Ávila", "Las Palmas", "O \"Grove\""]);
+        }
+        assert_eq!(
+            words_of("towns.txt", TOWNS, Some(" id "))?,
+            ["1", "2", "3", "4"]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn lines_are_counted_over_blank_lines_and_long_fields() -> Outcome {
+        for text in [
+            TOWNS.to_owned(),
+            TOWNS.replace('\n', "\r\n"),
+            TOWNS.replace('\n', "\r"),
+        ] {
+            let (_directory, options) = file("towns.csv", text)?;
+            let words = reader::read(&options.source, Some("town"))?;
+            let lines: Vec<usize> = words.iter().map(|word| word.line).collect();
+            assert_eq!(lines, [2, 5, 8]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_single_column_needs_no_choice() -> Outcome {
+        assert_eq!(
+            words_of("words.CSV", "word\nab\n\"c,d\"\n", None)?,
+            ["ab", "c,d"]
+        );
+        let (_directory, mut options) = file("words.csv", format!("word\n{TEN}"))?;
+        let chosen = Options {
+            column: column("word"),
+            ..options.clone()
+        };
+        assert_eq!(load(&options)?.train, load(&chosen)?.train);
+        assert!(load(&chosen)?.label.ends_with("words.csv, column word"));
+        options.column = column("Word");
+        assert!(matches!(
+            load(&options),
+            Err(DataError::UnknownColumn { .. })
+        ));
+        Ok(())
+    }
+
+    #[test]
+    fn several_columns_need_a_choice() -> Outcome {
+        assert_eq!(
+            message("towns.csv", TOWNS, None)?,
+            "towns.csv: has several columns; choose one with --column: \"id\", \"town\", \"note\""
+        );
+        assert_eq!(
+            message("towns.csv", TOWNS, Some("city"))?,
+            "towns.csv: has no column \"city\"; its first line names these: \
+             \"id\", \"town\", \"note\""
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn only_a_header() -> Outcome {
+        let expected =
+            "towns.csv: has no words, only blank lines or empty fields; put one word on each line";
+        assert_eq!(message("towns.csv", "id,town\n", Some("town"))?, expected);
+        assert_eq!(
+            message("towns.csv", "id,town\n1,\n2, \n", Some("town"))?,
+            expected
+        );
+        assert_eq!(message("towns.csv", "\n\n", Some("town"))?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn other_separators() -> Outcome {
+        let expected =
+            "towns.csv: its columns are separated by ';'; save it as CSV with commas instead";
+        assert_eq!(
+            message("towns.csv", "id;town\n1;a\n", Some("town"))?,
+            expected
+        );
+        assert_eq!(message("towns.csv", "id;town\n1;a\n", None)?, expected);
+        assert!(message("towns.csv", "id\ttown\n1\ta\n", None)?.contains("separated by '\\t'"));
+        // Whoever spells such a name means it.
+        assert_eq!(
+            words_of("towns.csv", "id;town\n1;a\n", Some("id;town"))?,
+            ["1;a"]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn malformed() -> Outcome {
+        assert_eq!(
+            message("towns.csv", "id,town\n1,a\n\n2,b,c\n", Some("town"))?,
+            "towns.csv, line 4: malformed CSV: the first line names 2 columns, but this one has 3; \
+             quote fields that contain commas"
+        );
+        assert!(message("towns.csv", "id,town\n1\n", Some("town"))?.contains("line 2: malformed"));
+        assert_eq!(
+            message("towns.csv", "id,town\n1,\"a\n2,b\n3,c\n", Some("id"))?,
+            "towns.csv, line 2: malformed CSV: a quotation mark opens a field here and is never \
+             closed; close it, or double it and quote the field"
+        );
+        assert_eq!(
+            message("towns.csv", "id,town\n1,a\n2,\"b\nc\"\n", Some("town"))?,
+            "towns.csv, line 3: malformed CSV: the word goes over several lines; put it on one"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn quotation_marks_within_plain_fields_are_text() -> Outcome {
+        let words = words_of("towns.csv", "town\na 5\" b\n\"c\" d\n", None)?;
+        assert_eq!(words, ["a 5\" b", "c d"]);
+        Ok(())
+    }
+}
+
+mod random {
+    use super::*;
+
+    /// A word as the file has it: no line break, end mark or control character, and not blank.
+    fn words() -> impl Strategy<Value = Vec<String>> {
+        let word = "[^\\pC\\p{Zl}\\p{Zp}.]{1,8}"
+            .prop_map(|word| word.trim().to_owned())
+            .prop_filter("blank", |word| !word.is_empty());
+        prop::collection::vec(word, 6..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_bytes_load_or_fail(
+            content in prop::collection::vec(any::<u8>(), 0..200),
+            name in "words\\.(txt|csv)",
+            clean: bool,
+        ) {
+            let (_directory, options) = file(&name, content).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            let _ = load(&Options { clean, ..options });
+        }
+
+        #[test]
+        fn any_lines_load_or_fail(
+            lines in prop::collection::vec("[ -~\\t\u{a0}-\u{ff}\"',;]{0,6}", 0..30),
+            newline in "(\n|\r\n|\r)",
+            name in "words\\.(txt|csv)",
+            column in prop::option::of("[a-c]"),
+            clean: bool,
+        ) {
+            let (_directory, options) = file(&name, lines.join(&newline))
+                .map_err(|e| TestCaseError::fail(e.to_string()))?;
+            if let Err(error) = load(&Options { clean, column, ..options }) {
+                prop_assert!(!error.to_string().contains('\n'));
+            }
+        }
+
+        #[test]
+        fn decoding_gives_the_words_back(words in words(), newline in "(\n|\r\n|\r|\n \n)", block in 1_usize..=16) {
+            let (_directory, options) = file("words.txt", words.join(&newline))
+                .map_err(|e| TestCaseError::fail(e.to_string()))?;
+            let dataset = load(&Options { block, ..options })
+                .map_err(|e| TestCaseError::fail(e.to_string()))?;
+            let all = dataset.split(Split::All);
+            let mut spelled = spelled(&all, &dataset.vocab).unwrap_or_default();
+            let mut expected = words;
+            expected.sort();
+            spelled.sort();
+            prop_assert_eq!(spelled, expected);
+            prop_assert_eq!(all.x().len(), all.len() * block);
+            for c in dataset.vocab.chars() {
+                prop_assert_eq!(dataset.vocab.encode(c).and_then(|t| dataset.vocab.decode(t)), Some(c));
+            }
+        }
+
+        #[test]
+        fn csv_and_text_give_the_same_words(words in words()) {
+            let quoted: String = words
+                .iter()
+                .map(|word| format!("7,\"{}\"\r\n", word.replace('"', "\"\"")))
+                .collect();
+            let read = words_of("words.csv", &format!("id,word\r\n{quoted}"), Some("word"))
+                .map_err(|e| TestCaseError::fail(e.to_string()))?;
+            prop_assert_eq!(read, words);
+        }
+    }
+}

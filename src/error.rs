@@ -1,0 +1,91 @@
+//! Why a command failed, in one line, and the exit code that says so.
+
+use std::path::PathBuf;
+
+use crate::backend::BackendError;
+use crate::checkpoint::CheckpointError;
+use crate::data::DataError;
+use crate::dims::DimsError;
+use crate::files::FileError;
+use crate::gpu::GpuError;
+use crate::report::{PlotError, RunDirError};
+
+/// The error of a command. Its text is one line that names what was wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Options that contradict each other.
+    #[error("{0}")]
+    Usage(String),
+    /// The data could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A size out of range.
+    #[error(transparent)]
+    Dims(#[from] DimsError),
+    /// No adapter, or one that cannot run the model.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// Failure at work.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A checkpoint that cannot be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The output folder cannot be used.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// A file of the run cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The picture cannot be written.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] std::io::Error),
+    /// A loss or a parameter is no longer a finite number.
+    #[error(
+        "training diverged: {what} at step {step} with learning rate {lr}; try a smaller --lr{}",
+        last_good(.saved)
+    )]
+    Diverged {
+        /// The loss or the parameter, with its value.
+        what: String,
+        /// The step, from 0.
+        step: u64,
+        /// Its learning rate.
+        lr: f64,
+        /// The last model with finite values: steps done and file.
+        saved: Option<(u64, PathBuf)>,
+    },
+    /// `sample --prefix` with a character that the model does not know.
+    #[error("--prefix: the model knows no {character:?}; its characters are: {vocabulary}")]
+    Prefix {
+        /// The character.
+        character: char,
+        /// The model's characters.
+        vocabulary: String,
+    },
+}
+
+fn last_good(saved: &Option<(u64, PathBuf)>) -> String {
+    match saved {
+        Some((steps, path)) => {
+            format!(
+                ". The last good model, after {steps} steps, is in {}",
+                path.display()
+            )
+        }
+        None => String::new(),
+    }
+}
+
+impl Error {
+    /// 2 for wrong usage, 1 for anything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) | Error::Dims(_) | Error::Prefix { .. } => 2,
+            _ => 1,
+        }
+    }
+}

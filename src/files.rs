@@ -1,0 +1,199 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// Something that the file system refused, with the file it was about.
+///
+/// The message is one line with the operating system's reason at the end:
+/// `cannot write runs/a/loss.png: No space left on device (os error 28)`.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", .path.display())]
+pub struct FileError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What was to be done with it: `read`, `write`, `create`.
+    pub action: &'static str,
+    /// The operating system's reason.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// For `map_err`: adds the file and the action to an I/O error.
+    pub fn at(action: &'static str, path: &Path) -> impl Fn(io::Error) -> FileError {
+        move |source| FileError {
+            path: path.to_path_buf(),
+            action,
+            source,
+        }
+    }
+}
+
+/// Writes the file `path` by way of a temporary file, so that a reader sees the old content or
+/// the new, never half of it, whatever interrupts the program.
+///
+/// `fill` writes the content, through a buffer. The temporary file lies in the folder of `path`,
+/// because only within one file system is a rename atomic. It reaches the disk before it takes
+/// the name `path`, and so does the name itself where the platform lets a program ask for that
+/// (unix). When anything fails, the temporary file is removed and `path` stays as it was.
+///
+/// # Errors
+///
+/// The folder is missing or not writable, the disk is full, or `fill` fails.
+pub fn write_atomic(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
+    try_write_atomic(path, fill).map_err(FileError::at("write", path))
+}
+
+fn try_write_atomic(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = folder_of(path);
+    let temporary = temporary_in(folder)?;
+
+    let mut writer = BufWriter::new(temporary.as_file());
+    fill(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+
+    // Without this, a power cut shortly after the rename can leave the new name with no content.
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|e| e.error)?;
+    sync_folder(folder)
+}
+
+/// Makes a hidden file in `folder` that is removed when the value is dropped.
+///
+/// # Errors
+///
+/// The folder is missing or not writable; the error is the operating system's own.
+pub fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
+    // `tempfile` adds the temporary file's name to errors, which would only distract from the
+    // file that a message is about.
+    let mut code = None;
+    tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".tmp")
+        // The files that `tempfile` makes by itself are private to the user. This one may end up
+        // as a file like any other, so it is opened like any other.
+        .make_in(folder, |path| {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(path)
+                .inspect_err(|e| code = e.raw_os_error())
+        })
+        .map_err(|e| code.map_or(e, io::Error::from_raw_os_error))
+}
+
+/// The folder that holds `path`; `.` for a bare file name.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Puts a folder's list of names on the disk.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(()); // elsewhere a folder cannot be opened as a file
+    }
+    match File::open(folder)?.sync_all() {
+        // Some network file systems have no such operation; the file itself is complete.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Whether anything has the name `path`, a link that leads nowhere included.
+///
+/// # Errors
+///
+/// The name cannot be looked up, for lack of permission for example.
+pub fn exists(path: &Path) -> Result<bool, FileError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(FileError::at("look at", path)(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_replaces_content_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for content in ["first", "second, longer", ""] {
+            write_atomic(&path, |w| w.write_all(content.as_bytes())).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_keeps_the_old_content_and_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let error = write_atomic(&path, |w| {
+            w.write_all(b"half of the new")?;
+            Err(io::Error::other("the disk is full"))
+        })
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot write {}: the disk is full", path.display())
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_missing_folder_and_a_folder_as_target_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing").join("file");
+        let message = write_atomic(&missing, |_| Ok(())).unwrap_err().to_string();
+        assert_eq!(message.matches("missing").count(), 1, "{message}");
+        assert!(write_atomic(dir.path(), |_| Ok(())).is_err());
+        for nameless in ["", "/", ".."] {
+            assert!(write_atomic(Path::new(nameless), |_| Ok(())).is_err());
+        }
+    }
+
+    #[test]
+    fn a_bare_name_lies_in_the_current_folder() {
+        assert_eq!(folder_of(Path::new("a")), Path::new("."));
+        assert_eq!(folder_of(Path::new("a/b")), Path::new("a"));
+        assert_eq!(folder_of(Path::new("/b")), Path::new("/"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_get_the_usual_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let [plain, atomic] = ["plain", "atomic"].map(|name| dir.path().join(name));
+        fs::write(&plain, "").unwrap();
+        write_atomic(&atomic, |_| Ok(())).unwrap();
+        let [plain, atomic] = [plain, atomic].map(|p| fs::metadata(p).unwrap().permissions());
+        assert_eq!(atomic.mode(), plain.mode());
+    }
+}

@@ -1,0 +1,199 @@
+//! An opened adapter: pipelines, uploads and downloads, with every fault turned into an error.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use wgpu::{
+    Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePipeline, Device, Limits,
+    MapMode, PollType, Queue,
+};
+
+use super::GpuError;
+use super::adapter::Found;
+use super::shader::Source;
+
+/// How long a chunk may take. On a GPU a chunk is a fraction of a second; a software adapter at the
+/// largest sizes needs many seconds for a step.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A device with its queue, and the first fault that was reported outside a call.
+pub struct Gpu {
+    /// wgpu's device.
+    pub device: Device,
+    /// Its queue.
+    pub queue: Queue,
+    /// What the adapter can hold.
+    pub limits: Limits,
+    /// The adapter's name, for messages.
+    pub name: String,
+    fault: Arc<Mutex<Option<String>>>,
+}
+
+impl Gpu {
+    /// Opens an adapter with all that it offers.
+    pub fn open(found: &Found) -> Result<Self, GpuError> {
+        let name = found.info.name.clone();
+        let limits = found.adapter.limits();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("gpu-makemore"),
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(found.adapter.request_device(&descriptor))
+            .map_err(|e| GpuError::Open {
+                adapter: name.clone(),
+                message: e.to_string(),
+            })?;
+        let fault = Arc::new(Mutex::new(None));
+        // wgpu's own handler panics; a fault belongs to the call that waits for the result.
+        let keep = Arc::clone(&fault);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            record(&keep, error.to_string())
+        }));
+        let keep = Arc::clone(&fault);
+        device.set_device_lost_callback(move |reason, message| {
+            record(&keep, format!("device lost ({reason:?}): {message}"));
+        });
+        Ok(Self {
+            device,
+            queue,
+            limits,
+            name,
+            fault,
+        })
+    }
+
+    /// The first fault since the device was opened, as an error.
+    pub fn check(&self) -> Result<(), GpuError> {
+        match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(message) => Err(GpuError::Fault(message.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Compiles the entry points of one source to pipelines, with bind group layouts derived from
+    /// the bindings that each entry point uses.
+    pub fn pipelines(
+        &self,
+        source: &Source,
+        entry_points: &[&'static str],
+    ) -> Result<Vec<ComputePipeline>, GpuError> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = self
+            .device
+            .create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(source.name()),
+                source: wgpu::ShaderSource::Wgsl(source.text().into()),
+            });
+        let info = pollster::block_on(module.get_compilation_info());
+        let refused = pollster::block_on(scope.pop());
+        if let Some(message) = info
+            .messages
+            .into_iter()
+            .find(|m| m.message_type == wgpu::CompilationMessageType::Error)
+        {
+            let line = message.location.map_or(1, |l| l.line_number);
+            let (file, line) = source.locate(line);
+            return Err(GpuError::Shader {
+                file,
+                line,
+                message: message.message,
+            });
+        }
+        if let Some(error) = refused {
+            return Err(GpuError::Shader {
+                file: source.name(),
+                line: 1,
+                message: error.to_string(),
+            });
+        }
+        let pipelines = entry_points
+            .iter()
+            .map(|entry| {
+                self.device
+                    .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                        label: Some(entry),
+                        layout: None,
+                        module: &module,
+                        entry_point: Some(entry),
+                        compilation_options: Default::default(),
+                        cache: None,
+                    })
+            })
+            .collect();
+        self.check()?;
+        Ok(pipelines)
+    }
+
+    /// A storage buffer of `bytes`, zeroed, that can be written and read back.
+    pub fn storage(&self, label: &str, bytes: u64) -> Buffer {
+        self.device.create_buffer(&BufferDescriptor {
+            label: Some(label),
+            size: bytes,
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Submits the work in `encoder` and reads `len` bytes of each source after it.
+    pub fn finish_and_read(
+        &self,
+        mut encoder: CommandEncoder,
+        sources: &[(&Buffer, u64, u64)],
+    ) -> Result<Vec<Vec<u8>>, GpuError> {
+        let total = sources.iter().map(|s| s.2).sum::<u64>().max(4);
+        let staging = self.device.create_buffer(&BufferDescriptor {
+            label: Some("read back"),
+            size: total,
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut at = 0;
+        for &(buffer, offset, len) in sources {
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, at, len);
+            at += len;
+        }
+        self.queue.submit([encoder.finish()]);
+        let failed = Arc::new(Mutex::new(None));
+        let keep = Arc::clone(&failed);
+        staging.map_async(MapMode::Read, .., move |result| {
+            if let Err(error) = result {
+                record(&keep, error.to_string());
+            }
+        });
+        let waited = self.device.poll(PollType::Wait {
+            submission_index: None,
+            timeout: Some(TIMEOUT),
+        });
+        self.check()?;
+        match waited {
+            Ok(_) => {}
+            Err(wgpu::PollError::Timeout) => {
+                return Err(GpuError::Timeout {
+                    seconds: TIMEOUT.as_secs(),
+                });
+            }
+            Err(error) => return Err(GpuError::Fault(error.to_string())),
+        }
+        if let Some(message) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(GpuError::Fault(message));
+        }
+        let view = staging
+            .get_mapped_range(..)
+            .map_err(|e| GpuError::Fault(e.to_string()))?;
+        let mut at = 0;
+        let mut out = Vec::with_capacity(sources.len());
+        for &(_, _, len) in sources {
+            let end = at + len as usize;
+            out.push(view[at..end].to_vec());
+            at = end;
+        }
+        Ok(out)
+    }
+}
+
+/// Keeps the first message: later faults are mostly consequences of it.
+fn record(fault: &Mutex<Option<String>>, message: String) {
+    let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
+    fault.get_or_insert(message);
+}

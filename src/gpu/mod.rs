@@ -1,0 +1,89 @@
+//! The kernels' side: choosing an adapter, assembling WGSL, and the schedule that runs a step.
+
+pub mod adapter;
+pub mod device;
+pub mod shader;
+pub mod staged;
+
+use adapter::Api;
+
+/// What can go wrong between this program and a GPU.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    /// The API that was asked for has no adapter.
+    #[error("no {api} adapter was found ({found}); {hint}")]
+    NoAdapter {
+        /// The API that was asked for.
+        api: Api,
+        /// Adapters of other APIs.
+        found: String,
+        /// What brings an adapter on this system.
+        hint: &'static str,
+    },
+    /// No adapter matches `--adapter`.
+    #[error("no adapter matches --adapter '{text}'; found: {found}")]
+    NoSuchAdapter {
+        /// The text that was asked for.
+        text: String,
+        /// Adapters there are.
+        found: String,
+    },
+    /// A size that the adapter cannot hold.
+    #[error(
+        "{adapter} cannot run this model: it needs {limit} = {needed}, and the adapter has \
+         {available}; choose smaller sizes or --backend cpu"
+    )]
+    Limit {
+        /// The adapter's name.
+        adapter: String,
+        /// WebGPU's name of the limit.
+        limit: &'static str,
+        /// What the sizes need.
+        needed: u64,
+        /// What the adapter has.
+        available: u64,
+    },
+    /// The driver gave no device.
+    #[error("{adapter} was found but could not be opened: {message}")]
+    Open {
+        /// The adapter's name.
+        adapter: String,
+        /// The driver's words.
+        message: String,
+    },
+    /// A kernel that the driver's compiler refuses.
+    #[error("{file}:{line}: {message}")]
+    Shader {
+        /// File under `shaders/`.
+        file: &'static str,
+        /// Line in it, from 1.
+        line: u32,
+        /// The compiler's words.
+        message: String,
+    },
+    /// The driver or the API layer reported a fault.
+    #[error("the GPU reported a fault: {0}")]
+    Fault(String),
+    /// No answer in time.
+    #[error(
+        "the GPU did not finish a chunk of work within {seconds} s; try a smaller --batch-size or \
+         --n-hidden, or --backend cpu"
+    )]
+    Timeout {
+        /// How long the program waited.
+        seconds: u64,
+    },
+    /// The device's own counter shows fewer steps than were asked for.
+    #[error(
+        "the GPU did {done} of {asked} steps of the chunk from step {first} and reported no fault: \
+         its results cannot be trusted; update the driver, or use --backend cpu"
+    )]
+    ShortChunk {
+        /// First step of the chunk.
+        first: u64,
+        /// Steps that were launched.
+        asked: u32,
+        /// Steps that the device counted.
+        done: u32,
+    },
+}

@@ -1,0 +1,144 @@
+//! WGSL from its parts: plain concatenation, with the way back from a line of the whole to its file.
+
+/// A file under `shaders/`.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Path under `shaders/`.
+    pub file: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+macro_rules! part {
+    ($file:literal) => {
+        Part {
+            file: $file,
+            text: include_str!(concat!("../../shaders/", $file)),
+        }
+    };
+}
+
+/// Several parts as one module. The order of declarations in a WGSL module has no meaning.
+#[derive(Clone, Debug)]
+pub struct Source {
+    parts: Vec<Part>,
+}
+
+impl Source {
+    /// A module of the given parts; the last one names it.
+    pub fn new(parts: impl Into<Vec<Part>>) -> Self {
+        Self {
+            parts: parts.into(),
+        }
+    }
+
+    /// Name of the module: its last part's file.
+    pub fn name(&self) -> &'static str {
+        self.parts.last().map_or("empty", |p| p.file)
+    }
+
+    /// The module's text.
+    pub fn text(&self) -> String {
+        self.parts.iter().map(|p| p.text).collect()
+    }
+
+    /// File and line (from 1) of a line (from 1) of the text.
+    pub fn locate(&self, line: u32) -> (&'static str, u32) {
+        let mut first = 1;
+        for part in &self.parts {
+            let lines = part.text.lines().count() as u32;
+            if line < first + lines {
+                return (part.file, line - first + 1);
+            }
+            first += lines;
+        }
+        (self.name(), line)
+    }
+}
+
+const SHAPE: Part = part!("shape.wgsl");
+
+/// The modules of the staged schedule, one an operation: its formulas, the launches that use them,
+/// and the entry points to take from it.
+pub fn staged_modules() -> [(Source, &'static [&'static str]); 6] {
+    [
+        (
+            Source::new([
+                SHAPE,
+                part!("embedding.wgsl"),
+                part!("staged/embedding.wgsl"),
+            ]),
+            &["embedding_forward_kernel", "embedding_backward_kernel"],
+        ),
+        (
+            Source::new([SHAPE, part!("linear.wgsl"), part!("staged/linear.wgsl")]),
+            &[
+                "linear_forward_kernel",
+                "linear_backward_input_kernel",
+                "linear_backward_weight_kernel",
+            ],
+        ),
+        (
+            Source::new([
+                SHAPE,
+                part!("batchnorm.wgsl"),
+                part!("staged/batchnorm.wgsl"),
+            ]),
+            &[
+                "batchnorm_forward_kernel",
+                "batchnorm_inference_kernel",
+                "batchnorm_backward_kernel",
+            ],
+        ),
+        (
+            Source::new([SHAPE, part!("tanh.wgsl"), part!("staged/tanh.wgsl")]),
+            &["tanh_forward_kernel", "tanh_backward_kernel"],
+        ),
+        (
+            Source::new([
+                SHAPE,
+                part!("softmax_cross_entropy.wgsl"),
+                part!("staged/softmax_cross_entropy.wgsl"),
+            ]),
+            &["softmax_cross_entropy_kernel"],
+        ),
+        (
+            Source::new([SHAPE, part!("sgd.wgsl"), part!("staged/sgd.wgsl")]),
+            &["sgd_kernel"],
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_whole_is_found_in_its_file() {
+        let source = Source::new([
+            Part {
+                file: "a.wgsl",
+                text: "1\n2\n3\n",
+            },
+            Part {
+                file: "b.wgsl",
+                text: "1\n2\n",
+            },
+        ]);
+        assert_eq!(source.locate(1), ("a.wgsl", 1));
+        assert_eq!(source.locate(3), ("a.wgsl", 3));
+        assert_eq!(source.locate(4), ("b.wgsl", 1));
+        assert_eq!(source.locate(5), ("b.wgsl", 2));
+    }
+
+    #[test]
+    fn every_part_ends_its_last_line() {
+        for (source, _) in staged_modules() {
+            assert!(
+                source.parts.iter().all(|p| p.text.ends_with('\n')),
+                "{}",
+                source.name()
+            );
+        }
+    }
+}

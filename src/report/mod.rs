@@ -1,0 +1,16 @@
+//! What a run leaves behind and what the user sees of it: the run's folder, `metrics.jsonl`,
+//! `summary.json`, `loss.png` and the progress bar.
+
+pub mod metrics;
+pub mod output;
+pub mod plot;
+pub mod progress;
+pub mod run_dir;
+pub mod summary;
+
+pub use metrics::{LossLog, Metrics, Row, lecture_line};
+pub use output::Output;
+pub use plot::{PlotError, loss_png};
+pub use progress::Progress;
+pub use run_dir::{RunDir, RunDirError};
+pub use summary::Summary;

@@ -1,0 +1,100 @@
+//! Lines on stdout, whoever reads it.
+
+use std::io::{self, Write};
+
+/// Prints lines until the reader is gone.
+#[derive(Debug)]
+pub struct Output {
+    /// Cleared when whoever read stdout is gone.
+    open: bool,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Output {
+    /// Output to stdout.
+    pub fn new() -> Self {
+        Self { open: true }
+    }
+
+    /// Prints a line.
+    ///
+    /// When the reader of stdout is gone (`gpu-makemore train | head -1`), this and all further
+    /// lines are dropped without an error: what a run is for goes into its folder.
+    ///
+    /// # Errors
+    ///
+    /// Anything else that keeps the line from being written, such as a full disk.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        write_line(&mut io::stdout().lock(), &mut self.open, text)
+    }
+}
+
+/// Writes a line unless the reader is gone, which `open` remembers.
+fn write_line(out: &mut impl Write, open: &mut bool, text: &str) -> io::Result<()> {
+    if !*open {
+        return Ok(());
+    }
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
+            *open = false;
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stdout that fails, and counts how often it is asked.
+    struct Failing {
+        kind: io::ErrorKind,
+        calls: usize,
+    }
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            Err(self.kind.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_stdout_is_no_error() {
+        let mut out = Failing {
+            kind: io::ErrorKind::BrokenPipe,
+            calls: 0,
+        };
+        let mut open = true;
+        for _ in 0..3 {
+            write_line(&mut out, &mut open, "text").unwrap();
+        }
+        assert_eq!(out.calls, 1);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let mut out = Failing {
+            kind: io::ErrorKind::StorageFull,
+            calls: 0,
+        };
+        write_line(&mut out, &mut true, "text").unwrap_err();
+    }
+
+    #[test]
+    fn lines_end_in_a_line_feed() {
+        let mut out = Vec::new();
+        write_line(&mut out, &mut true, "a").unwrap();
+        assert_eq!(out, b"a\n");
+    }
+}

@@ -1,0 +1,102 @@
+//! The progress bar on stderr, and lines on stdout that do not collide with it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use super::output::Output;
+
+/// Bar, steps, loss, speed and time left; short enough for a terminal of 80 columns.
+const TEMPLATE: &str = "{bar:20} {pos}/{len}  loss {loss}  {speed} steps/s  {eta} left";
+
+/// Shows how far a training is, with its loss, its speed and the time left.
+///
+/// The bar is drawn on stderr, and only if that is a terminal: in a log file it would be noise.
+/// Lines for stdout go through [`Progress::line`], which takes the bar off the screen while it
+/// prints.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    /// The bits of the latest loss, which the bar reads when it is drawn. As a message of the bar
+    /// it would have to be formatted at each update, drawn or not.
+    loss: Arc<AtomicU32>,
+    out: Output,
+}
+
+impl Progress {
+    /// A bar for `steps` steps.
+    pub fn new(steps: u64) -> Self {
+        // This draw target draws nothing unless stderr is a terminal.
+        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
+        let loss = Arc::new(AtomicU32::new(f32::NAN.to_bits()));
+        bar.set_style(style(&loss).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self {
+            bar,
+            loss,
+            out: Output::new(),
+        }
+    }
+
+    /// `step` steps are done, the last one with `loss`. Cheap: the screen is updated at most
+    /// twenty times a second.
+    pub fn update(&self, step: u64, loss: f32) {
+        // Nothing but the number itself is passed on, so no stronger ordering is called for.
+        self.loss.store(loss.to_bits(), Ordering::Relaxed);
+        self.bar.set_position(step);
+    }
+
+    /// Prints a line to stdout, above the bar.
+    ///
+    /// # Errors
+    ///
+    /// As [`Output::line`].
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        let (bar, out) = (&self.bar, &mut self.out);
+        bar.suspend(|| out.line(text))
+    }
+
+    /// Takes the bar off the screen. Lines can still be printed.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// The look of the bar, with `loss` as its source of the loss (NaN: none yet).
+fn style(loss: &Arc<AtomicU32>) -> Result<ProgressStyle, indicatif::style::TemplateError> {
+    let loss = Arc::clone(loss);
+    // Nobody is served by an error of these `write!`: the bar would only miss a number.
+    Ok(ProgressStyle::with_template(TEMPLATE)?
+        .progress_chars("=> ")
+        .with_key(
+            "loss",
+            move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let loss = f32::from_bits(loss.load(Ordering::Relaxed));
+                let _ = match loss.is_nan() {
+                    true => write!(out, "-"),
+                    false => write!(out, "{loss:.4}"),
+                };
+            },
+        )
+        .with_key(
+            "speed",
+            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{:.0}", state.per_sec());
+            },
+        ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_is_valid_and_any_number_can_be_shown() {
+        style(&Arc::default()).unwrap();
+        let progress = Progress::new(0);
+        progress.update(7, f32::NAN);
+        progress.finish();
+        progress.finish();
+    }
+}

@@ -1,0 +1,248 @@
+//! The folder that a training run writes into.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::files::{FileError, exists, temporary_in};
+
+/// Where the folders of runs without `--out` go, below the current folder.
+const RUNS: &str = "runs";
+
+/// How many runs may start in the same second before the program gives up.
+const MAX_SAME_SECOND: u32 = 1000;
+
+/// The folder of one training run: it exists, can be written to and holds no other run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+/// Why a run has no folder to write into.
+#[derive(Debug, thiserror::Error)]
+pub enum RunDirError {
+    /// The folder has the files of an earlier run, and those are never overwritten.
+    #[error("{} already holds a run ({file}); choose another --out or remove it", .path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+        /// The file that gives the earlier run away.
+        file: &'static str,
+    },
+    /// There is a file of that name.
+    #[error("{} is a file, not a folder; choose another --out", .path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder cannot be made.
+    #[error("{0}; choose a folder that you can write to with --out")]
+    Create(#[source] FileError),
+    /// The folder is there, but no file can be made in it.
+    #[error("{0}; choose a folder that you can write to with --out")]
+    NotWritable(#[source] FileError),
+    /// The operating system refused to look into the folder.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl RunDir {
+    /// The trained model.
+    pub const MODEL: &str = "model.safetensors";
+    /// The loss over the steps, one JSON object a line.
+    pub const METRICS: &str = "metrics.jsonl";
+    /// The results, one JSON object.
+    pub const SUMMARY: &str = "summary.json";
+    /// The last model with finite values, if the training diverged.
+    pub const LAST_GOOD: &str = "last-good.safetensors";
+    /// The picture of the loss.
+    pub const PLOT: &str = "loss.png";
+
+    /// Makes the folder `out` with its parents, or without `out` a new one in `runs` that is named
+    /// after the local date and time, `runs/2026-01-31_18-05-09`, with `-2`, `-3` and so on
+    /// appended when the name is taken.
+    ///
+    /// An existing `out` is fine as long as it holds none of the files of a run. Whether files can
+    /// be made in the folder is tried here, because an hour of training later is a bad time to
+    /// find out.
+    ///
+    /// # Errors
+    ///
+    /// `out` holds a run, is a file, or the folder cannot be made or written to.
+    pub fn create(out: Option<&Path>) -> Result<Self, RunDirError> {
+        let run = match out {
+            Some(out) => Self::create_named(out)?,
+            None => Self::create_dated(Path::new(RUNS), &local_time())?,
+        };
+        run.probe()?;
+        Ok(run)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path of one of its files: `run.file(RunDir::MODEL)`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn create_named(out: &Path) -> Result<Self, RunDirError> {
+        if out.is_file() {
+            return Err(RunDirError::NotAFolder {
+                path: out.to_path_buf(),
+            });
+        }
+        fs::create_dir_all(out)
+            .map_err(|e| RunDirError::Create(FileError::at("create the folder", out)(e)))?;
+        for file in [
+            Self::MODEL,
+            Self::METRICS,
+            Self::SUMMARY,
+            Self::PLOT,
+            Self::LAST_GOOD,
+        ] {
+            if exists(&out.join(file))? {
+                return Err(RunDirError::Taken {
+                    path: out.to_path_buf(),
+                    file,
+                });
+            }
+        }
+        Ok(Self {
+            path: out.to_path_buf(),
+        })
+    }
+
+    fn create_dated(base: &Path, name: &str) -> Result<Self, RunDirError> {
+        fs::create_dir_all(base)
+            .map_err(|e| RunDirError::Create(FileError::at("create the folder", base)(e)))?;
+        for n in 1..=MAX_SAME_SECOND {
+            let path = match n {
+                1 => base.join(name),
+                n => base.join(format!("{name}-{n}")),
+            };
+            // `create_dir` fails when the name is taken. Asking first and creating afterwards
+            // would let two runs that start together share a folder.
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => {
+                    let error = FileError::at("create the folder", &path)(e);
+                    return Err(RunDirError::Create(error));
+                }
+            }
+        }
+        let error = io::Error::from(io::ErrorKind::AlreadyExists);
+        Err(RunDirError::Create(FileError::at(
+            "create the folder",
+            &base.join(name),
+        )(error)))
+    }
+
+    /// Makes a file and removes it again.
+    fn probe(&self) -> Result<(), RunDirError> {
+        temporary_in(&self.path)
+            .and_then(tempfile::NamedTempFile::close)
+            .map_err(|e| RunDirError::NotWritable(FileError::at("write into", &self.path)(e)))
+    }
+}
+
+/// The local time as `2026-01-31_18-05-09`: sorts by age, and no file system objects to it.
+fn local_time() -> String {
+    // The clock can only be out of range by a fault; a wrong date in a name is no reason to fail.
+    let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let local = now.to_zoned(TimeZone::system());
+    local.strftime("%Y-%m-%d_%H-%M-%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_is_made_with_its_parents() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("a/b");
+        let run = RunDir::create(Some(&out)).unwrap();
+        assert_eq!(run.path(), out);
+        assert_eq!(run.file(RunDir::MODEL), out.join("model.safetensors"));
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "the probe stayed");
+        // Twice is fine as long as nothing was written, and other files are no run.
+        fs::write(out.join("notes.txt"), "").unwrap();
+        RunDir::create(Some(&out)).unwrap();
+    }
+
+    #[test]
+    fn an_earlier_run_is_never_overwritten() {
+        for file in [
+            "model.safetensors",
+            "metrics.jsonl",
+            "summary.json",
+            "loss.png",
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(file), "").unwrap();
+            let message = RunDir::create(Some(dir.path())).unwrap_err().to_string();
+            assert_eq!(
+                message,
+                format!(
+                    "{} already holds a run ({file}); choose another --out or remove it",
+                    dir.path().display()
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = RunDir::create(Some(&file)).unwrap_err();
+        assert!(matches!(error, RunDirError::NotAFolder { .. }), "{error}");
+        let error = RunDir::create(Some(&file.join("below"))).unwrap_err();
+        assert!(matches!(error, RunDirError::Create(_)), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_without_permission_to_write_is_found_at_once() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        if fs::write(dir.path().join("x"), "").is_ok() {
+            return; // nothing is forbidden to the superuser
+        }
+        let error = RunDir::create(Some(dir.path())).unwrap_err();
+        assert!(matches!(error, RunDirError::NotWritable(_)), "{error}");
+    }
+
+    #[test]
+    fn runs_of_the_same_second_get_folders_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("runs");
+        let names: Vec<_> = (0..3)
+            .map(|_| RunDir::create_dated(&base, "2026-01-31_18-05-09").unwrap())
+            .collect();
+        let expected =
+            ["", "-2", "-3"].map(|suffix| base.join(format!("2026-01-31_18-05-09{suffix}")));
+        assert_eq!(names.iter().map(RunDir::path).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_time_is_a_plain_name() {
+        let time = local_time();
+        assert_eq!(time.len(), "2026-01-31_18-05-09".len());
+        assert!(
+            time.bytes()
+                .all(|b| b.is_ascii_digit() || b"-_".contains(&b))
+        );
+    }
+}

@@ -1,0 +1,441 @@
+//! `gpu-makemore train`: the training loop, from the data to the names.
+
+use std::time::{Duration, Instant};
+
+use crate::backend::{Backend, BackendInfo, Statistics, Steps};
+use crate::checkpoint::{Checkpoint, Config};
+use crate::cli::{DeviceArgs, TrainArgs};
+use crate::cpu::CpuBackend;
+use crate::data::{self, Dataset, Examples};
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::gpu::adapter::{Api, Choice, choose};
+use crate::gpu::staged::Staged;
+use crate::params::Params;
+use crate::report::{Metrics, Progress, RunDir, Summary, loss_png};
+use crate::rng::TorchGenerator;
+use crate::sample::{self, Sampler};
+
+/// How long a chunk of steps should take: often enough for a live display, seldom enough that
+/// waiting for the device costs nothing, and far below the second or two after which Windows and
+/// some Linux drivers reset a GPU that does not answer.
+const CHUNK: Duration = Duration::from_millis(100);
+/// Steps in a chunk at most.
+const MAX_CHUNK: usize = 4096;
+/// Names that are printed in the end.
+const NAMES: usize = 20;
+/// The lecture samples with a seed of its own: `2147483647 + 10`.
+const SAMPLE_SEED_OFFSET: u64 = 10;
+
+/// What a command runs on.
+pub struct Device(Choice);
+
+impl Device {
+    /// Resolves `--backend` and `--adapter`.
+    pub fn choose(args: &DeviceArgs) -> Result<Self, Error> {
+        if args.backend == Api::Cpu && args.adapter.is_some() {
+            let message = "--adapter chooses a GPU; it does not go with --backend cpu";
+            return Err(Error::Usage(message.to_owned()));
+        }
+        Ok(Self(choose(args.backend, args.adapter.as_deref())?))
+    }
+
+    /// A backend for one model.
+    pub fn open(&self, dims: Dims, params: &Params<f32>) -> Result<Box<dyn Backend>, Error> {
+        Ok(match &self.0 {
+            Choice::Cpu { .. } => Box::new(CpuBackend::new(dims, params.clone())),
+            Choice::Gpu { found, .. } => Box::new(Staged::new(found, dims, params)?),
+        })
+    }
+
+    /// In a line, for the user: what it is and why it was taken.
+    pub fn describe(&self) -> String {
+        match &self.0 {
+            Choice::Cpu { why } => format!("CPU ({why})"),
+            Choice::Gpu { found, why } if found.is_software() => format!(
+                "{found} ({why}): a software adapter, it computes on the processor; expect some \
+                 hundred steps/s at the lecture's size, --backend cpu is faster"
+            ),
+            Choice::Gpu { found, why } => format!("{found} ({why})"),
+        }
+    }
+}
+
+/// The learning rate of each step.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// Of the first steps.
+    pub lr: f64,
+    /// From `decay_at` on.
+    pub lr_final: f64,
+    /// First step with `lr_final`.
+    pub decay_at: u64,
+}
+
+impl Schedule {
+    /// `lr = 0.1 if i < 100000 else 0.01`
+    pub fn lr(&self, step: u64) -> f64 {
+        if step < self.decay_at {
+            self.lr
+        } else {
+            self.lr_final
+        }
+    }
+}
+
+/// The stream of steps: minibatches drawn as the lecture draws them, one after another.
+pub struct Stream<'a> {
+    examples: &'a Examples,
+    generator: TorchGenerator,
+    schedule: Schedule,
+    batch: usize,
+    next: u64,
+    /// `ix`, kept to save the allocation.
+    ix: Vec<u32>,
+}
+
+impl<'a> Stream<'a> {
+    /// A stream that goes on with the generator that drew the initial values.
+    pub fn new(
+        examples: &'a Examples,
+        generator: TorchGenerator,
+        schedule: Schedule,
+        batch: usize,
+    ) -> Self {
+        Self {
+            examples,
+            generator,
+            schedule,
+            batch,
+            next: 0,
+            ix: vec![0; batch],
+        }
+    }
+
+    /// The next `count` steps: `ix = torch.randint(0, Xtr.shape[0], (batch_size,), generator=g)`,
+    /// `Xb, Yb = Xtr[ix], Ytr[ix]`.
+    pub fn take(&mut self, count: usize) -> Steps {
+        let block = self.examples.block();
+        let mut steps = Steps {
+            first: self.next,
+            x: Vec::with_capacity(count * self.batch * block),
+            y: Vec::with_capacity(count * self.batch),
+            lr: Vec::with_capacity(count),
+        };
+        for _ in 0..count {
+            self.generator
+                .randint_into(self.examples.len() as u32, &mut self.ix);
+            for &i in &self.ix {
+                steps.x.extend_from_slice(self.examples.context(i as usize));
+                steps.y.push(self.examples.y()[i as usize]);
+            }
+            steps.lr.push(self.schedule.lr(self.next) as f32);
+            self.next += 1;
+        }
+        steps
+    }
+}
+
+/// Sizes that the command line asks for, with the vocabulary of the data.
+fn dims(args: &TrainArgs, dataset: &Dataset) -> Result<Dims, Error> {
+    let dims = Dims {
+        vocab: dataset.vocab.len(),
+        block: args.block_size as usize,
+        embd: args.n_embd as usize,
+        hidden: args.n_hidden as usize,
+        batch: args.batch_size as usize,
+    };
+    Ok(dims.validate()?)
+}
+
+/// Runs the command.
+pub fn run(args: &TrainArgs) -> Result<(), Error> {
+    let dataset = data::load(&data::Options {
+        source: args.data.clone(),
+        column: args.columns.column.clone(),
+        clean: args.columns.clean,
+        block: args.block_size as usize,
+    })?;
+    let dims = dims(args, &dataset)?;
+    let device = Device::choose(&args.device)?;
+    let mut generator = TorchGenerator::manual_seed(args.seed);
+    let params = Params::init(&dims, &mut generator);
+    let mut backend = device.open(dims, &params)?;
+    let run_dir = RunDir::create(args.out.as_deref())?;
+    let schedule = Schedule {
+        lr: args.lr,
+        lr_final: args.lr_final,
+        decay_at: args.lr_decay_at.unwrap_or(args.steps / 2),
+    };
+    let mut progress = Progress::new(args.steps);
+    for line in set_up(
+        args,
+        &dataset,
+        &dims,
+        &device,
+        backend.info(),
+        &schedule,
+        &run_dir,
+    ) {
+        progress.line(&line)?;
+    }
+
+    let mut config = Config {
+        vocab: dataset.vocab.chars().collect(),
+        block_size: dims.block,
+        n_embd: dims.embd,
+        n_hidden: dims.hidden,
+        batch_size: dims.batch,
+        steps: args.steps,
+        lr: schedule.lr,
+        lr_final: schedule.lr_final,
+        lr_decay_at: schedule.decay_at,
+        seed: args.seed,
+        data: args.data.to_string(),
+        column: args.columns.column.clone(),
+        clean: args.columns.clean,
+        backend: backend.info().backend.to_owned(),
+        version: crate::VERSION.to_owned(),
+    };
+    let stream = Stream::new(&dataset.train, generator, schedule, dims.batch);
+    let mut metrics = Metrics::create(&run_dir.file(RunDir::METRICS), args.log_every)?;
+    let start = Instant::now();
+    let on_chunk = |losses: &[f32], done: u64| -> Result<(), Error> {
+        for row in metrics.record(losses, |step| schedule.lr(step))? {
+            progress.line(&row.lecture_line(args.steps))?;
+        }
+        if let Some(&loss) = losses.last() {
+            progress.update(done, loss);
+        }
+        Ok(())
+    };
+    let (params, losses) = match steps(&mut *backend, stream, args.steps, params, on_chunk)? {
+        Ended::Whole { params, losses } => (params, losses),
+        Ended::Diverged {
+            what,
+            step,
+            good,
+            good_steps,
+        } => {
+            progress.finish();
+            config.steps = good_steps;
+            let path = run_dir.file(RunDir::LAST_GOOD);
+            let model = finish(&mut *backend, config, good, &dataset.train)?;
+            // Values can be finite and yet too large to calibrate or to save: then there is no
+            // last good model, and the error says so by not naming one.
+            let saved = model.save(&path).is_ok().then_some((good_steps, path));
+            return Err(Error::Diverged {
+                what,
+                step,
+                lr: schedule.lr(step),
+                saved,
+            });
+        }
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    progress.finish();
+
+    let checkpoint = finish(&mut *backend, config, params, &dataset.train)?;
+    checkpoint.save(run_dir.file(RunDir::MODEL))?;
+    let stats = Statistics {
+        bnmean: checkpoint.bnmean.clone(),
+        bnvar: checkpoint.bnvar.clone(),
+    };
+    let mut loss_of = |examples: &Examples| backend.evaluate(&stats, examples.x(), examples.y());
+    let train_loss = loss_of(&dataset.train)?;
+    let val_loss = loss_of(&dataset.val)?;
+    let test_loss = loss_of(&dataset.test)?;
+    let info = backend.info();
+    let summary = Summary {
+        train_loss: Some(train_loss),
+        val_loss: Some(val_loss),
+        test_loss: Some(test_loss),
+        steps: args.steps,
+        seconds,
+        steps_per_second: args.steps as f64 / seconds,
+        backend: info.backend.to_owned(),
+        adapter: info.adapter.clone(),
+        driver: Some(info.driver.clone()),
+        seed: args.seed,
+        sizes: dims.into(),
+        data: dataset.label.clone(),
+        lr: schedule.lr,
+        lr_final: schedule.lr_final,
+        lr_decay_at: schedule.decay_at,
+        version: crate::VERSION.to_owned(),
+    };
+    summary.save(&run_dir.file(RunDir::SUMMARY))?;
+    loss_png(&run_dir.file(RunDir::PLOT), &losses)?;
+
+    progress.line(&format!("train {train_loss:.4}"))?;
+    progress.line(&format!("val   {val_loss:.4}"))?;
+    let seed = args.seed.wrapping_add(SAMPLE_SEED_OFFSET);
+    let mut sampler = Sampler::new(dims, checkpoint.params, stats, seed);
+    for _ in 0..NAMES {
+        progress.line(&sample::text(&dataset.vocab, &sampler.name(&[])))?;
+    }
+    progress.line(&format!(
+        "{} steps in {seconds:.1} s: {:.0} steps/s",
+        args.steps,
+        args.steps as f64 / seconds
+    ))?;
+    progress.line(&format!(
+        "the model is in {}",
+        run_dir.file(RunDir::MODEL).display()
+    ))?;
+    Ok(())
+}
+
+/// The lines that say what is about to be done.
+fn set_up(
+    args: &TrainArgs,
+    dataset: &Dataset,
+    dims: &Dims,
+    device: &Device,
+    info: &BackendInfo,
+    schedule: &Schedule,
+    run_dir: &RunDir,
+) -> [String; 6] {
+    let words = dataset.words.train + dataset.words.val + dataset.words.test;
+    [
+        format!("device      {}; {}", device.describe(), info.driver),
+        format!(
+            "data        {}: {words} words; {} examples to train, {} to validate, {} to test",
+            dataset.label,
+            dataset.train.len(),
+            dataset.val.len(),
+            dataset.test.len()
+        ),
+        format!(
+            "vocabulary  {}: {}",
+            dims.vocab,
+            dataset.vocab.chars().collect::<String>()
+        ),
+        format!(
+            "model       block {}, embd {}, hidden {}: {} parameters",
+            dims.block,
+            dims.embd,
+            dims.hidden,
+            dims.parameter_count()
+        ),
+        format!(
+            "training    {} steps of {} examples; learning rate {}, from step {} on {}; seed {}",
+            args.steps, dims.batch, schedule.lr, schedule.decay_at, schedule.lr_final, args.seed
+        ),
+        format!("output      {}", run_dir.path().display()),
+    ]
+}
+
+/// How the steps ended.
+enum Ended {
+    /// All of them were done.
+    Whole {
+        params: Params<f32>,
+        losses: Vec<f32>,
+    },
+    /// A value is not finite any more.
+    Diverged {
+        what: String,
+        step: u64,
+        /// The parameters after the last chunk in which all was finite.
+        good: Params<f32>,
+        good_steps: u64,
+    },
+}
+
+/// Does `count` steps in chunks and reports each.
+fn steps(
+    backend: &mut dyn Backend,
+    mut stream: Stream<'_>,
+    count: u64,
+    mut good: Params<f32>,
+    mut on_chunk: impl FnMut(&[f32], u64) -> Result<(), Error>,
+) -> Result<Ended, Error> {
+    let mut losses = Vec::with_capacity(count.min(1 << 24) as usize);
+    let mut chunk = 1;
+    let mut done = 0;
+    while done < count {
+        let steps = stream.take(chunk.min((count - done) as usize));
+        let start = Instant::now();
+        let before = losses.len();
+        backend.train(&steps, &mut losses)?;
+        chunk = next_chunk(steps.len(), start.elapsed());
+        let new = &losses[before..];
+        let diverged = |what: String, step: u64, good: Params<f32>| {
+            Ok(Ended::Diverged {
+                what,
+                step,
+                good,
+                good_steps: done,
+            })
+        };
+        if let Some(i) = new.iter().position(|loss| !loss.is_finite()) {
+            return diverged(
+                format!("the loss is {}", new[i]),
+                steps.first + i as u64,
+                good,
+            );
+        }
+        let params = backend.params()?;
+        if let Some((tensor, i)) = params.first_non_finite() {
+            let what = format!("{}[{i}] is {}", tensor.name(), params.get(tensor)[i]);
+            return diverged(what, steps.first + steps.len() as u64 - 1, good);
+        }
+        good = params;
+        done += steps.len() as u64;
+        on_chunk(new, done)?;
+    }
+    Ok(Ended::Whole {
+        params: good,
+        losses,
+    })
+}
+
+/// Steps of the next chunk: towards [`CHUNK`], but at most four times as many, since the first
+/// chunks also compile the kernels.
+fn next_chunk(steps: usize, took: Duration) -> usize {
+    let fitting = steps as f64 * CHUNK.as_secs_f64() / took.as_secs_f64().max(1e-6);
+    (fitting as usize).clamp(1, (4 * steps).min(MAX_CHUNK))
+}
+
+/// The model as it is saved: parameters, and batch-norm statistics over the whole training set.
+fn finish(
+    backend: &mut dyn Backend,
+    config: Config,
+    params: Params<f32>,
+    train: &Examples,
+) -> Result<Checkpoint, Error> {
+    backend.set_params(&params)?;
+    let Statistics { bnmean, bnvar } = backend.calibrate(train.x())?;
+    Ok(Checkpoint {
+        config,
+        params,
+        bnmean,
+        bnvar,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_falls_at_its_step() {
+        let schedule = Schedule {
+            lr: 0.1,
+            lr_final: 0.01,
+            decay_at: 5,
+        };
+        assert_eq!(schedule.lr(4), 0.1);
+        assert_eq!(schedule.lr(5), 0.01);
+    }
+
+    #[test]
+    fn chunks_grow_towards_their_time_and_shrink_at_once() {
+        assert_eq!(next_chunk(1, Duration::from_micros(10)), 4);
+        assert_eq!(next_chunk(100, Duration::from_millis(50)), 200);
+        assert_eq!(next_chunk(1000, Duration::from_secs(10)), 10);
+        assert_eq!(next_chunk(1, Duration::from_secs(10)), 1);
+        assert_eq!(next_chunk(4096, Duration::ZERO), 4096);
+    }
+}
