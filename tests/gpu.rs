@@ -1,0 +1,454 @@
+//! Every kernel on every adapter that the tests know: Vulkan on lavapipe, OpenGL on llvmpipe, and
+//! whatever hardware there is. Two drivers that disagree find bugs.
+//!
+//! An adapter that is missing shows as ignored tests. `GPU_MAKEMORE_REQUIRE=vulkan,gl` makes its
+//! absence a failure: that is how `tests/run` and CI promise that the kernels were really run.
+
+mod common;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use common::{Inputs, SIZES, Tolerance, compare, compare_params, f64s, inputs, reference};
+use gpu_makemore::backend::{Backend, Statistics, Steps};
+use gpu_makemore::cpu::{CpuBackend, Model};
+use gpu_makemore::data;
+use gpu_makemore::dims::Dims;
+use gpu_makemore::gpu::adapter::{Api, Found, enumerate};
+use gpu_makemore::gpu::staged::{STEP, Slot, Staged};
+use gpu_makemore::params::{Params, Tensor};
+use gpu_makemore::rng::TorchGenerator;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Outcome = Result<(), Failed>;
+type Check = fn(&Found) -> Outcome;
+
+/// What is asked of every adapter.
+const CHECKS: [(&str, Check); 9] = [
+    ("every_kernel_equals_the_f64_twin", every_kernel),
+    ("a_whole_step_equals_the_f64_twin", whole_step),
+    ("random_shapes_equal_the_f64_twin", random_shapes),
+    ("tanh_is_right_at_the_edges", tanh_edges),
+    ("twelve_steps_side_by_side", twelve_steps),
+    ("evaluation_equals_the_cpu", evaluation),
+    ("the_same_seed_gives_the_same_bits", same_bits),
+    ("chunks_do_not_change_the_result", chunks),
+    ("two_thousand_real_steps_equal_the_cpu", two_thousand_steps),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // One at a time: a software driver uses every core by itself.
+    arguments.test_threads.get_or_insert(1);
+    let required = std::env::var("GPU_MAKEMORE_REQUIRE").unwrap_or_default();
+    let mut trials = Vec::new();
+    for (api, name) in [(Api::Vulkan, "vulkan"), (Api::Gl, "gl")] {
+        let software = enumerate(api).into_iter().find(Found::is_software);
+        let required = required.split(',').any(|r| r == name);
+        add(&mut trials, &format!("{name}_software"), software, required);
+    }
+    let hardware = enumerate(Api::Auto)
+        .into_iter()
+        .find(|f| !f.is_software() && f.computes());
+    add(
+        &mut trials,
+        "hardware",
+        hardware,
+        required.contains("hardware"),
+    );
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The checks on one adapter; ignored, or failed if it was promised, where there is none.
+fn add(trials: &mut Vec<Trial>, target: &str, found: Option<Found>, required: bool) {
+    let found = found.map(Arc::new);
+    let missing = found.is_none();
+    let for_name = found.clone();
+    trials.push(
+        Trial::test(format!("{target}::the_adapter_is_there"), move || {
+            let found = for_name.ok_or("no such adapter was found; tests/run installs it")?;
+            // Said in the log, so that a green run tells what it ran on.
+            eprintln!("running on {found}, driver {}", found.driver());
+            Ok(())
+        })
+        .with_ignored_flag(missing && !required),
+    );
+    for (name, check) in CHECKS {
+        let found = found.clone();
+        trials.push(
+            Trial::test(format!("{target}::{name}"), move || {
+                check(found.as_deref().ok_or("no such adapter")?)
+            })
+            .with_ignored_flag(missing && !required),
+        );
+    }
+}
+
+/// The tensors of the twin that a launch reads or writes, by the kernels' names.
+fn twin_values(model: &Model<f64>, slot: Slot) -> Option<Vec<f64>> {
+    let acts = &model.acts;
+    let stats = &acts.stats;
+    Some(match slot {
+        Slot::Param(t) => model.params.get(t).to_vec(),
+        Slot::Grad(t) => model.grads.get(t).to_vec(),
+        Slot::Embcat => acts.embcat.clone(),
+        Slot::Hprebn => acts.hprebn.clone(),
+        Slot::Bnstats => [stats.bnmean.as_slice(), &stats.bnvar, &stats.bnvar_inv].concat(),
+        Slot::Bnraw => acts.bnraw.clone(),
+        Slot::Hpreact => acts.hpreact.clone(),
+        Slot::H => acts.h.clone(),
+        Slot::Logits => acts.logits.clone(),
+        Slot::Losses => acts.row_loss.clone(),
+        Slot::Dlogits => acts.dlogits.clone(),
+        Slot::Dh => acts.dh.clone(),
+        Slot::Dhpreact => acts.dhpreact.clone(),
+        Slot::Dhprebn => acts.dhprebn.clone(),
+        Slot::Dembcat => acts.dembcat.clone(),
+        Slot::Progress | Slot::X | Slot::Y | Slot::Lr | Slot::Params | Slot::Grads => return None,
+    })
+}
+
+/// What each launch of the table writes.
+fn outputs(launch: usize) -> &'static [Slot] {
+    use Tensor::{B1, B2, Bnbias, Bngain, C, W1, W2};
+    const OUTPUTS: [&[Slot]; STEP.len() - 1] = [
+        &[Slot::Embcat],
+        &[Slot::Hprebn],
+        &[Slot::Bnstats, Slot::Bnraw, Slot::Hpreact],
+        &[Slot::H],
+        &[Slot::Logits],
+        &[Slot::Losses, Slot::Dlogits],
+        &[Slot::Grad(W2), Slot::Grad(B2)],
+        &[Slot::Dh],
+        &[Slot::Dhpreact],
+        &[Slot::Grad(Bngain), Slot::Grad(Bnbias), Slot::Dhprebn],
+        &[Slot::Grad(W1), Slot::Grad(B1)],
+        &[Slot::Dembcat],
+        &[Slot::Grad(C)],
+    ];
+    OUTPUTS[launch]
+}
+
+/// The checker's tolerance for a slot. Two tensors are differences of much larger terms, which f32
+/// rounds: they are held against the terms.
+fn tolerance_of(slot: Slot, model: &Model<f64>) -> Tolerance {
+    let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let terms = match slot {
+        // The sum of dhprebn over the batch is zero but for rounding.
+        Slot::Grad(Tensor::B1) => largest(&model.acts.dhprebn),
+        // What batch norm leaves of dhpreact: next to nothing in a batch of two.
+        Slot::Dhprebn => {
+            largest(&model.acts.dhpreact)
+                * largest(&model.acts.stats.bnvar_inv)
+                * largest(model.params.get(Tensor::Bngain))
+        }
+        _ => return Tolerance::F32,
+    };
+    Tolerance {
+        absolute: Tolerance::F32.of_largest * terms,
+        ..Tolerance::F32
+    }
+}
+
+fn to_f32(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
+
+/// Each launch alone, on the twin's own inputs, so that a failure names the kernel at fault.
+fn check_kernels(found: &Found, dims: Dims, seed: u64) -> Outcome {
+    let Inputs { params, x, y } = inputs(&dims, seed);
+    let mut model = reference(&dims, &inputs(&dims, seed));
+    let device = Staged::new(found, dims, &params)?;
+    let write = |slot: Slot, model: &Model<f64>| {
+        if let Some(values) = twin_values(model, slot) {
+            device.write(slot, &to_f32(&values));
+        }
+    };
+    let check = |slot: Slot, model: &Model<f64>, kernel: &str| -> Outcome {
+        let want = twin_values(model, slot).ok_or("not a tensor of the twin")?;
+        let got = device.read(slot, want.len())?;
+        let name = format!("{kernel} ({dims}): {slot:?}");
+        let tolerance = tolerance_of(slot, model);
+        Ok(compare(&name, &f64s(&got), &want, tolerance)?)
+    };
+    let (update, before) = STEP.split_last().ok_or("an empty table")?;
+    for (launch, row) in before.iter().enumerate() {
+        device.write_step(&x, &y, 0.1);
+        for &(_, slot) in row.binds {
+            write(slot, &model);
+        }
+        for &slot in outputs(launch) {
+            // An output that the kernel does not write stays a NaN.
+            let len = twin_values(&model, slot).map_or(0, |v| v.len());
+            device.write(slot, &vec![f32::NAN; len]);
+        }
+        device.run(launch..launch + 1)?;
+        for &slot in outputs(launch) {
+            check(slot, &model, row.kernel)?;
+        }
+    }
+    // The update, which is its own inputs' successor.
+    device.write_step(&x, &y, 0.1);
+    for tensor in Tensor::ALL {
+        write(Slot::Param(tensor), &model);
+        write(Slot::Grad(tensor), &model);
+    }
+    device.run(before.len()..STEP.len())?;
+    model.update(f64::from(0.1f32));
+    for tensor in Tensor::ALL {
+        check(Slot::Param(tensor), &model, update.kernel)?;
+    }
+    Ok(())
+}
+
+fn every_kernel(found: &Found) -> Outcome {
+    for (_, dims) in SIZES {
+        check_kernels(found, dims, 3)?;
+    }
+    Ok(())
+}
+
+/// Eight shapes, different ones for each of a few seeds, the same in every run.
+fn random_shapes(found: &Found) -> Outcome {
+    let mut generator = TorchGenerator::manual_seed(2024);
+    let mut draw = |low: u32, high: u32| {
+        let mut out = [0u32];
+        generator.randint_into(high - low + 1, &mut out);
+        (low + out[0]) as usize
+    };
+    for seed in 0..8 {
+        let dims = Dims {
+            vocab: draw(2, 256),
+            block: draw(1, 16),
+            embd: draw(2, 40),
+            hidden: draw(1, 200),
+            batch: draw(8, 200),
+        };
+        check_kernels(found, dims, seed)?;
+    }
+    Ok(())
+}
+
+/// All launches in a row: what the table wires together, not only what each kernel computes.
+fn whole_step(found: &Found) -> Outcome {
+    for (name, dims) in SIZES {
+        if name == "tiny" {
+            continue; // cancels to rounding errors, see tests/reference.rs
+        }
+        let Inputs { params, x, y } = inputs(&dims, 5);
+        let mut model = reference(&dims, &inputs(&dims, 5));
+        let mut device = Staged::new(found, dims, &params)?;
+        let steps = Steps {
+            first: 0,
+            x,
+            y,
+            lr: vec![0.1],
+        };
+        let mut losses = Vec::new();
+        device.train(&steps, &mut losses)?;
+        model.update(f64::from(0.1f32));
+        let loss = model.acts.row_loss.iter().sum::<f64>() / dims.batch as f64;
+        compare("loss", &f64s(&losses), &[loss], Tolerance::F32)?;
+        compare_params(name, &device.params()?, &model.params, Tolerance::F32_PASS)?;
+    }
+    Ok(())
+}
+
+fn tanh_edges(found: &Found) -> Outcome {
+    let edges = [0.0, 1e-30, 1e-4, 0.5, 1.0, 7.9, 9.0, 44.0, 89.0, f32::MAX];
+    let values: Vec<f32> = edges.iter().flat_map(|&v| [v, -v]).collect();
+    let dims = Dims {
+        vocab: 2,
+        block: 1,
+        embd: 1,
+        hidden: values.len(),
+        batch: 2,
+    };
+    let device = Staged::new(found, dims, &Params::filled(&dims, 0.0))?;
+    device.write(Slot::Hpreact, &values);
+    let launch = (0..STEP.len())
+        .find(|&i| STEP[i].kernel == "tanh_forward_kernel")
+        .ok_or("no tanh in the table")?;
+    device.run(launch..launch + 1)?;
+    let got = device.read(Slot::H, values.len())?;
+    for (&x, &h) in values.iter().zip(&got) {
+        let want = f64::from(x).tanh();
+        let error = (f64::from(h) - want).abs();
+        let close = error <= 4.5e-7 && (want.abs() > 0.1 || error <= 1e-6 * want.abs());
+        if !close {
+            return Err(format!("tanh({x:e}) = {h:e}, expected {want:e}").into());
+        }
+    }
+    Ok(())
+}
+
+fn twelve_steps(found: &Found) -> Outcome {
+    let dims = Dims::LECTURE;
+    let first = inputs(&dims, 100);
+    let mut steps = Steps::default();
+    for seed in 100..112 {
+        let step = inputs(&dims, seed);
+        steps.x.extend(step.x);
+        steps.y.extend(step.y);
+        steps.lr.push(0.1);
+    }
+    let mut reference = Model::new(dims, first.params.map(f64::from));
+    let want: Vec<f64> = (0..steps.len())
+        .map(|i| {
+            let (x, y, lr) = steps.step(i);
+            reference.step(x, y, f64::from(lr))
+        })
+        .collect();
+    let mut cpu = CpuBackend::new(dims, first.params.clone());
+    let mut gpu = Staged::new(found, dims, &first.params)?;
+    let backends: [(&str, &mut dyn Backend); 2] = [("cpu f32", &mut cpu), ("gpu", &mut gpu)];
+    for (name, backend) in backends {
+        let mut losses = Vec::new();
+        backend.train(&steps, &mut losses)?;
+        compare(name, &f64s(&losses), &want, Tolerance::F32_PASS)?;
+        let tolerance = Tolerance {
+            relative: 1e-3,
+            of_largest: 1e-4,
+            absolute: 0.0,
+        };
+        compare_params(name, &backend.params()?, &reference.params, tolerance)?;
+    }
+    Ok(())
+}
+
+/// Calibration and evaluation over a number of examples that fills no batch.
+fn evaluation(found: &Found) -> Outcome {
+    let dims = Dims::LECTURE;
+    let examples = inputs(&dims.with_batch(4999), 9);
+    let Inputs { x, y, .. } = &examples;
+    let mut cpu = CpuBackend::new(dims, examples.params.clone());
+    let mut gpu = Staged::new(found, dims, &examples.params)?;
+    let want = reference(&dims.with_batch(4999), &examples);
+    let stats = gpu.calibrate(x)?;
+    let Statistics { bnmean, bnvar } = &stats;
+    compare(
+        "bnmean",
+        &f64s(bnmean),
+        &want.acts.stats.bnmean,
+        Tolerance::F32,
+    )?;
+    compare(
+        "bnvar",
+        &f64s(bnvar),
+        &want.acts.stats.bnvar,
+        Tolerance::F32,
+    )?;
+    // With the statistics of the very examples that it sees, evaluation is the training loss.
+    let loss = want.acts.row_loss.iter().sum::<f64>() / y.len() as f64;
+    compare(
+        "gpu loss",
+        &[gpu.evaluate(&stats, x, y)?],
+        &[loss],
+        Tolerance::F32,
+    )?;
+    compare(
+        "cpu loss",
+        &[cpu.evaluate(&stats, x, y)?],
+        &[loss],
+        Tolerance::F32,
+    )?;
+    Ok(())
+}
+
+/// Real steps of the lecture's run.
+fn lecture_steps(count: usize) -> Result<(Params<f32>, Steps), Failed> {
+    let dims = Dims::LECTURE;
+    let names = data::load(&data::Options::default())?;
+    let mut generator = TorchGenerator::manual_seed(2147483647);
+    let params = Params::init(&dims, &mut generator);
+    let mut steps = Steps::default();
+    let mut ix = vec![0u32; dims.batch];
+    for _ in 0..count {
+        generator.randint_into(names.train.len() as u32, &mut ix);
+        for &i in &ix {
+            steps.x.extend(names.train.context(i as usize));
+            steps.y.push(names.train.y()[i as usize]);
+        }
+        steps.lr.push(0.1);
+    }
+    Ok((params, steps))
+}
+
+fn bits(params: &Params<f32>) -> Vec<u32> {
+    let values = Tensor::ALL.into_iter().flat_map(|t| params.get(t).to_vec());
+    values.map(f32::to_bits).collect()
+}
+
+fn same_bits(found: &Found) -> Outcome {
+    let (params, steps) = lecture_steps(100)?;
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        let mut device = Staged::new(found, Dims::LECTURE, &params)?;
+        let mut losses = Vec::new();
+        device.train(&steps, &mut losses)?;
+        runs.push(bits(&device.params()?));
+    }
+    if runs[0] != runs[1] || runs[0] != runs[2] {
+        return Err("three runs of the same steps gave different parameters".into());
+    }
+    if runs[0] == bits(&params) {
+        return Err("the parameters did not move".into());
+    }
+    Ok(())
+}
+
+fn chunks(found: &Found) -> Outcome {
+    let (params, steps) = lecture_steps(50)?;
+    let mut whole = Staged::new(found, Dims::LECTURE, &params)?;
+    let mut losses = Vec::new();
+    whole.train(&steps, &mut losses)?;
+    let mut parts = Staged::new(found, Dims::LECTURE, &params)?;
+    let mut part_losses = Vec::new();
+    for range in [0..1, 1..20, 20..50] {
+        let (xs, ys) = (32 * 3, 32);
+        let part = Steps {
+            first: range.start as u64,
+            x: steps.x[range.start * xs..range.end * xs].to_vec(),
+            y: steps.y[range.start * ys..range.end * ys].to_vec(),
+            lr: steps.lr[range].to_vec(),
+        };
+        parts.train(&part, &mut part_losses)?;
+    }
+    if losses != part_losses || bits(&whole.params()?) != bits(&parts.params()?) {
+        return Err("50 steps in one chunk and in three gave different bits".into());
+    }
+    Ok(())
+}
+
+/// 2,000 steps of the lecture on both, the losses held against each other and PyTorch's.
+fn two_thousand_steps(found: &Found) -> Outcome {
+    let (params, steps) = lecture_steps(2000)?;
+    let mut cpu = CpuBackend::new(Dims::LECTURE, params.clone());
+    let mut gpu = Staged::new(found, Dims::LECTURE, &params)?;
+    let (mut want, mut got) = (Vec::new(), Vec::new());
+    cpu.train(&steps, &mut want)?;
+    gpu.train(&steps, &mut got)?;
+    let torch = common::Fixture::open("lecture_run.safetensors").f32("losses");
+    for (i, &loss) in torch.iter().enumerate().take(100) {
+        let close = (loss - got[i]).abs() <= 1e-4;
+        if !close {
+            return Err(format!("loss of step {i}: {}, PyTorch {loss}", got[i]).into());
+        }
+    }
+    // Rounding errors grow by training: after 2,000 steps single losses differ in the third digit,
+    // their means do not. Measured on lavapipe: 3e-6 for the means, 6e-4 for the worst loss.
+    let mean = |losses: &[f32]| losses.iter().map(|&l| f64::from(l)).sum::<f64>() / 200.0;
+    for (i, (got, want)) in got.chunks(200).zip(want.chunks(200)).enumerate() {
+        let close = (mean(got) - mean(want)).abs() <= 1e-4;
+        if !close {
+            let message = format!(
+                "mean loss of steps {}..: {} against {}",
+                i * 200,
+                mean(got),
+                mean(want)
+            );
+            return Err(message.into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! The first link of the chain: PyTorch's autograd and finite differences against the f64 twin, and
+//! the f64 twin against the f32 one.
+
+mod common;
+
+use common::{Fixture, SIZES, Tolerance, compare, compare_params, f64s, inputs, reference};
+use gpu_makemore::cpu::Model;
+use gpu_makemore::dims::Dims;
+use gpu_makemore::params::Tensor;
+use proptest::prelude::*;
+
+/// Every tensor of a step, forward and backward, as PyTorch computes it.
+fn check_fixture(name: &str) {
+    let fixture = Fixture::open(&format!("step_{name}.safetensors"));
+    let dims = fixture.dims();
+    let (x, y) = (fixture.tokens("X"), fixture.tokens("Y"));
+    let mut model = Model::new(dims, fixture.params());
+    let loss = model.forward(&x, &y);
+    model.backward(&x);
+    let acts = &model.acts;
+    let tensors: [(&str, &[f64]); 17] = [
+        ("loss", &[loss]),
+        ("embcat", &acts.embcat),
+        ("hprebn", &acts.hprebn),
+        ("bnmeani", &acts.stats.bnmean),
+        ("bnvar", &acts.stats.bnvar),
+        ("bnvar_inv", &acts.stats.bnvar_inv),
+        ("bnraw", &acts.bnraw),
+        ("hpreact", &acts.hpreact),
+        ("h", &acts.h),
+        ("logits", &acts.logits),
+        ("d.logits", &acts.dlogits),
+        ("d.h", &acts.dh),
+        ("d.hpreact", &acts.dhpreact),
+        ("d.hprebn", &acts.dhprebn),
+        ("d.embcat", &acts.dembcat),
+        ("d.emb", &acts.dembcat),
+        ("emb", &acts.embcat),
+    ];
+    for (name, got) in tensors {
+        compare(name, got, &fixture.f64(name), Tolerance::F64).unwrap();
+    }
+    for tensor in Tensor::ALL {
+        let name = format!("d.{}", tensor.name());
+        let want = fixture.f64(&name);
+        if tensor == Tensor::B1 {
+            // Batch norm subtracts the mean, so b1 has no effect and its gradient is zero but for
+            // rounding: only its size can be compared.
+            let largest = |v: &[f64]| v.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+            assert!(largest(&want) < 1e-14 && largest(model.grads.get(tensor)) < 1e-14);
+            continue;
+        }
+        compare(&name, model.grads.get(tensor), &want, Tolerance::F64).unwrap();
+    }
+}
+
+#[test]
+fn the_twin_equals_pytorch_at_a_lecture_like_size() {
+    check_fixture("lecture");
+}
+
+#[test]
+fn the_twin_equals_pytorch_at_odd_sizes() {
+    check_fixture("odd");
+}
+
+#[test]
+fn the_twin_equals_pytorch_with_a_long_context() {
+    check_fixture("long");
+}
+
+#[test]
+fn the_twin_equals_pytorch_at_the_smallest_size() {
+    check_fixture("tiny");
+}
+
+/// Central differences of the loss, for each parameter in turn: no formula is shared with the
+/// backward pass, so a mistake in the derivation cannot hide.
+fn check_finite_differences(dims: &Dims, seed: u64) -> Result<(), String> {
+    let inputs = inputs(dims, seed);
+    let model = reference(dims, &inputs);
+    let mut moved = Model::new(*dims, model.params.clone());
+    for tensor in Tensor::ALL {
+        let len = tensor.len(dims);
+        let picks: Vec<usize> = (0..len.min(12)).map(|k| k * len / len.min(12)).collect();
+        let mut differences = Vec::new();
+        let mut gradients = Vec::new();
+        for &i in &picks {
+            let step = 1e-5;
+            let at = model.params.get(tensor)[i];
+            let mut loss_at = |value: f64| {
+                moved.params.get_mut(tensor)[i] = value;
+                moved.forward(&inputs.x, &inputs.y)
+            };
+            differences.push((loss_at(at + step) - loss_at(at - step)) / (2.0 * step));
+            loss_at(at);
+            gradients.push(model.grads.get(tensor)[i]);
+        }
+        for (k, (difference, gradient)) in differences.iter().zip(&gradients).enumerate() {
+            // The difference quotient is exact to about step**2 = 1e-10 of the loss's curvature,
+            // and rounding adds 1e-16/step = 1e-11.
+            let close = (difference - gradient).abs() <= 1e-8 + 1e-6 * gradient.abs();
+            if !close {
+                return Err(format!(
+                    "d.{}[{}] = {gradient:e}, finite difference {difference:e} ({dims})",
+                    tensor.name(),
+                    picks[k]
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn gradients_equal_finite_differences() {
+    for (_, dims) in SIZES {
+        check_finite_differences(&dims, 7).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn gradients_equal_finite_differences_at_any_size(
+        vocab in 2usize..40, block in 1usize..9, embd in 1usize..12, hidden in 1usize..40,
+        batch in 3usize..40, seed in any::<u32>(),
+    ) {
+        let dims = Dims { vocab, block, embd, hidden, batch };
+        prop_assert_eq!(check_finite_differences(&dims, seed.into()), Ok(()));
+    }
+
+    // At least four inputs a unit: batch norm undoes a scaling of them, so with a single input dW1
+    // cancels to nothing but the effect of its epsilon, and f32 has no digits left to compare.
+    #[test]
+    fn f32_equals_f64_at_any_size(
+        vocab in 2usize..257, block in 1usize..17, embd in 4usize..40, hidden in 1usize..100,
+        batch in 8usize..70, seed in any::<u32>(),
+    ) {
+        let dims = Dims { vocab, block, embd, hidden, batch };
+        prop_assert_eq!(check_f32(&dims, seed.into()), Ok(()));
+    }
+}
+
+/// One pass of the f32 twin against f64.
+fn check_f32(dims: &Dims, seed: u64) -> Result<(), String> {
+    let inputs = inputs(dims, seed);
+    let want = reference(dims, &inputs);
+    let mut got = Model::new(*dims, inputs.params.clone());
+    got.forward(&inputs.x, &inputs.y);
+    got.backward(&inputs.x);
+    compare(
+        "logits",
+        &f64s(&got.acts.logits),
+        &want.acts.logits,
+        Tolerance::F32_PASS,
+    )?;
+    let mut want_grads = want.grads.clone();
+    let mut got_grads = got.grads.clone();
+    // Zero but for rounding, see check_fixture.
+    want_grads.b1.fill(0.0);
+    got_grads.b1.fill(0.0);
+    compare_params("gradient of", &got_grads, &want_grads, Tolerance::F32_PASS)
+}
+
+#[test]
+fn f32_equals_f64_at_the_tested_sizes() {
+    for (name, dims) in SIZES {
+        if name != "tiny" {
+            check_f32(&dims, 11).unwrap();
+        }
+    }
+}
