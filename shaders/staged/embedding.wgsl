@@ -31,9 +31,17 @@ fn embedding_forward_kernel(
     embcat[i] = C[embedding_token(word, position) * shape.embd + i % shape.embd];
 }
 
-// dC[X[p]] += demb[p]. One invocation, one element of dC. Four positions an iteration: that is a
-// word of X, and it keeps the largest batch at 16,384 iterations, as some software drivers end a
-// loop without a word after 65,535.
+// The term of one position: demb[p, e] where X[p] is `token`, else nothing.
+fn term(word: u32, position: u32, token: u32, e: u32) -> f32 {
+    if position < shape.batch * shape.block && embedding_token(word, position) == token {
+        return dembcat[position * shape.embd + e];
+    }
+    return 0.0;
+}
+
+// dC[X[p]] += demb[p]. One invocation, one element of dC. Four positions an iteration, written out:
+// that is a word of X, and it keeps the largest batch at 16,384 iterations, as some software drivers
+// leave all loops without a word once an invocation has gone round 65,535 times.
 @compute @workgroup_size(64)
 fn embedding_backward_kernel(
     @builtin(global_invocation_id) id: vec3<u32>,
@@ -45,16 +53,15 @@ fn embedding_backward_kernel(
     }
     let token = i / shape.embd;
     let e = i % shape.embd;
-    let positions = shape.batch * shape.block;
     let first_word = progress.started * words_per_step();
     var sum = 0.0;
-    for (var p = 0u; p < positions; p += 4u) {
-        let word = X[first_word + p / 4u];
-        for (var lane = 0u; lane < 4u; lane++) {
-            if p + lane < positions && embedding_token(word, lane) == token {
-                sum += dembcat[(p + lane) * shape.embd + e];
-            }
-        }
+    for (var w = 0u; w < words_per_step(); w++) {
+        let word = X[first_word + w];
+        let p = 4u * w;
+        sum += term(word, p, token, e);
+        sum += term(word, p + 1u, token, e);
+        sum += term(word, p + 2u, token, e);
+        sum += term(word, p + 3u, token, e);
     }
     dC[i] = sum;
 }

@@ -29,8 +29,8 @@ pub struct Model<R> {
     pub grads: Params<R>,
     /// What the forward pass left, and the gradients of it that the backward pass adds.
     pub acts: Activations<R>,
-    /// Columns of a matrix, copied together for the product at hand.
-    panel: Vec<R>,
+    /// Copies for the product at hand.
+    panels: linear::Panels<R>,
 }
 
 /// The tensors of one pass under the lecture's names, each row-major in the shape given.
@@ -93,7 +93,7 @@ impl<R: Real> Model<R> {
             params,
             grads: Params::filled(&dims, R::zero()),
             acts: Activations::new(&dims),
-            panel: Vec::new(),
+            panels: linear::Panels::new(),
         }
     }
 
@@ -105,11 +105,11 @@ impl<R: Real> Model<R> {
             dims,
             params: p,
             acts: a,
-            panel,
+            panels,
             ..
         } = self;
         embedding::forward(x, &p.c, dims.embd, &mut a.embcat);
-        linear::forward(&a.embcat, &p.w1, &p.b1, &mut a.hprebn, panel);
+        linear::forward(&a.embcat, &p.w1, &p.b1, &mut a.hprebn, panels);
         batchnorm::forward(
             &a.hprebn,
             &p.bngain,
@@ -119,7 +119,7 @@ impl<R: Real> Model<R> {
             &mut a.hpreact,
         );
         tanh::forward(&a.hpreact, &mut a.h);
-        linear::forward(&a.h, &p.w2, &p.b2, &mut a.logits, panel);
+        linear::forward(&a.h, &p.w2, &p.b2, &mut a.logits, panels);
         softmax_cross_entropy::forward_backward(&a.logits, y, &mut a.row_loss, &mut a.dlogits);
         mean(&a.row_loss)
     }
@@ -132,10 +132,10 @@ impl<R: Real> Model<R> {
             params: p,
             grads: g,
             acts: a,
-            panel,
+            panels,
         } = self;
-        linear::backward_weight(&a.h, &a.dlogits, &mut g.w2, &mut g.b2, panel);
-        linear::backward_input(&a.dlogits, &p.w2, dims.vocab, &mut a.dh, panel);
+        linear::backward_weight(&a.h, &a.dlogits, &mut g.w2, &mut g.b2, panels);
+        linear::backward_input(&a.dlogits, &p.w2, dims.vocab, &mut a.dh, panels);
         tanh::backward(&a.dh, &a.h, &mut a.dhpreact);
         batchnorm::backward(
             &a.dhpreact,
@@ -146,8 +146,8 @@ impl<R: Real> Model<R> {
             &mut g.bnbias,
             &mut a.dhprebn,
         );
-        linear::backward_weight(&a.embcat, &a.dhprebn, &mut g.w1, &mut g.b1, panel);
-        linear::backward_input(&a.dhprebn, &p.w1, dims.hidden, &mut a.dembcat, panel);
+        linear::backward_weight(&a.embcat, &a.dhprebn, &mut g.w1, &mut g.b1, panels);
+        linear::backward_input(&a.dhprebn, &p.w1, dims.hidden, &mut a.dembcat, panels);
         embedding::backward(x, &a.dembcat, dims.embd, &mut g.c);
     }
 
@@ -174,13 +174,13 @@ impl<R: Real> Model<R> {
             dims,
             params: p,
             acts: a,
-            panel,
+            panels,
             ..
         } = self;
         let embcat = &mut a.embcat[..rows * dims.fan_in()];
         let hprebn = &mut a.hprebn[..rows * dims.hidden];
         embedding::forward(x, &p.c, dims.embd, embcat);
-        linear::forward(embcat, &p.w1, &p.b1, hprebn, panel);
+        linear::forward(embcat, &p.w1, &p.b1, hprebn, panels);
         hprebn
     }
 
@@ -194,7 +194,7 @@ impl<R: Real> Model<R> {
             dims,
             params: p,
             acts: a,
-            panel,
+            panels,
             ..
         } = self;
         let hpreact = &mut a.hprebn[..rows * dims.hidden];
@@ -202,7 +202,7 @@ impl<R: Real> Model<R> {
         let h = &mut a.h[..rows * dims.hidden];
         tanh::forward(hpreact, h);
         let logits = &mut a.logits[..rows * dims.vocab];
-        linear::forward(h, &p.w2, &p.b2, logits, panel);
+        linear::forward(h, &p.w2, &p.b2, logits, panels);
         logits
     }
 }

@@ -552,13 +552,7 @@ impl Staged {
             ],
         )?;
         let progress: Vec<u32> = bytemuck::pod_collect_to_vec(&results[0]);
-        if progress[1] != count as u32 {
-            return Err(GpuError::ShortChunk {
-                first: steps.first + range.start as u64,
-                asked: count as u32,
-                done: progress[1],
-            });
-        }
+        check_progress(steps.first + range.start as u64, count as u32, progress[1])?;
         let losses = to_f32(&results[1]);
         Ok(losses.chunks_exact(batch).map(mean).collect())
     }
@@ -670,6 +664,15 @@ fn encode(encoder: &mut CommandEncoder, launches: &[Ready], times: usize) {
     }
 }
 
+/// A chunk counts only if the device counted every one of its steps.
+fn check_progress(first: u64, asked: u32, done: u32) -> Result<(), GpuError> {
+    if done == asked {
+        Ok(())
+    } else {
+        Err(GpuError::ShortChunk { first, asked, done })
+    }
+}
+
 fn to_f32(bytes: &[u8]) -> Vec<f32> {
     bytemuck::pod_collect_to_vec(bytes)
 }
@@ -734,5 +737,79 @@ impl Backend for Staged {
             sum += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
         }
         Ok(sum / y.len() as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_that_was_not_done_in_full_is_an_error() {
+        assert!(check_progress(0, 7, 7).is_ok());
+        for done in [0, 6, 8] {
+            let error = check_progress(100, 7, done).unwrap_err().to_string();
+            assert!(error.contains(&format!("did {done} of 7 steps")), "{error}");
+            assert!(error.contains("from step 100"), "{error}");
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_a_limit_are_an_error_that_names_it() {
+        let largest = Dims {
+            vocab: 256,
+            block: 16,
+            embd: 128,
+            hidden: 2048,
+            batch: 4096,
+        };
+        let enough = wgpu::Limits::default();
+        assert!(Layout::new(Dims::LECTURE).check(&enough, "GPU").is_ok());
+        assert!(Layout::new(largest).check(&enough, "GPU").is_ok());
+        let short = |change: fn(&mut wgpu::Limits)| {
+            let mut limits = enough.clone();
+            change(&mut limits);
+            Layout::new(largest)
+                .check(&limits, "GPU")
+                .unwrap_err()
+                .to_string()
+        };
+        let errors = [
+            (
+                short(|l| l.max_storage_buffer_binding_size = 1 << 24),
+                "maxStorageBufferBindingSize",
+            ),
+            (short(|l| l.max_buffer_size = 1 << 24), "maxBufferSize"),
+            (
+                short(|l| l.max_storage_buffers_per_shader_stage = 4),
+                "maxStorageBuffersPerShaderStage",
+            ),
+            (
+                short(|l| l.max_compute_invocations_per_workgroup = 32),
+                "maxComputeInvocationsPerWorkgroup",
+            ),
+        ];
+        for (error, limit) in errors {
+            assert!(error.contains(limit), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_launch_has_more_workgroups_than_a_dimension_holds() {
+        let largest = Dims {
+            vocab: 256,
+            block: 16,
+            embd: 128,
+            hidden: 2048,
+            batch: 4096,
+        };
+        let layout = Layout::new(largest);
+        for launch in STEP.iter().chain(&EVALUATE) {
+            let groups = layout.workgroups(launch.grid, layout.rows);
+            assert!(
+                groups.iter().all(|&g| (1..=65_535).contains(&g)),
+                "{groups:?}"
+            );
+        }
     }
 }
