@@ -1,5 +1,6 @@
 //! The command line, and nothing else: names, ranges, defaults and help.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -70,7 +71,7 @@ pub struct TrainArgs {
     #[allow(missing_docs)]
     pub device: DeviceArgs,
     /// Steps of gradient descent
-    #[arg(long, default_value_t = 200_000, value_name = "N", value_parser = positive(), allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 200_000, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub steps: u64,
     /// Examples in a minibatch
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = size(Dims::BATCH), allow_negative_numbers = true)]
@@ -85,24 +86,25 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
     pub n_hidden: u64,
     /// Learning rate
-    #[arg(long, default_value_t = 0.1, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.1, value_name = "RATE", value_parser = rate, allow_hyphen_values = true)]
     pub lr: f64,
     /// Learning rate from step --lr-decay-at on
-    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate, allow_hyphen_values = true)]
     pub lr_final: f64,
     /// First step with --lr-final [default: half of --steps]
-    #[arg(long, value_name = "STEP", allow_negative_numbers = true)]
+    #[arg(long, value_name = "STEP", value_parser = whole(0), allow_negative_numbers = true)]
     pub lr_decay_at: Option<u64>,
     /// Seed of the initial values and the minibatches: torch.Generator().manual_seed(SEED)
     #[arg(
         long,
         default_value_t = 2_147_483_647,
         value_name = "SEED",
+        value_parser = whole(0),
         allow_negative_numbers = true
     )]
     pub seed: u64,
     /// Print the loss and write a row of metrics every N steps
-    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = positive(), allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub log_every: u64,
     /// Folder for the model and its records [default: runs/ and the date and time]
     #[arg(long, value_name = "DIR")]
@@ -136,7 +138,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
     /// How many names
-    #[arg(short = 'n', default_value_t = 20, value_name = "N", value_parser = positive(), allow_negative_numbers = true)]
+    #[arg(short = 'n', default_value_t = 20, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub count: u64,
     /// Text that every name begins with
     #[arg(
@@ -147,38 +149,57 @@ pub struct SampleArgs {
     )]
     pub prefix: String,
     /// Below 1: likelier names; above 1: stranger ones
-    #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = temperature, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = temperature, allow_hyphen_values = true)]
     pub temperature: f64,
     /// Seed of the draws: torch.Generator().manual_seed(SEED)
     #[arg(
         long,
         default_value_t = 2_147_483_657,
         value_name = "SEED",
+        value_parser = whole(0),
         allow_negative_numbers = true
     )]
     pub seed: u64,
 }
 
-fn size(range: std::ops::RangeInclusive<usize>) -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(*range.start() as u64..=*range.end() as u64)
+// Negative values are let through to the parsers below, for the message to say what is allowed;
+// clap would take `-1` for an unknown option. So are those that only floats have, like `-inf`.
+
+/// A size within its range.
+fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    number(*range.start() as u64..=*range.end() as u64)
 }
 
-fn positive() -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(1..)
+/// A whole number from `min` on.
+fn whole(min: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    number(min..=u64::MAX)
 }
+
+fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| match text.parse() {
+        Ok(value) if range.contains(&value) => Ok(value),
+        _ => Err(format!(
+            "must be a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+// Both are checked as f32, in which the program computes with them: 1e300 would be infinite there
+// and 1e-300 zero.
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        // As f32, in which the update is computed: 1e300 would be infinite there.
         Ok(rate) if rate >= 0.0 && (rate as f32).is_finite() => Ok(rate),
-        _ => Err("a learning rate is a number of 0 or more, like 0.1".to_owned()),
+        _ => Err("must be a number from 0 to 3e38, like 0.1".to_owned()),
     }
 }
 
 fn temperature(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(t) if t > 0.0 && t.is_finite() => Ok(t),
-        _ => Err("a temperature is a number above 0, like 0.8".to_owned()),
+        Ok(t) if t as f32 > 0.0 && (t as f32).is_finite() => Ok(t),
+        _ => Err("must be a number above 0, like 0.8".to_owned()),
     }
 }
 

@@ -45,7 +45,7 @@ pub enum Error {
     Output(#[from] std::io::Error),
     /// A loss or a parameter is no longer a finite number.
     #[error(
-        "training diverged: {what} at step {step} with learning rate {lr}; try a smaller --lr{}",
+        "training diverged: {what} at step {step} with learning rate {lr:?}; try a smaller --lr{}",
         last_good(.saved)
     )]
     Diverged {
@@ -88,4 +88,29 @@ impl Error {
             _ => 1,
         }
     }
+}
+
+/// The text as one line that is safe to print: paths, file contents and drivers may bring line
+/// breaks and the control characters with which a terminal can be garbled.
+///
+/// ```
+/// use gpu_makemore::error::one_line;
+///
+/// assert_eq!(one_line("a fault\n\n  caused by: \u{1b}[2J"), r"a fault caused by: \u{1b}[2J");
+/// ```
+pub fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let mut line = String::new();
+    for c in lines.join(" ").chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }

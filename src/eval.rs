@@ -16,11 +16,9 @@ pub fn run(args: &EvalArgs) -> Result<(), Error> {
     let vocabulary = vocabulary(&config.vocab)?;
     // Without --data the model's own data is read as it was read for training.
     let own = args.data.is_none();
+    let Ok(own_source) = config.data.parse::<Source>(); // any text names a source
     let options = data::Options {
-        source: args
-            .data
-            .clone()
-            .unwrap_or_else(|| config.data.parse::<Source>().unwrap_or(Source::Names)),
+        source: args.data.clone().unwrap_or(own_source),
         column: args
             .columns
             .column

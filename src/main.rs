@@ -1,10 +1,12 @@
 //! Parse, run, print the error.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use gpu_makemore::cli::{Cli, Command};
+use gpu_makemore::error::one_line;
 use gpu_makemore::{adapters, eval, sample, train};
 
 fn main() -> ExitCode {
@@ -20,14 +22,18 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
-        }
+        Err(error) => fail(&format!("error: {error}"), error.exit_code()),
     }
 }
 
-/// Help and version as clap prints them; an error as one line.
+/// Prints the error as one line, whatever a path or a driver put into it.
+fn fail(message: &str, code: u8) -> ExitCode {
+    // Not `eprintln!`, which panics when whoever read stderr is gone; the exit code still tells.
+    let _ = writeln!(io::stderr(), "{}", one_line(message));
+    ExitCode::from(code)
+}
+
+/// Help and version as clap prints them; an error as one line, with clap's tip if it has one.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp
@@ -38,11 +44,14 @@ fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(if error.use_stderr() { 2 } else { 0 })
         }
         _ => {
+            // clap's paragraphs: the error, tips, the usage. The last is what --help is for.
             let text = error.to_string();
-            let first = text.split("\n\n").next().unwrap_or(&text);
-            let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-            eprintln!("{line}; see --help");
-            ExitCode::from(2)
+            let mut parts = text.split("\n\n").map(str::trim);
+            let mut message = parts.next().unwrap_or_default().to_owned();
+            for tip in parts.filter(|part| part.starts_with("tip: ")) {
+                message = format!("{message}; {tip}");
+            }
+            fail(&format!("{message}; see --help"), 2)
         }
     }
 }

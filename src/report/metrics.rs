@@ -93,6 +93,8 @@ impl LossLog {
 pub struct Metrics {
     path: PathBuf,
     file: File,
+    /// Length of the rows in the file.
+    bytes: u64,
     log: LossLog,
 }
 
@@ -111,6 +113,7 @@ impl Metrics {
         Ok(Self {
             path: path.to_path_buf(),
             file,
+            bytes: 0,
             log: LossLog::new(log_every),
         })
     }
@@ -119,7 +122,7 @@ impl Metrics {
     /// those; `lr` gives the learning rate of a step.
     ///
     /// A row is in the file when this returns: who watches the file sees it, and a run that is
-    /// interrupted keeps its rows.
+    /// interrupted keeps its rows. A row that does not fit on the disk is not there at all.
     ///
     /// # Errors
     ///
@@ -138,10 +141,19 @@ impl Metrics {
     }
 
     /// One call of `write` on an unbuffered file, so that there is nothing to flush.
-    fn write(&self, row: &Row) -> std::io::Result<()> {
+    fn write(&mut self, row: &Row) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(row)?;
         line.push(b'\n');
-        (&self.file).write_all(&line)
+        match (&self.file).write_all(&line) {
+            Ok(()) => self.bytes += line.len() as u64,
+            Err(e) => {
+                // A full disk takes what fits, and half a row would be no JSON. If it cannot be
+                // taken back, the first error is still the one to report.
+                let _ = self.file.set_len(self.bytes);
+                return Err(e);
+            }
+        }
+        Ok(())
     }
 }
 

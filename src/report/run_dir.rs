@@ -17,9 +17,23 @@ const RUNS: &str = "runs";
 const MAX_SAME_SECOND: u32 = 1000;
 
 /// The folder of one training run: it exists, can be written to and holds no other run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// A run that fails before its first file leaves no trace: when the value is dropped, a folder
+/// that it made and that is still empty is removed.
+#[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// Whether the folder was made for this run.
+    made: bool,
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        if self.made {
+            // Refused by the operating system unless the folder is empty, which is what is wanted.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
 }
 
 /// Why a run has no folder to write into.
@@ -98,6 +112,7 @@ impl RunDir {
                 path: out.to_path_buf(),
             });
         }
+        let made = !out.is_dir();
         fs::create_dir_all(out)
             .map_err(|e| RunDirError::Create(FileError::at("create the folder", out)(e)))?;
         for file in [
@@ -116,6 +131,7 @@ impl RunDir {
         }
         Ok(Self {
             path: out.to_path_buf(),
+            made,
         })
     }
 
@@ -130,7 +146,7 @@ impl RunDir {
             // `create_dir` fails when the name is taken. Asking first and creating afterwards
             // would let two runs that start together share a folder.
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => return Ok(Self { path, made: true }),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => {
                     let error = FileError::at("create the folder", &path)(e);
@@ -176,6 +192,21 @@ mod tests {
         // Twice is fine as long as nothing was written, and other files are no run.
         fs::write(out.join("notes.txt"), "").unwrap();
         RunDir::create(Some(&out)).unwrap();
+    }
+
+    #[test]
+    fn a_run_without_a_file_leaves_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = dir.path().join("made");
+        drop(RunDir::create(Some(&made)).unwrap());
+        assert!(!made.exists());
+        // What was there before stays, and so does what has a file.
+        drop(RunDir::create(Some(dir.path())).unwrap());
+        assert!(dir.path().exists());
+        let run = RunDir::create(Some(&made)).unwrap();
+        fs::write(run.file(RunDir::METRICS), "").unwrap();
+        drop(run);
+        assert!(made.join("metrics.jsonl").exists());
     }
 
     #[test]
