@@ -86,10 +86,10 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
     pub n_hidden: u64,
     /// Learning rate
-    #[arg(long, default_value_t = 0.1, value_name = "RATE", value_parser = rate, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 0.1, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub lr: f64,
     /// Learning rate from step --lr-decay-at on
-    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub lr_final: f64,
     /// First step with --lr-final [default: half of --steps]
     #[arg(long, value_name = "STEP", value_parser = whole(0), allow_negative_numbers = true)]
@@ -149,7 +149,7 @@ pub struct SampleArgs {
     )]
     pub prefix: String,
     /// Below 1: likelier names; above 1: stranger ones
-    #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = temperature, allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = temperature, allow_negative_numbers = true)]
     pub temperature: f64,
     /// Seed of the draws: torch.Generator().manual_seed(SEED)
     #[arg(
@@ -162,8 +162,8 @@ pub struct SampleArgs {
     pub seed: u64,
 }
 
-// Negative values are let through to the parsers below, for the message to say what is allowed;
-// clap would take `-1` for an unknown option. So are those that only floats have, like `-inf`.
+// Negative numbers are let through to the parsers below, for the message to say what is allowed:
+// clap would take `-1` for an unknown option.
 
 /// A size within its range.
 fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<u64, String> + Clone {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::backend::BackendError;
 use crate::checkpoint::CheckpointError;
-use crate::data::DataError;
+use crate::data::{DataError, VocabularyError};
 use crate::dims::DimsError;
 use crate::files::FileError;
 use crate::gpu::GpuError;
@@ -31,6 +31,9 @@ pub enum Error {
     /// A checkpoint that cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A checkpoint whose characters are no vocabulary.
+    #[error("the model's vocabulary: {0}; train a new model")]
+    Vocabulary(VocabularyError),
     /// The output folder cannot be used.
     #[error(transparent)]
     RunDir(#[from] RunDirError),

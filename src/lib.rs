@@ -14,12 +14,15 @@
 //! cli ── train ──┬── data      words → vocabulary → examples → splits
 //!                ├── rng       PyTorch's and Python's streams: initial values, minibatches, shuffle
 //!                ├── params    the seven tensors; dims, their sizes
+//!                ├── device    what to run on, and why
 //!                ├── backend   one trait: train a chunk of steps, calibrate, evaluate
 //!                │     ├── cpu          the twin in f32
 //!                │     └── gpu::staged  one launch an operation
 //!                ├── sample    names from the trained model
 //!                └── report, checkpoint, files   what the user sees and keeps
 //! ```
+//!
+//! `eval` and `sample` begin with a [`trained`] model instead.
 //!
 //! The host draws the minibatches and the learning rates, so that every backend sees the same
 //! steps; the device counts the steps that it did, and a chunk counts only if it did them all.
@@ -32,6 +35,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod cpu;
 pub mod data;
+pub mod device;
 pub mod dims;
 pub mod error;
 pub mod eval;
@@ -42,6 +46,7 @@ pub mod report;
 pub mod rng;
 pub mod sample;
 pub mod train;
+pub mod trained;
 
 /// The version of the program, for its files.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

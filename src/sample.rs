@@ -1,7 +1,6 @@
 //! `gpu-makemore sample`: names that a trained model invents.
 
 use crate::backend::Statistics;
-use crate::checkpoint::Checkpoint;
 use crate::cli::SampleArgs;
 use crate::cpu::Model;
 use crate::data::Vocabulary;
@@ -10,15 +9,19 @@ use crate::error::Error;
 use crate::params::Params;
 use crate::report::Output;
 use crate::rng::TorchGenerator;
+use crate::trained::Trained;
 
 /// A name that goes on for longer is cut: an untrained model may never choose the end mark.
 const LONGEST: usize = 1000;
 
 /// Prints names.
 pub fn run(args: &SampleArgs) -> Result<(), Error> {
-    let checkpoint = Checkpoint::load(crate::eval::checkpoint_path(&args.checkpoint))?;
-    let dims = checkpoint.config.dims();
-    let vocabulary = crate::eval::vocabulary(&checkpoint.config.vocab)?;
+    let Trained {
+        config,
+        vocabulary,
+        params,
+        stats,
+    } = Trained::load(&args.checkpoint)?;
     let prefix = args
         .prefix
         .chars()
@@ -30,11 +33,7 @@ pub fn run(args: &SampleArgs) -> Result<(), Error> {
             }),
         })
         .collect::<Result<Vec<u8>, Error>>()?;
-    let stats = Statistics {
-        bnmean: checkpoint.bnmean,
-        bnvar: checkpoint.bnvar,
-    };
-    let mut sampler = Sampler::new(dims, checkpoint.params, stats, args.seed);
+    let mut sampler = Sampler::new(config.dims(), params, stats, args.seed);
     sampler.temperature = args.temperature as f32;
     let mut out = Output::new();
     for _ in 0..args.count {

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, BackendInfo, Statistics, Steps};
 use crate::checkpoint::{Checkpoint, Config};
-use crate::cli::{DeviceArgs, TrainArgs};
-use crate::cpu::CpuBackend;
+use crate::cli::TrainArgs;
 use crate::data::{self, Dataset, Examples};
+use crate::device::Device;
 use crate::dims::Dims;
 use crate::error::Error;
-use crate::gpu::adapter::{Api, Choice, choose};
-use crate::gpu::staged::Staged;
 use crate::params::Params;
 use crate::report::{Metrics, Progress, RunDir, Summary, loss_png};
 use crate::rng::TorchGenerator;
@@ -26,40 +24,6 @@ const MAX_CHUNK: usize = 4096;
 const NAMES: usize = 20;
 /// The lecture samples with a seed of its own: `2147483647 + 10`.
 const SAMPLE_SEED_OFFSET: u64 = 10;
-
-/// What a command runs on.
-pub struct Device(Choice);
-
-impl Device {
-    /// Resolves `--backend` and `--adapter`.
-    pub fn choose(args: &DeviceArgs) -> Result<Self, Error> {
-        if args.backend == Api::Cpu && args.adapter.is_some() {
-            let message = "--adapter chooses a GPU; it does not go with --backend cpu";
-            return Err(Error::Usage(message.to_owned()));
-        }
-        Ok(Self(choose(args.backend, args.adapter.as_deref())?))
-    }
-
-    /// A backend for one model.
-    pub fn open(&self, dims: Dims, params: &Params<f32>) -> Result<Box<dyn Backend>, Error> {
-        Ok(match &self.0 {
-            Choice::Cpu { .. } => Box::new(CpuBackend::new(dims, params.clone())),
-            Choice::Gpu { found, .. } => Box::new(Staged::new(found, dims, params)?),
-        })
-    }
-
-    /// In a line, for the user: what it is and why it was taken.
-    pub fn describe(&self) -> String {
-        match &self.0 {
-            Choice::Cpu { why } => format!("CPU ({why})"),
-            Choice::Gpu { found, why } if found.is_software() => format!(
-                "{found} ({why}): a software adapter, it computes on the processor; expect some \
-                 hundred steps/s at the lecture's size, --backend cpu is faster"
-            ),
-            Choice::Gpu { found, why } => format!("{found} ({why})"),
-        }
-    }
-}
 
 /// The learning rate of each step.
 #[derive(Clone, Copy, Debug)]
@@ -295,10 +259,11 @@ fn set_up(
     info: &BackendInfo,
     schedule: &Schedule,
     run_dir: &RunDir,
-) -> [String; 6] {
+) -> [String; 7] {
     let words = dataset.words.train + dataset.words.val + dataset.words.test;
     [
-        format!("device      {}; {}", device.describe(), info.driver),
+        format!("device      {}; {}", device.name(), info.driver),
+        format!("why         {}", device.why()),
         format!(
             "data        {}: {words} words; {} examples to train, {} to validate, {} to test",
             dataset.label,

@@ -1,0 +1,54 @@
+//! What a command runs on: the answer to `--backend` and `--adapter`.
+
+use crate::backend::Backend;
+use crate::cli::DeviceArgs;
+use crate::cpu::CpuBackend;
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::gpu::adapter::{Api, Choice, api_name, choose};
+use crate::gpu::staged::Staged;
+use crate::params::Params;
+
+/// What a command runs on.
+pub struct Device(Choice);
+
+impl Device {
+    /// Resolves `--backend` and `--adapter`.
+    pub fn choose(args: &DeviceArgs) -> Result<Self, Error> {
+        if args.backend == Api::Cpu && args.adapter.is_some() {
+            let message = "--adapter chooses a GPU; it does not go with --backend cpu";
+            return Err(Error::Usage(message.to_owned()));
+        }
+        Ok(Self(choose(args.backend, args.adapter.as_deref())?))
+    }
+
+    /// A backend for one model.
+    pub fn open(&self, dims: Dims, params: &Params<f32>) -> Result<Box<dyn Backend>, Error> {
+        Ok(match &self.0 {
+            Choice::Cpu { .. } => Box::new(CpuBackend::new(dims, params.clone())),
+            Choice::Gpu { found, .. } => Box::new(Staged::new(found, dims, params)?),
+        })
+    }
+
+    /// What it is, in a few words.
+    pub fn name(&self) -> String {
+        match &self.0 {
+            Choice::Cpu { .. } => "CPU".to_owned(),
+            Choice::Gpu { found, .. } => {
+                format!("{}, {}", found.info.name, api_name(found.info.backend))
+            }
+        }
+    }
+
+    /// Why it was taken, and what to expect of it if it is a software adapter.
+    pub fn why(&self) -> String {
+        match &self.0 {
+            Choice::Cpu { why } => why.clone(),
+            Choice::Gpu { found, why } if found.is_software() => format!(
+                "{why}; a software adapter, which computes on the processor: expect some hundred \
+                 steps/s at the lecture's size, --backend cpu is faster"
+            ),
+            Choice::Gpu { why, .. } => why.clone(),
+        }
+    }
+}
