@@ -32,7 +32,9 @@
 pub mod adapters;
 pub mod backend;
 pub mod checkpoint;
+pub mod chunks;
 pub mod cli;
+pub mod compare;
 pub mod cpu;
 pub mod data;
 pub mod device;

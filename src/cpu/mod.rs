@@ -2,6 +2,7 @@
 //! In `f64` it is the reference that the kernels are held against; in `f32` it is `--backend cpu`.
 
 pub mod batchnorm;
+pub mod chunked;
 pub mod embedding;
 pub mod linear;
 pub mod real;

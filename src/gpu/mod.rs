@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod device;
+pub mod machine;
 pub mod shader;
 pub mod staged;
 

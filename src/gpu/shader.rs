@@ -58,54 +58,63 @@ impl Source {
 
 const SHAPE: Part = part!("shape.wgsl");
 
-/// The modules of the staged schedule, one an operation: its formulas, the launches that use them,
-/// and the entry points to take from it.
-pub fn staged_modules() -> [(Source, &'static [&'static str]); 6] {
-    [
-        (
-            Source::new([
+/// A module with the entry points that are taken from it.
+#[derive(Clone, Debug)]
+pub struct Module {
+    /// Its text.
+    pub source: Source,
+    /// Names of its entry points.
+    pub entry_points: &'static [&'static str],
+}
+
+/// The modules of the staged schedule, one an operation: its formulas and the launches that use
+/// them.
+pub fn staged_modules() -> Vec<Module> {
+    vec![
+        Module {
+            source: Source::new([
                 SHAPE,
                 part!("embedding.wgsl"),
                 part!("staged/embedding.wgsl"),
             ]),
-            &["embedding_forward_kernel", "embedding_backward_kernel"],
-        ),
-        (
-            Source::new([SHAPE, part!("linear.wgsl"), part!("staged/linear.wgsl")]),
-            &[
+            entry_points: &["embedding_forward_kernel", "embedding_backward_kernel"],
+        },
+        Module {
+            source: Source::new([SHAPE, part!("linear.wgsl"), part!("staged/linear.wgsl")]),
+            entry_points: &[
                 "linear_forward_kernel",
                 "linear_backward_input_kernel",
                 "linear_backward_weight_kernel",
             ],
-        ),
-        (
-            Source::new([
+        },
+        Module {
+            source: Source::new([
                 SHAPE,
                 part!("batchnorm.wgsl"),
                 part!("staged/batchnorm.wgsl"),
             ]),
-            &[
+            entry_points: &[
                 "batchnorm_forward_kernel",
                 "batchnorm_inference_kernel",
                 "batchnorm_backward_kernel",
             ],
-        ),
-        (
-            Source::new([SHAPE, part!("tanh.wgsl"), part!("staged/tanh.wgsl")]),
-            &["tanh_forward_kernel", "tanh_backward_kernel"],
-        ),
-        (
-            Source::new([
+        },
+        Module {
+            source: Source::new([SHAPE, part!("tanh.wgsl"), part!("staged/tanh.wgsl")]),
+            entry_points: &["tanh_forward_kernel", "tanh_backward_kernel"],
+        },
+        Module {
+            source: Source::new([
                 SHAPE,
                 part!("softmax_cross_entropy.wgsl"),
                 part!("staged/softmax_cross_entropy.wgsl"),
             ]),
-            &["softmax_cross_entropy_kernel"],
-        ),
-        (
-            Source::new([SHAPE, part!("sgd.wgsl"), part!("staged/sgd.wgsl")]),
-            &["sgd_kernel"],
-        ),
+            entry_points: &["softmax_cross_entropy_kernel"],
+        },
+        Module {
+            source: Source::new([SHAPE, part!("sgd.wgsl"), part!("staged/sgd.wgsl")]),
+            entry_points: &["sgd_kernel"],
+        },
     ]
 }
 
@@ -133,7 +142,7 @@ mod tests {
 
     #[test]
     fn every_part_ends_its_last_line() {
-        for (source, _) in staged_modules() {
+        for Module { source, .. } in staged_modules() {
             assert!(
                 source.parts.iter().all(|p| p.text.ends_with('\n')),
                 "{}",

@@ -1,107 +1,35 @@
-//! The one checker, and what several tests need: fixtures, random inputs, the twin's tensors.
+//! What several tests need: fixtures, random inputs, the twin's tensors, the checker's errors.
 
 #![allow(dead_code)] // each test binary uses its part
 
+use gpu_makemore::compare::Element;
+pub use gpu_makemore::compare::Tolerance;
 use gpu_makemore::cpu::Model;
 use gpu_makemore::dims::Dims;
 use gpu_makemore::params::{Params, Tensor};
 use gpu_makemore::rng::TorchGenerator;
 use safetensors::{Dtype, SafeTensors};
 
-/// How far a value may be from the expected one:
-/// `|got - want| <= relative * |want| + of_largest * max |want| + absolute`.
-///
-/// The second term is for sums that cancel: their error is that of the terms, not of the result.
-/// The third is for tensors that cancel as a whole.
-#[derive(Clone, Copy, Debug)]
-pub struct Tolerance {
-    pub relative: f64,
-    pub of_largest: f64,
-    pub absolute: f64,
-}
-
-impl Tolerance {
-    /// One f64 computation against another that sums in a different order.
-    pub const F64: Tolerance = Tolerance {
-        relative: 1e-11,
-        of_largest: 1e-13,
-        absolute: 0.0,
-    };
-
-    /// One operation in f32 against the same in f64. The longest sum of the tests has 512 terms,
-    /// and f32 rounds at 6e-8; the worst measured is about a tenth of this.
-    pub const F32: Tolerance = Tolerance {
-        relative: 1e-5,
-        of_largest: 2e-6,
-        absolute: 0.0,
-    };
-
-    /// A whole pass in f32 against f64: the errors of 13 operations in a row.
-    pub const F32_PASS: Tolerance = Tolerance {
-        relative: 1e-4,
-        of_largest: 2e-5,
-        absolute: 0.0,
-    };
-}
-
-impl Tolerance {
-    fn allowed(&self, want: f64, largest: f64) -> f64 {
-        self.relative * want.abs() + self.of_largest * largest + self.absolute
-    }
-}
-
-/// Compares two tensors. The error names the worst element with both values, their distance in
-/// units of the last place of f32, and what was allowed. A NaN or an infinity on either side fails.
+/// Compares two tensors. The error names the worst element with both values, the largest distance
+/// in units of the last place of f32, and what was allowed.
 pub fn compare(name: &str, got: &[f64], want: &[f64], tolerance: Tolerance) -> Result<(), String> {
-    if got.len() != want.len() {
-        return Err(format!(
-            "{name}: {} values, expected {}",
-            got.len(),
-            want.len()
-        ));
+    let result =
+        gpu_makemore::compare::compare(got, want, tolerance).map_err(|e| format!("{name}: {e}"))?;
+    if result.pass {
+        return Ok(());
     }
-    let largest = want.iter().fold(0.0f64, |m, w| m.max(w.abs()));
-    let mut worst: Option<(usize, f64)> = None;
-    for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
-        let allowed = tolerance.allowed(want, largest);
-        let difference = (got - want).abs();
-        // `!(a <= b)` and not `a > b`: a NaN is never within a tolerance.
-        let within = difference <= allowed && difference.is_finite();
-        if !within {
-            let excess = if difference.is_finite() {
-                difference / allowed
-            } else {
-                f64::INFINITY
-            };
-            if worst.is_none_or(|(_, w)| excess > w) {
-                worst = Some((i, excess));
-            }
-        }
-    }
-    match worst {
-        None => Ok(()),
-        Some((i, _)) => Err(format!(
-            "{name}[{i}] = {:e}, expected {:e}: off by {:e} ({} f32 ULP), allowed {:e}",
-            got[i],
-            want[i],
-            (got[i] - want[i]).abs(),
-            ulps(got[i] as f32, want[i] as f32),
-            tolerance.allowed(want[i], largest),
-        )),
-    }
-}
-
-/// Distance of two f32 values in units of the last place.
-pub fn ulps(a: f32, b: f32) -> u64 {
-    let ordered = |x: f32| {
-        let bits = i64::from(x.to_bits() as i32);
-        if bits < 0 {
-            i64::from(i32::MIN) - bits
-        } else {
-            bits
-        }
-    };
-    ordered(a).abs_diff(ordered(b))
+    let Element {
+        index,
+        got,
+        want,
+        allowed,
+    } = result.worst;
+    Err(format!(
+        "{name}[{index}] = {got:e}, expected {want:e}: off by {:e}, allowed {allowed:e}; the \
+         tensor's largest distance is {} ULP",
+        (got - want).abs(),
+        result.max_ulps
+    ))
 }
 
 /// Values as f64, for the checker.
