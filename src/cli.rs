@@ -28,6 +28,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Invent names with a trained model
     Sample(SampleArgs),
+    /// Compare every gradient with the reference, as the lecture's `cmp` does
+    Gradcheck(GradcheckArgs),
     /// List the GPUs that were found and which one `auto` would take
     Adapters,
 }
@@ -160,6 +162,32 @@ pub struct SampleArgs {
         allow_negative_numbers = true
     )]
     pub seed: u64,
+}
+
+/// `gradcheck`
+#[derive(Args, Clone, Debug)]
+pub struct GradcheckArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+    /// Seed of the initial values and the minibatch: torch.Generator().manual_seed(SEED)
+    #[arg(long, default_value_t = 2_147_483_647, value_name = "SEED", value_parser = whole(0), allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Examples in the minibatch
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = size(Dims::BATCH), allow_negative_numbers = true)]
+    pub batch_size: u64,
+    /// Characters of context
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = size(Dims::BLOCK), allow_negative_numbers = true)]
+    pub block_size: u64,
+    /// Length of a character's embedding vector
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = size(Dims::EMBD), allow_negative_numbers = true)]
+    pub n_embd: u64,
+    /// Units of the hidden layer
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
+    pub n_hidden: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 // Negative numbers are let through to the parsers below, for the message to say what is allowed:

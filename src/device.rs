@@ -22,6 +22,11 @@ impl Device {
         Ok(Self(choose(args.backend, args.adapter.as_deref())?))
     }
 
+    /// The choice itself.
+    pub fn choice(&self) -> &Choice {
+        &self.0
+    }
+
     /// A backend for one model.
     pub fn open(&self, dims: Dims, params: &Params<f32>) -> Result<Box<dyn Backend>, Error> {
         Ok(match &self.0 {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::backend::BackendError;
 use crate::checkpoint::CheckpointError;
+use crate::compare::CompareError;
 use crate::data::{DataError, VocabularyError};
 use crate::dims::DimsError;
 use crate::files::FileError;
@@ -61,6 +62,19 @@ pub enum Error {
         /// The last model with finite values: steps done and file.
         saved: Option<(u64, PathBuf)>,
     },
+    /// `gradcheck` found gradients that differ.
+    #[error("gradcheck: {wrong} of {of} tensors differ from the reference; the first is {first}")]
+    Gradcheck {
+        /// How many differ.
+        wrong: usize,
+        /// Of how many.
+        of: usize,
+        /// The first of them, in the order of the backward pass.
+        first: &'static str,
+    },
+    /// Tensors that cannot be compared.
+    #[error("{0}: {1}")]
+    Compare(String, CompareError),
     /// `sample --prefix` with a character that the model does not know.
     #[error("--prefix: the model knows no {character:?}; its characters are: {vocabulary}")]
     Prefix {

@@ -43,6 +43,7 @@ pub mod error;
 pub mod eval;
 pub mod files;
 pub mod gpu;
+pub mod gradcheck;
 pub mod params;
 pub mod report;
 pub mod rng;

@@ -7,7 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use gpu_makemore::cli::{Cli, Command};
 use gpu_makemore::error::one_line;
-use gpu_makemore::{adapters, eval, sample, train};
+use gpu_makemore::{adapters, eval, gradcheck, sample, train};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Sample(args) => sample::run(args),
+        Command::Gradcheck(args) => gradcheck::run(args),
         Command::Adapters => adapters::run(),
     };
     match result {

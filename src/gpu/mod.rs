@@ -1,6 +1,7 @@
 //! The kernels' side: choosing an adapter, assembling WGSL, and the schedule that runs a step.
 
 pub mod adapter;
+pub mod chunked;
 pub mod device;
 pub mod machine;
 pub mod shader;

@@ -118,6 +118,63 @@ pub fn staged_modules() -> Vec<Module> {
     ]
 }
 
+/// The modules of the chunked pass, beside those of the staged schedule, which it uses too.
+pub fn chunked_modules() -> Vec<Module> {
+    let mut modules = staged_modules();
+    modules.extend([
+        Module {
+            source: Source::new([
+                SHAPE,
+                part!("batchnorm.wgsl"),
+                part!("chunked/batchnorm.wgsl"),
+            ]),
+            entry_points: &[
+                "bnmeani_kernel",
+                "bndiff_kernel",
+                "bndiff2_kernel",
+                "bnvar_kernel",
+                "bnvar_inv_kernel",
+                "bnraw_kernel",
+                "hpreact_kernel",
+                "dbngain_kernel",
+                "dbnbias_kernel",
+                "dbnraw_kernel",
+                "dbnvar_inv_kernel",
+                "dbnvar_kernel",
+                "dbndiff2_kernel",
+                "dbndiff_kernel",
+                "dbnmeani_kernel",
+                "dhprebn_kernel",
+            ],
+        },
+        Module {
+            source: Source::new([
+                SHAPE,
+                part!("softmax_cross_entropy.wgsl"),
+                part!("chunked/softmax_cross_entropy.wgsl"),
+            ]),
+            entry_points: &[
+                "logit_maxes_kernel",
+                "norm_logits_kernel",
+                "counts_kernel",
+                "counts_sum_kernel",
+                "counts_sum_inv_kernel",
+                "probs_kernel",
+                "logprobs_kernel",
+                "dlogprobs_kernel",
+                "dprobs_kernel",
+                "dcounts_sum_inv_kernel",
+                "dcounts_sum_kernel",
+                "dcounts_kernel",
+                "dnorm_logits_kernel",
+                "dlogit_maxes_kernel",
+                "dlogits_kernel",
+            ],
+        },
+    ]);
+    modules
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +199,7 @@ mod tests {
 
     #[test]
     fn every_part_ends_its_last_line() {
-        for Module { source, .. } in staged_modules() {
+        for Module { source, .. } in chunked_modules() {
             assert!(
                 source.parts.iter().all(|p| p.text.ends_with('\n')),
                 "{}",

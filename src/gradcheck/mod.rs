@@ -1,0 +1,192 @@
+//! `gpu-makemore gradcheck`: the lecture's `cmp` for every tensor, on any device.
+
+pub mod engine;
+pub mod report;
+
+use crate::chunks::{Chunk, Chunks};
+use crate::cli::GradcheckArgs;
+use crate::compare::{Comparison, Tolerance, compare};
+use crate::data;
+use crate::device::Device;
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::gpu::chunked::in_training_step;
+use crate::params::Params;
+use crate::report::Output;
+use crate::rng::TorchGenerator;
+use engine::{Engine, Gradients};
+
+/// A minibatch and a model: what a pass is computed from.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// Sizes.
+    pub dims: Dims,
+    /// The seven parameters.
+    pub params: Params<f32>,
+    /// Contexts, `(batch, block)`.
+    pub x: Vec<u8>,
+    /// Targets, `(batch)`.
+    pub y: Vec<u8>,
+}
+
+impl Inputs {
+    /// The notebook's: initial values of a seed, and its first minibatch of the names.
+    ///
+    /// # Errors
+    ///
+    /// A size is out of range.
+    pub fn of_names(sizes: Dims, seed: u64) -> Result<Self, Error> {
+        let names = data::load(&data::Options {
+            block: sizes.block,
+            ..data::Options::default()
+        })?;
+        let dims = Dims {
+            vocab: names.vocab.len(),
+            ..sizes
+        }
+        .validate()?;
+        let mut generator = TorchGenerator::manual_seed(seed);
+        let params = Params::init(&dims, &mut generator);
+        let mut ix = vec![0; dims.batch];
+        generator.randint_into(names.train.len() as u32, &mut ix);
+        Ok(Self {
+            dims,
+            params,
+            x: ix
+                .iter()
+                .flat_map(|&i| names.train.context(i as usize).to_vec())
+                .collect(),
+            y: ix.iter().map(|&i| names.train.y()[i as usize]).collect(),
+        })
+    }
+}
+
+/// One line of the table: a tensor and how its gradient compares.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The tensor.
+    pub chunk: Chunk,
+    /// What computed the gradient: the training step's kernels or the chunked ones.
+    pub by: &'static str,
+    /// Against the reference.
+    pub comparison: Comparison,
+}
+
+/// Compares the gradient of each of the 26 tensors with the `f64` reference: the training step's
+/// where it has one, else the chunked pass's.
+///
+/// # Errors
+///
+/// The device failed.
+pub fn check(engine: &Engine, inputs: &Inputs) -> Result<Vec<Row>, Error> {
+    let reference = engine::reference(inputs);
+    let got = engine.gradients(inputs)?;
+    Chunk::ALL
+        .into_iter()
+        .map(|chunk| {
+            let (by, values) = if in_training_step(chunk) {
+                ("step", &got.step[chunk])
+            } else {
+                ("chunked", &got.chunked[chunk])
+            };
+            row(chunk, by, values, &reference)
+        })
+        .collect()
+}
+
+/// The same for the chunked pass alone.
+///
+/// # Errors
+///
+/// The device failed.
+pub fn check_chunked(engine: &Engine, inputs: &Inputs) -> Result<Vec<Row>, Error> {
+    let reference = engine::reference(inputs);
+    let got = engine.gradients(inputs)?;
+    Chunk::ALL
+        .into_iter()
+        .map(|chunk| row(chunk, "chunked", &got.chunked[chunk], &reference))
+        .collect()
+}
+
+fn row(
+    chunk: Chunk,
+    by: &'static str,
+    got: &[f32],
+    reference: &Gradients<f64>,
+) -> Result<Row, Error> {
+    let got: Vec<f64> = got.iter().map(|&v| f64::from(v)).collect();
+    let tolerance = tolerance(chunk, &reference.chunked);
+    let comparison = compare(&got, &reference.chunked[chunk], tolerance)
+        .map_err(|e| Error::Compare(chunk.name().to_owned(), e))?;
+    Ok(Row {
+        chunk,
+        by,
+        comparison,
+    })
+}
+
+/// What is allowed a tensor's gradient, given the gradients themselves.
+///
+/// Two are zero but for rounding and are held against the terms that cancel in them: dlogit_maxes,
+/// because a constant taken off a row does not change its softmax, and db1, because batch norm takes
+/// the mean off again.
+pub fn tolerance(chunk: Chunk, grads: &Chunks<f64>) -> Tolerance {
+    let terms = match chunk {
+        Chunk::LogitMaxes => Chunk::NormLogits,
+        Chunk::B1 => Chunk::Hprebn,
+        _ => return Tolerance::F32_PASS,
+    };
+    let largest = grads[terms].iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    Tolerance {
+        absolute: Tolerance::F32_PASS.of_largest * largest,
+        ..Tolerance::F32_PASS
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// A tensor differs, or the check could not be made.
+pub fn run(args: &GradcheckArgs) -> Result<(), Error> {
+    let sizes = Dims {
+        vocab: Dims::LECTURE.vocab,
+        block: args.block_size as usize,
+        embd: args.n_embd as usize,
+        hidden: args.n_hidden as usize,
+        batch: args.batch_size as usize,
+    };
+    let inputs = Inputs::of_names(sizes, args.seed)?;
+    let device = Device::choose(&args.device)?;
+    let engine = Engine::new(&device);
+    let rows = check(&engine, &inputs)?;
+    let mut out = Output::new();
+    if args.json {
+        out.line(&report::json(&engine, &inputs.dims, &rows)?)?;
+    } else {
+        out.line(&format!("device  {}", device.name()))?;
+        out.line(&format!("why     {}", device.why()))?;
+        out.line(&format!("sizes   {}", inputs.dims))?;
+        for line in report::table(&inputs.dims, &rows) {
+            out.line(&line)?;
+        }
+    }
+    verdict(&rows)
+}
+
+/// The error that names the first wrong tensor, if there is one.
+///
+/// # Errors
+///
+/// A tensor differs.
+pub fn verdict(rows: &[Row]) -> Result<(), Error> {
+    let wrong: Vec<&Row> = rows.iter().filter(|r| !r.comparison.pass).collect();
+    match wrong.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::Gradcheck {
+            wrong: wrong.len(),
+            of: rows.len(),
+            first: first.chunk.name(),
+        }),
+    }
+}
