@@ -175,19 +175,14 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
     };
     let (params, losses) = match steps(&mut *backend, stream, args.steps, params, on_chunk)? {
         Ended::Whole { params, losses } => (params, losses),
-        Ended::Diverged {
-            what,
-            step,
-            good,
-            good_steps,
-        } => {
+        Ended::Diverged { what, step, good } => {
             progress.finish();
-            config.steps = good_steps;
+            config.steps = good.steps;
             let path = run_dir.file(RunDir::LAST_GOOD);
-            let model = finish(&mut *backend, config, good, &dataset.train)?;
+            let model = finish(&mut *backend, config, good.params, &dataset.train)?;
             // Values can be finite and yet too large to calibrate or to save: then there is no
             // last good model, and the error says so by not naming one.
-            let saved = model.save(&path).is_ok().then_some((good_steps, path));
+            let saved = model.save(&path).is_ok().then_some((good.steps, path));
             return Err(Error::Diverged {
                 what,
                 step,
@@ -284,7 +279,7 @@ fn set_up(
             dims.parameter_count()
         ),
         format!(
-            "training    {} steps of {} examples; learning rate {}, from step {} on {}; seed {}",
+            "training    {} steps of {} examples; learning rate {:?}, from step {} on {:?}; seed {}",
             args.steps, dims.batch, schedule.lr, schedule.decay_at, schedule.lr_final, args.seed
         ),
         format!("output      {}", run_dir.path().display()),
@@ -302,10 +297,16 @@ enum Ended {
     Diverged {
         what: String,
         step: u64,
-        /// The parameters after the last chunk in which all was finite.
-        good: Params<f32>,
-        good_steps: u64,
+        /// The last parameters known to give a finite loss.
+        good: Snapshot,
     },
+}
+
+/// Parameters, and after how many steps they were those.
+#[derive(Clone)]
+struct Snapshot {
+    params: Params<f32>,
+    steps: u64,
 }
 
 /// Does `count` steps in chunks and reports each.
@@ -313,45 +314,44 @@ fn steps(
     backend: &mut dyn Backend,
     mut stream: Stream<'_>,
     count: u64,
-    mut good: Params<f32>,
+    params: Params<f32>,
     mut on_chunk: impl FnMut(&[f32], u64) -> Result<(), Error>,
 ) -> Result<Ended, Error> {
     let mut losses = Vec::with_capacity(count.min(1 << 24) as usize);
     let mut chunk = 1;
-    let mut done = 0;
-    while done < count {
-        let steps = stream.take(chunk.min((count - done) as usize));
+    let mut now = Snapshot { params, steps: 0 };
+    // Parameters can be finite and yet of no use: they are good once they have given a loss.
+    let mut good = now.clone();
+    while now.steps < count {
+        let steps = stream.take(chunk.min((count - now.steps) as usize));
         let start = Instant::now();
         let before = losses.len();
         backend.train(&steps, &mut losses)?;
         chunk = next_chunk(steps.len(), start.elapsed());
         let new = &losses[before..];
-        let diverged = |what: String, step: u64, good: Params<f32>| {
-            Ok(Ended::Diverged {
-                what,
-                step,
-                good,
-                good_steps: done,
-            })
-        };
-        if let Some(i) = new.iter().position(|loss| !loss.is_finite()) {
-            return diverged(
-                format!("the loss is {}", new[i]),
-                steps.first + i as u64,
-                good,
-            );
+        let bad_loss = new.iter().position(|loss| !loss.is_finite());
+        if bad_loss != Some(0) {
+            good = now.clone();
+        }
+        if let Some(i) = bad_loss {
+            let what = format!("the loss is {}", new[i]);
+            let step = steps.first + i as u64;
+            return Ok(Ended::Diverged { what, step, good });
         }
         let params = backend.params()?;
         if let Some((tensor, i)) = params.first_non_finite() {
             let what = format!("{}[{i}] is {}", tensor.name(), params.get(tensor)[i]);
-            return diverged(what, steps.first + steps.len() as u64 - 1, good);
+            let step = steps.first + steps.len() as u64 - 1;
+            return Ok(Ended::Diverged { what, step, good });
         }
-        good = params;
-        done += steps.len() as u64;
-        on_chunk(new, done)?;
+        now = Snapshot {
+            params,
+            steps: now.steps + steps.len() as u64,
+        };
+        on_chunk(new, now.steps)?;
     }
     Ok(Ended::Whole {
-        params: good,
+        params: now.params,
         losses,
     })
 }

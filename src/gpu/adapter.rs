@@ -38,6 +38,16 @@ impl fmt::Display for Api {
 }
 
 impl Api {
+    /// What brings an adapter of this API on this system, if anything does.
+    fn hint(self) -> String {
+        let elsewhere = match self {
+            Api::Metal if cfg!(not(target_os = "macos")) => "Metal exists on macOS only; ",
+            Api::Dx12 if cfg!(not(target_os = "windows")) => "Direct3D exists on Windows only; ",
+            _ => "",
+        };
+        format!("{elsewhere}{}", install_hint())
+    }
+
     fn backends(self) -> Backends {
         match self {
             Api::Auto => Backends::VULKAN | Backends::METAL | Backends::DX12 | Backends::GL,
@@ -183,7 +193,10 @@ pub fn choose(api: Api, text: Option<&str>) -> Result<Choice, GpuError> {
             Some(&f) => Ok(gpu(f, format!("--adapter {text}"))),
             None => Err(GpuError::NoSuchAdapter {
                 text: text.to_owned(),
-                found: list(&found),
+                found: match found.is_empty() {
+                    true => format!("none; {}", api.hint()),
+                    false => list(&found),
+                },
             }),
         };
     }
@@ -200,7 +213,7 @@ pub fn choose(api: Api, text: Option<&str>) -> Result<Choice, GpuError> {
         None => Err(GpuError::NoAdapter {
             api,
             found: format!("on other APIs: {}", list(&enumerate(Api::Auto))),
-            hint: install_hint(),
+            hint: api.hint(),
         }),
     }
 }

@@ -20,7 +20,7 @@ pub enum GpuError {
         /// Adapters of other APIs.
         found: String,
         /// What brings an adapter on this system.
-        hint: &'static str,
+        hint: String,
     },
     /// No adapter matches `--adapter`.
     #[error("no adapter matches --adapter '{text}'; found: {found}")]

@@ -1,0 +1,1120 @@
+//! The program from outside, as its user meets it: what it accepts and writes, and how it refuses.
+//!
+//! Everything runs in a temporary folder of its own and on the CPU backend, with small models.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use gpu_makemore::checkpoint::Checkpoint;
+use serde_json::Value;
+use tempfile::TempDir;
+
+// -------------------------------------------------------------------------------------- helpers
+
+/// `train` with these options, and with what makes it a matter of milliseconds unless they say
+/// otherwise.
+fn train<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["train"];
+    for [option, value] in [
+        ["--backend", "cpu"],
+        ["--data", "words.txt"],
+        ["--n-hidden", "16"],
+        ["--steps", "30"],
+        ["--log-every", "10"],
+    ] {
+        let given = |arg: &&str| arg.split('=').next() == Some(option);
+        if !options.iter().any(given) {
+            args.extend([option, value]);
+        }
+    }
+    args.extend(options);
+    args
+}
+
+/// `eval` of a model with these options.
+fn eval<'a>(checkpoint: &'a str, options: &[&'a str]) -> Vec<&'a str> {
+    let args = ["eval", "--backend", "cpu", "--checkpoint", checkpoint];
+    [&args, options].concat()
+}
+
+/// `sample` from a model with these options.
+fn sample<'a>(checkpoint: &'a str, options: &[&'a str]) -> Vec<&'a str> {
+    [&["sample", "--checkpoint", checkpoint], options].concat()
+}
+
+/// A folder to run the program in, with the small data set `words.txt`.
+struct Place(TempDir);
+
+impl Place {
+    /// With nothing else.
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write("words.txt", words().join("\n") + "\n");
+        place
+    }
+
+    /// With a trained model in the folder `old` too.
+    fn with_model() -> Self {
+        let place = Self::new();
+        place.train(&["--out", "old"]);
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path().join(name), content).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        let path = self.path().join(name);
+        fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    fn text(&self, name: &str) -> String {
+        String::from_utf8(self.read(name)).unwrap()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.text(name)).unwrap()
+    }
+
+    fn checkpoint(&self, name: &str) -> Checkpoint {
+        Checkpoint::load(self.path().join(name)).unwrap()
+    }
+
+    /// The names in a folder, in order.
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path().join(folder)).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
+        // A layer of Mesa's Vulkan drivers looks for a desktop, and complains on stderr
+        // where there is none, as in a container. This switches it off.
+        command.env("NODEVICE_SELECT", "1");
+        command.current_dir(self.path()).args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a command that has to succeed, and returns its lines.
+    #[track_caller]
+    fn succeed(&self, args: &[&str]) -> Vec<String> {
+        succeeded(&self.run(args))
+    }
+
+    /// Trains a small model.
+    #[track_caller]
+    fn train(&self, args: &[&str]) -> Vec<String> {
+        self.succeed(&train(args))
+    }
+
+    /// Every file below the folder with its content, and every folder.
+    fn snapshot(&self) -> BTreeMap<String, Option<Vec<u8>>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.path().to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let content = if path.is_dir() {
+                    folders.push(path.clone());
+                    None
+                } else {
+                    Some(fs::read(&path).unwrap())
+                };
+                found.insert(path.to_string_lossy().into_owned(), content);
+            }
+        }
+        found
+    }
+
+    /// Runs a command that has to fail: with this exit code, with one line on stderr that has all
+    /// of `parts` in it, with nothing on stdout, and without leaving or changing any file.
+    #[track_caller]
+    fn refuse(&self, args: &[&str], code: i32, parts: &[&str]) {
+        self.refuse_command(&mut self.command(args), code, parts);
+    }
+
+    #[track_caller]
+    fn refuse_command(&self, command: &mut Command, code: i32, parts: &[&str]) {
+        let before = self.snapshot();
+        let output = command.output().unwrap();
+        failed(&output, code, parts);
+        assert_eq!(stdout(&output), "", "results of a failed command");
+        // Names first, for a message that fits the screen.
+        let after = self.snapshot();
+        let names = |found: &BTreeMap<String, _>| found.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&after), names(&before), "files came or went");
+        assert!(after == before, "a file was changed");
+    }
+}
+
+/// 321 of the lecture's names.
+fn words() -> Vec<&'static str> {
+    include_str!("../data/names.txt")
+        .lines()
+        .step_by(100)
+        .collect()
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).unwrap()
+}
+
+/// Exit code 0, nothing on stderr, and plain text on stdout: no colours, no progress bar.
+#[track_caller]
+fn succeeded(output: &Output) -> Vec<String> {
+    assert_eq!(stderr(output), "");
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(output);
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
+    text.lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn failed(output: &Output, code: i32, parts: &[&str]) {
+    let message = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert!(message.starts_with("error: "), "{message:?}");
+    let lines = message.strip_suffix('\n').expect("a whole line");
+    assert!(!lines.contains(char::is_control), "{message:?}");
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in {message}");
+    }
+}
+
+/// The names among the lines of `train`: after the validation loss come 20, then two lines more.
+fn names_of(lines: &[String]) -> &[String] {
+    let start = lines.iter().position(|l| l.starts_with("val ")).unwrap() + 1;
+    assert_eq!(lines.len(), start + 20 + 2);
+    &lines[start..start + 20]
+}
+
+/// A loss as `train` and `eval` print it.
+fn four_digits(loss: &Value) -> String {
+    format!("{:.4}", loss.as_f64().unwrap())
+}
+
+// ------------------------------------------------------------------------------------- bad data
+
+#[test]
+#[rustfmt::skip] // the table is easier to read with a case a line
+fn unusable_data_is_refused() {
+    let place = Place::new();
+    let ten = "a\n".repeat(10);
+    let letters: Vec<String> = ('\u{4e00}'..).take(256).map(String::from).collect();
+    fs::create_dir(place.path().join("folder")).unwrap();
+    place.write("empty", "");
+    place.write("blank", "\u{feff}\n\r\n  \n\t\n");
+    place.write("utf16", b"\xff\xfea\0b\0\n\0");
+    place.write("image", b"ab\ncd\x00\x01\n");
+    place.write("five", "a\nb\nc\nd\ne\n");
+    place.write("chinese", letters.join("\n"));
+    place.write("dots", format!("{ten}st. john\n"));
+    place.write("two.csv", "id,word\n1,anna\n");
+    place.write("quote.csv", format!("word\n{ten}\"b\n"));
+    place.write("ragged.csv", format!("id,word\n1,{ten}"));
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        ("none", &[], &["none: no such file", "give the path of a text file"]),
+        ("folder", &[], &["folder: is a directory", "give the path of a text file inside it"]),
+        ("empty", &[], &["empty: is empty", "put one word on each line"]),
+        ("blank", &[], &["blank: has no words", "put one word on each line"]),
+        ("utf16", &[], &["utf16, line 1: is not UTF-8", "byte 0", "save it as UTF-8"]),
+        ("image", &[], &["image, line 2: control character U+0000", "give a text file"]),
+        ("five", &[], &["five: too few words for three splits: 5", "at least 6 are needed"]),
+        ("chinese", &[], &["chinese: 256 distinct characters", "at most 255", "--clean"]),
+        ("dots", &[], &["dots, line 11", "\"st. john\"", "'.'", "take it out of the word"]),
+        ("dots", &["--clean"], &["dots, line 11", "\"st. john\"", "'.'", "take it out of the word"]),
+        ("two.csv", &[], &["two.csv: has several columns", "--column: \"id\", \"word\""]),
+        ("two.csv", &["--column", "name"], &["no column \"name\"", "these: \"id\", \"word\""]),
+        ("two.csv", &["--column", "word"], &["two.csv: too few words", "1, but at least 6"]),
+        ("names", &["--column", "name"], &["names: has no columns", "leave out --column name"]),
+        ("municipalities", &["--column", "x"], &["no column \"x\"", "these: \"province\", \"name\""]),
+        ("quote.csv", &[], &["quote.csv, line 12", "never closed", "close it"]),
+        ("ragged.csv", &["--column", "word"], &["ragged.csv, line 3", "2 columns", "quote fields"]),
+    ];
+    for (data, options, parts) in cases {
+        let options = [&["--out", "out", "--data", data], *options].concat();
+        place.refuse(&train(&options), 1, parts);
+    }
+}
+
+#[test]
+fn the_largest_vocabulary_and_the_fewest_words_do() {
+    let place = Place::new();
+    let letters: Vec<String> = ('\u{4e00}'..).take(255).map(String::from).collect();
+    place.write("chinese", letters.join("\n"));
+    place.train(&["--data", "chinese", "--out", "most"]);
+    assert_eq!(place.json("most/summary.json")["vocab_size"], 256);
+    place.write("six", "a\na\na\na\na\na");
+    place.train(&["--data", "six", "--out", "least"]);
+    assert_eq!(place.json("least/summary.json")["vocab_size"], 2);
+}
+
+// ---------------------------------------------------------------------------------- bad options
+
+#[test]
+fn sizes_out_of_range_are_refused_with_the_range() {
+    let place = Place::new();
+    for (option, min, max) in [
+        ("--batch-size", 2, 4096),
+        ("--block-size", 1, 16),
+        ("--n-embd", 1, 128),
+        ("--n-hidden", 1, 2048),
+    ] {
+        let [below, above] = [min - 1, max + 1].map(|value: i32| value.to_string());
+        let range = format!("must be a whole number from {min} to {max}");
+        for value in [
+            &below,
+            &above,
+            "-1",
+            "1.5",
+            "ten",
+            "",
+            "99999999999999999999",
+        ] {
+            place.refuse(
+                &train(&["--out", "out", option, value]),
+                2,
+                &[option, &format!("'{value}'"), &range],
+            );
+        }
+        for value in [min, max] {
+            let value = value.to_string();
+            let out = format!("out{option}{value}");
+            // The others as small as can be, for the largest to be quick.
+            let mut options = vec!["--steps", "1", "--out", &out];
+            for (other, smallest) in [
+                ("--batch-size", "2"),
+                ("--block-size", "1"),
+                ("--n-embd", "1"),
+                ("--n-hidden", "1"),
+            ] {
+                options.extend([other, if other == option { &value } else { smallest }]);
+            }
+            place.train(&options);
+        }
+    }
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_refused() {
+    let place = Place::with_model();
+    type Command = for<'a> fn(&[&'a str]) -> Vec<&'a str>;
+    let train: Command = |options| train(&[&["--out", "out"], options].concat());
+    let sample: Command = |options| sample("old", options);
+    let refuse = |command: Command, option: &str, values: &[&str], rule: &str| {
+        for value in values {
+            let parts = [option, &format!("'{value}'"), rule];
+            place.refuse(&command(&[&format!("{option}={value}")]), 2, &parts);
+            // Without the equals sign, `-inf` is taken for options.
+            if *value != "-inf" {
+                place.refuse(&command(&[option, value]), 2, &parts);
+            }
+        }
+    };
+    let whole = ["-1", "1.5", "ten", "", "99999999999999999999", "nan"];
+    for option in ["--steps", "--log-every"] {
+        let values = [&["0"], &whole[..]].concat();
+        refuse(train, option, &values, "must be a whole number from 1");
+    }
+    for option in ["--seed", "--lr-decay-at"] {
+        refuse(train, option, &whole, "must be a whole number from 0");
+    }
+    for option in ["--lr", "--lr-final"] {
+        // The last is a number, but not as f32.
+        let values = ["nan", "inf", "-inf", "-1", "-0.1", "fast", "", "1e39"];
+        refuse(train, option, &values, "must be a number from 0");
+    }
+    // The last two are numbers, but as f32 zero and infinite.
+    let values = ["0", "-1", "nan", "inf", "warm", "", "1e-300", "1e300"];
+    refuse(sample, "--temperature", &values, "must be a number above 0");
+    refuse(sample, "--seed", &whole, "must be a whole number from 0");
+    for value in ["0", "-1", "1.5", "all"] {
+        let parts = [
+            "-n <N>",
+            &format!("'{value}'"),
+            "must be a whole number from 1",
+        ];
+        place.refuse(&sample(&["-n", value]), 2, &parts);
+    }
+}
+
+#[test]
+fn unknown_options_and_commands_are_refused() {
+    let place = Place::new();
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["train", "--step", "5"],
+            &["'--step'", "'--steps'", "--help"],
+        ),
+        (&["train", "--momentum"], &["'--momentum'", "--help"]),
+        (&["train", "names"], &["'names'", "--help"]),
+        (&["train", "--out"], &["'--out <DIR>'", "--help"]),
+        (&["train", "--lr", "--clean"], &["'--lr <RATE>'", "--help"]),
+        (
+            &["train", "--seed", "1", "--seed", "2"],
+            &["'--seed <SEED>'"],
+        ),
+        (
+            &["train", "--backend", "webgpu"],
+            &["'webgpu'", "vulkan", "metal", "cpu"],
+        ),
+        (&["learn"], &["'learn'", "--help"]),
+        (&["--verbose"], &["'--verbose'", "--help"]),
+        (&["eval"], &["--checkpoint <PATH>", "--help"]),
+        (&["sample"], &["--checkpoint <PATH>", "--help"]),
+        (
+            &["eval", "--checkpoint", "m", "--split", "dev"],
+            &["\"dev\"", "train, val, test and all"],
+        ),
+        (
+            &["train", "--backend", "cpu", "--adapter", "x"],
+            &["--adapter", "--backend cpu"],
+        ),
+    ];
+    for (args, parts) in cases {
+        place.refuse(args, 2, parts);
+    }
+}
+
+#[test]
+fn without_a_command_there_is_help_on_stderr() {
+    let place = Place::new();
+    let output = place.run(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains("Usage: gpu-makemore <COMMAND>"));
+}
+
+/// Paths can hold anything, and must neither break the line nor reach the terminal as commands.
+#[cfg(unix)] // elsewhere such a path is no path
+#[test]
+fn control_characters_are_not_passed_on() {
+    let place = Place::new();
+    let args = train(&["--out", "out", "--data", "a\nb\x1b[2J"]);
+    place.refuse(&args, 1, &["a b\\u{1b}[2J: no such file"]);
+    place.refuse(&["train", "--a\nb\x1b[2J"], 2, &["unexpected argument"]);
+}
+
+// ------------------------------------------------------------------------------------- adapters
+
+#[test]
+fn an_unknown_adapter_is_refused_with_those_there_are() {
+    let place = Place::new();
+    // A table with at least two spaces between its columns, and after it an empty line.
+    let lines = place.succeed(&["adapters"]);
+    let rows = lines.iter().take_while(|line| !line.is_empty()).skip(1);
+    let mut parts: Vec<String> = rows
+        .filter_map(|row| {
+            let mut columns = row.split("  ").map(str::trim).filter(|c| !c.is_empty());
+            let (backend, name, kind) = (columns.next()?, columns.next()?, columns.next()?);
+            Some(format!("'{name}' ({backend}, {kind})"))
+        })
+        .collect();
+    if lines[0].starts_with("No GPU adapter") {
+        parts = vec!["found: none".to_owned()];
+    }
+    parts.push("--adapter 'no such GPU'".to_owned());
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    assert!(parts.len() > 1);
+    let args = ["train", "--out", "out", "--adapter", "no such GPU"];
+    place.refuse(&args, 1, &parts);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_api_of_another_system_is_refused_with_what_brings_an_adapter() {
+    let place = Place::new();
+    for (backend, name) in [
+        ("metal", "no Metal adapter"),
+        ("dx12", "no Direct3D 12 adapter"),
+    ] {
+        let args = ["train", "--out", "out", "--backend", backend];
+        place.refuse(&args, 1, &[name, "found", "mesa-vulkan-drivers"]);
+    }
+}
+
+/// Linux only: there, variables hide the drivers from Vulkan (two names, by the loader's age) and
+/// from OpenGL.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_any_adapter_only_the_cpu_is_left() {
+    let place = Place::new();
+    let hidden = |args: &[&str]| {
+        let mut command = place.command(args);
+        for name in [
+            "VK_DRIVER_FILES",
+            "VK_ICD_FILENAMES",
+            "__EGL_VENDOR_LIBRARY_FILENAMES",
+        ] {
+            command.env(name, "/none");
+        }
+        command
+    };
+    let refuse = |options: &[&str], parts: &[&str]| {
+        let args = train(&[&["--out", "out"], options].concat());
+        place.refuse_command(&mut hidden(&args), 1, parts);
+    };
+    for backend in ["vulkan", "gl"] {
+        let parts = ["adapter was found", "none", "mesa-vulkan-drivers"];
+        refuse(&["--backend", backend], &parts);
+        let options = ["--backend", backend, "--adapter", "llvmpipe"];
+        refuse(&options, &["'llvmpipe'", "found: none"]);
+    }
+    let lines = succeeded(&hidden(&["adapters"]).output().unwrap());
+    assert!(lines[0].starts_with("No GPU adapter was found"));
+    assert!(lines[1].contains("mesa-vulkan-drivers"), "{lines:?}");
+    let args = train(&["--backend", "auto", "--out", "out"]);
+    let lines = succeeded(&hidden(&args).output().unwrap());
+    assert!(lines[0].contains("CPU"), "{lines:?}");
+    let why = |line: &String| line.contains("no GPU was found");
+    assert!(lines.iter().any(why), "{lines:?}");
+    assert_eq!(place.json("out/summary.json")["backend"], "cpu");
+}
+
+// -------------------------------------------------------------------------------- output folder
+
+#[test]
+fn an_earlier_run_is_not_overwritten() {
+    let place = Place::with_model();
+    let args = train(&["--out", "old"]);
+    place.refuse(&args, 1, &["old already holds a run", "another --out"]);
+    // One file of it is enough.
+    fs::create_dir(place.path().join("other")).unwrap();
+    place.write("other/metrics.jsonl", "");
+    let args = train(&["--out", "other"]);
+    place.refuse(&args, 1, &["other already holds a run (metrics.jsonl)"]);
+}
+
+#[test]
+fn a_file_in_the_way_of_the_folder_is_refused() {
+    let place = Place::new();
+    let args = train(&["--out", "words.txt"]);
+    place.refuse(&args, 1, &["words.txt is a file", "another --out"]);
+    let args = train(&["--out", "words.txt/a"]);
+    place.refuse(&args, 1, &["words.txt", "choose a folder", "with --out"]);
+}
+
+/// In `/proc`, where the system shows its processes, nobody can make a file. A folder without
+/// permission to write would not do: to the superuser, as whom tests run in many containers,
+/// nothing is forbidden.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_to_is_refused() {
+    let place = Place::new();
+    for (out, part) in [
+        ("/proc", "cannot write into /proc:"),
+        ("/proc/run", "cannot create the folder /proc/run:"),
+    ] {
+        place.refuse(
+            &train(&["--out", out]),
+            1,
+            &[part, "that you can write to with --out"],
+        );
+    }
+}
+
+/// The rows of a `metrics.jsonl`; each line must be whole.
+#[track_caller]
+fn rows(text: &str) -> Vec<Value> {
+    assert!(text.is_empty() || text.ends_with('\n'), "half a row");
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// A limit on the size of files stands for a full disk: what fits is written, and then there is
+/// an error. `trap` keeps the signal away with which the system would end the program.
+#[cfg(unix)]
+#[test]
+fn a_file_that_does_not_fit_leaves_no_half_of_it() {
+    let place = Place::new();
+    let limited = |options: &[&str]| {
+        // 4 KiB or 8 KiB, as shells differ: less than this model or 500 rows.
+        let args = train(&[options, &["--n-hidden", "200"]].concat());
+        let script = r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_gpu-makemore")]);
+        command.current_dir(place.path()).args(args);
+        command.output().unwrap()
+    };
+    let output = limited(&["--out", "model"]);
+    failed(
+        &output,
+        1,
+        &["cannot write model/model.safetensors: File too large"],
+    );
+    assert!(!stdout(&output).contains("the model is in"));
+    assert_eq!(place.names("model"), ["metrics.jsonl"]);
+    assert_eq!(rows(&place.text("model/metrics.jsonl")).len(), 3);
+
+    let output = limited(&["--steps", "500", "--log-every", "1", "--out", "rows"]);
+    failed(
+        &output,
+        1,
+        &["cannot write rows/metrics.jsonl: File too large"],
+    );
+    assert_eq!(place.names("rows"), ["metrics.jsonl"]);
+    let rows = rows(&place.text("rows/metrics.jsonl"));
+    assert!((30..300).contains(&rows.len()), "{} rows", rows.len());
+}
+
+/// The real thing: a file system in memory with room for nothing but the first rows. It is
+/// mounted for the program alone (`unshare`), so it is gone when the program is.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    let place = Place::new();
+    // The superuser may mount; others may too where they can be superuser of a namespace.
+    let can_mount = |flags: &&str| {
+        let probe = "mount -t tmpfs -o size=32k none .";
+        let mut command = Command::new("unshare");
+        let output = command
+            .args([flags, "sh", "-c", probe])
+            .current_dir(place.path());
+        output.output().is_ok_and(|o| o.status.success())
+    };
+    let Some(flags) = ["-m", "-rm"].into_iter().find(can_mount) else {
+        // Not `eprintln!`, which is captured and not shown when a test passes.
+        let note = b"SKIPPED a_full_disk_is_an_error: cannot mount a tmpfs\n";
+        let _ = io::Write::write_all(&mut io::stderr(), note);
+        return;
+    };
+    fs::create_dir(place.path().join("disk")).unwrap();
+    let script = r#"mount -t tmpfs -o size=32k none disk || exit 99
+        "$0" "$@"; code=$?
+        ls -A disk/out; cat disk/out/metrics.jsonl; exit $code"#;
+    let mut command = Command::new("unshare");
+    command.args([
+        flags,
+        "sh",
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_gpu-makemore"),
+    ]);
+    command.current_dir(place.path());
+    command.args(train(&["--n-hidden", "200", "--out", "disk/out"]));
+    let output = command.output().unwrap();
+    let part = "cannot write disk/out/model.safetensors: No space left on device";
+    failed(&output, 1, &[part]);
+    let (lines, listing) = stdout(&output).split_once("metrics.jsonl\n").unwrap();
+    assert!(
+        !lines.contains("the model is in") && !lines.contains(".tmp"),
+        "{lines}"
+    );
+    assert_eq!(rows(listing).len(), 3);
+}
+
+/// `/dev/full` is a file on which nothing fits.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stdout_that_cannot_be_written_is_an_error() {
+    let place = Place::with_model();
+    for args in [
+        train(&["--out", "out"]),
+        eval("old", &[]),
+        sample("old", &[]),
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = place.command(&args);
+        let part = "cannot write to standard output: No space left on device";
+        place.refuse_command(command.stdout(full), 1, &[part]);
+    }
+}
+
+// ---------------------------------------------------------------------------------- checkpoints
+
+#[test]
+fn unusable_checkpoints_are_refused() {
+    let place = Place::with_model();
+    fs::create_dir(place.path().join("folder")).unwrap();
+    let model = place.read("old/model.safetensors");
+    let half = model.len() / 2;
+    place.write("nothing", "");
+    place.write("half", &model[..half]);
+    place.write("short", &model[..model.len() - 1]);
+    place.write("long", [&model[..], b"\0"].concat());
+    place.write("random", b"\x89PNG\r\n\x1a\n0123456789");
+    // Safetensors as other programs write them: a header `{}` and nothing else.
+    place.write("foreign", b"\x02\0\0\0\0\0\0\0{}");
+    let altered = |at: usize| {
+        let mut bytes = model.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    place.write("value", altered(model.len() - 1));
+    // In the header lies the seed, a number like any other.
+    let seed = b"2147483647";
+    let at = model.windows(seed.len()).position(|part| part == seed);
+    place.write("seed", altered(at.unwrap()));
+    let cases = [
+        ("none", "no such file", "check the path"),
+        ("folder", "no such file", "check the path"),
+        ("words.txt", "not a checkpoint", "give the path"),
+        ("random", "not a checkpoint", "give the path"),
+        ("nothing", "only 0 bytes", "train a new model"),
+        ("half", "cut short", "train a new model"),
+        ("short", "cut short", "train a new model"),
+        ("long", "something was added", "train a new model"),
+        ("foreign", "without the metadata", "written by gpu-makemore"),
+        ("value", "the file was altered", "train a new model"),
+        ("seed", "the file was altered", "train a new model"),
+    ];
+    for (path, what, advice) in cases {
+        let parts = [&format!("cannot load {path}"), what, advice];
+        place.refuse(&sample(path, &[]), 1, &parts);
+        place.refuse(&eval(path, &[]), 1, &parts);
+    }
+}
+
+#[test]
+fn data_that_the_model_cannot_read_is_refused() {
+    let place = Place::with_model();
+    place.write(
+        "accents",
+        "anna\nbeata\nbegoña\n".to_owned() + &"eva\n".repeat(10),
+    );
+    let parts = [
+        "accents, line 3",
+        "'ñ' (U+00F1)",
+        "\"begoña\"",
+        "try --clean",
+    ];
+    place.refuse(&eval("old", &["--data", "accents"]), 1, &parts);
+    // The advice is good.
+    place.succeed(&eval("old", &["--data", "accents", "--clean"]));
+    // Without --data it is the data of the training, which may be gone.
+    fs::remove_file(place.path().join("words.txt")).unwrap();
+    place.refuse(&eval("old", &[]), 1, &["words.txt: no such file"]);
+}
+
+#[test]
+fn a_prefix_that_the_model_cannot_read_is_refused() {
+    let place = Place::with_model();
+    for (prefix, character) in [
+        ("Anna", "'A'"),
+        ("a.b", "'.'"),
+        ("ñ", "'ñ'"),
+        ("a b", "' '"),
+    ] {
+        let args = sample("old", &["--prefix", prefix]);
+        let parts = [
+            "--prefix",
+            character,
+            "characters are: abcdefghijklmnopqrstuvwxyz",
+        ];
+        place.refuse(&args, 2, &parts);
+    }
+}
+
+// ---------------------------------------------------------------------------------------- train
+
+/// A short run with the lecture's names and sizes, for which the numbers are known, in the folder
+/// `a/b`; and its lines.
+fn lecture() -> (Place, Vec<String>) {
+    let place = Place::new();
+    let args = "train --backend cpu --steps 500 --log-every 200 --out a/b";
+    let args: Vec<&str> = args.split(' ').collect();
+    let lines = place.succeed(&args);
+    (place, lines)
+}
+
+#[test]
+fn train_prints_the_lectures_lines_and_writes_them_down() {
+    let (place, lines) = lecture();
+    let rows = rows(&place.text("a/b/metrics.jsonl"));
+    let steps: Vec<u64> = rows.iter().map(|r| r["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [0, 200, 400]);
+    let lrs: Vec<f64> = rows.iter().map(|r| r["lr"].as_f64().unwrap()).collect();
+    assert_eq!(lrs, [0.1, 0.1, 0.01], "the rate falls at half of the steps");
+    for row in &rows {
+        let fields: Vec<&String> = row.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["loss", "loss_mean", "lr", "step"]);
+        let step = row["step"].as_u64().unwrap();
+        let line = format!("{step:7}/    500: {}", four_digits(&row["loss"]));
+        assert!(lines.contains(&line), "{line}");
+    }
+    assert!(lines.contains(&"      0/    500: 3.9508".to_owned()));
+    // The mean over 200 minibatches, in which the loss falls from 3.95 to about 2.6.
+    let [loss, mean] = ["loss", "loss_mean"].map(|field| rows[0][field].as_f64().unwrap());
+    assert_eq!(loss as f32, mean as f32);
+    let mean = rows[1]["loss_mean"].as_f64().unwrap();
+    assert!((2.5..3.2).contains(&mean), "{mean}");
+}
+
+#[test]
+fn train_sums_the_run_up() {
+    let (place, lines) = lecture();
+    let summary = place.json("a/b/summary.json");
+    for (field, value) in [
+        ("steps", Value::from(500)),
+        ("seed", Value::from(2_147_483_647_u64)),
+        ("vocab_size", Value::from(27)),
+        ("block_size", Value::from(3)),
+        ("n_embd", Value::from(10)),
+        ("n_hidden", Value::from(200)),
+        ("batch_size", Value::from(32)),
+        ("parameters", Value::from(12_297)),
+        ("backend", Value::from("cpu")),
+        ("version", Value::from(env!("CARGO_PKG_VERSION"))),
+    ] {
+        assert_eq!(summary[field], value, "{field}");
+    }
+    for field in ["adapter", "driver"] {
+        assert!(!summary[field].as_str().unwrap().is_empty(), "{field}");
+    }
+    let number = |field: &str| summary[field].as_f64().unwrap();
+    for field in ["train_loss", "val_loss", "test_loss"] {
+        assert!((2.0..3.0).contains(&number(field)), "{field}");
+    }
+    let speed = number("steps") / number("seconds");
+    assert!((number("steps_per_second") / speed - 1.0).abs() < 1e-6);
+    for (split, field) in [("train", "train_loss"), ("val  ", "val_loss")] {
+        let line = format!("{split} {}", four_digits(&summary[field]));
+        assert!(lines.contains(&line), "{line}");
+    }
+}
+
+#[test]
+fn train_draws_the_loss_and_leaves_four_files() {
+    let (place, lines) = lecture();
+    let image = png::Decoder::new(io::Cursor::new(place.read("a/b/loss.png")));
+    let mut image = image.read_info().unwrap();
+    assert_eq!((image.info().width, image.info().height), (960, 540));
+    let mut pixels = vec![0; image.output_buffer_size().unwrap()];
+    image.next_frame(&mut pixels).unwrap();
+    let rgb = pixels.as_chunks::<3>().0;
+    let blue = rgb.iter().filter(|p| **p == [0x1f, 0x77, 0xb4]).count();
+    assert!(blue > 500, "a curve has more than {blue} pixels");
+
+    let last = lines.last().unwrap();
+    assert!(
+        last.contains("a/b") && last.ends_with("model.safetensors"),
+        "{last}"
+    );
+    let model = place.checkpoint("a/b/model.safetensors");
+    assert_eq!(model.config.steps, 500);
+    let files = "loss.png metrics.jsonl model.safetensors summary.json";
+    let names = place.names("a/b").join(" ");
+    assert_eq!(names, files, "and no temporary file");
+}
+
+/// Rows further apart have the mean of those in between.
+#[test]
+fn loss_mean_covers_every_step_since_the_row_before() {
+    let place = Place::new();
+    place.train(&["--out", "each", "--log-every", "1"]);
+    place.train(&["--out", "tens", "--log-every", "10"]);
+    let [each, tens] =
+        ["each", "tens"].map(|out| rows(&place.text(&format!("{out}/metrics.jsonl"))));
+    assert_eq!((each.len(), tens.len()), (30, 3));
+    for (i, row) in tens.iter().enumerate().skip(1) {
+        let losses = &each[10 * i - 9..=10 * i];
+        let sum: f64 = losses.iter().map(|r| r["loss"].as_f64().unwrap()).sum();
+        assert!((row["loss_mean"].as_f64().unwrap() - sum / 10.0).abs() < 1e-6);
+        assert_eq!(row["loss"], each[10 * i]["loss"]);
+    }
+}
+
+#[test]
+fn without_out_the_folder_is_named_after_the_time() {
+    let place = Place::new();
+    place.train(&[]);
+    let lines = place.train(&[]);
+    let runs = place.names("runs");
+    assert_eq!(runs.len(), 2, "a folder for each run: {runs:?}");
+    for run in &runs {
+        let shape = run[..19].replace(|c: char| c.is_ascii_digit(), "0");
+        assert_eq!(shape, "0000-00-00_00-00-00");
+        place.checkpoint(&format!("runs/{run}/model.safetensors"));
+    }
+    let last = lines.last().unwrap();
+    assert!(runs.iter().any(|run| last.contains(run)), "{last}");
+}
+
+#[test]
+fn a_folder_with_other_files_can_be_used() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("notes")).unwrap();
+    place.write("notes/plan.txt", "train");
+    place.train(&["--out", "notes"]);
+    assert_eq!(place.text("notes/plan.txt"), "train");
+    place.checkpoint("notes/model.safetensors");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
+    let place = Place::new();
+    for out in ["first", "second"] {
+        place.train(&["--out", out]);
+    }
+    place.train(&["--out", "other", "--seed", "1"]);
+    let [first, second, other] =
+        ["first", "second", "other"].map(|out| place.read(&format!("{out}/model.safetensors")));
+    assert!(first == second);
+    assert!(first != other);
+    let [first, second] =
+        ["first", "second"].map(|out| place.read(&format!("{out}/metrics.jsonl")));
+    assert!(first == second);
+}
+
+#[test]
+fn the_municipalities_train() {
+    let place = Place::new();
+    let lines = place.train(&["--data", "municipalities", "--out", "towns"]);
+    let vocabulary = "vocabulary  29: . -abcdefghijklmnopqrstuvwxyz";
+    assert!(lines.iter().any(|line| line == vocabulary), "{lines:?}");
+    assert_eq!(place.json("towns/summary.json")["vocab_size"], 29);
+    let lines = place.succeed(&eval("towns", &["--split", "all"]));
+    assert_eq!(evaluated(&lines)[0].2, 106_404);
+}
+
+/// The same words give the same model, however they are written down.
+#[test]
+fn the_form_of_the_file_makes_no_difference() {
+    let place = Place::new();
+    let words = words();
+    place.write(
+        "dos.txt",
+        format!("\u{feff}\r\n{}", words.join("\r\n\r\n  ")),
+    );
+    let records: String = (1..)
+        .zip(&words)
+        .map(|(id, word)| format!("{id},\"{word}\",x\r\n"))
+        .collect();
+    place.write(
+        "table.csv",
+        format!("\u{feff}id,word,note\r\n\r\n{records}"),
+    );
+    // A name that does not end in .csv: --column says what it is.
+    place.write("table", format!("word,n\n{},1", words.join(",1\n")));
+
+    place.train(&["--out", "plain"]);
+    let plain = place.checkpoint("plain/model.safetensors");
+    let cases: [&[&str]; 3] = [
+        &["--data", "dos.txt"],
+        &["--data", "table.csv", "--column", "word"],
+        &["--data", "table", "--column", "word"],
+    ];
+    for (i, options) in cases.into_iter().enumerate() {
+        let out = format!("out{i}");
+        place.train(&[&["--out", &out], options].concat());
+        let model = place.checkpoint(&format!("{out}/model.safetensors"));
+        assert!(model.params == plain.params, "{options:?}");
+        assert!(model.bnmean == plain.bnmean && model.bnvar == plain.bnvar);
+        let [of_plain, of_model] =
+            ["plain", &out].map(|out| place.json(&format!("{out}/summary.json")));
+        assert_eq!(of_model["test_loss"], of_plain["test_loss"]);
+        // The checkpoint remembers the column as well.
+        place.succeed(&eval(&out, &[]));
+    }
+}
+
+// ----------------------------------------------------------------------------------- divergence
+
+#[test]
+fn a_run_that_diverges_keeps_the_last_good_model() {
+    let place = Place::new();
+    // All is well until step 10, whose update is absurd.
+    let schedule = ["--lr-decay-at", "10", "--lr-final", "1e30"];
+    let args = train(&[&["--steps", "500", "--out", "out"], &schedule[..]].concat());
+    let output = place.run(&args);
+    let cause = "the loss is NaN at step 11 with learning rate 1e30";
+    let parts = [cause, "try a smaller --lr", "last-good.safetensors"];
+    failed(&output, 1, &parts);
+    let good = place.checkpoint("out/last-good.safetensors");
+    let steps = good.config.steps;
+    assert!((1..=10).contains(&steps), "{steps}");
+    let message = stderr(&output);
+    assert!(
+        message.contains(&format!("after {steps} steps")),
+        "{message}"
+    );
+    // It is as good as said: its loss is that of a model which has hardly learnt.
+    let lines = place.succeed(&eval("out/last-good.safetensors", &[]));
+    for (split, loss, _) in evaluated(&lines) {
+        assert!((3.0..3.6).contains(&loss), "{split} {loss}");
+    }
+    for file in ["out/model.safetensors", "out/summary.json", "out/loss.png"] {
+        assert!(!place.path().join(file).exists(), "{file}");
+    }
+}
+
+/// From the first update on there is nothing to keep; if the message names a model all the same,
+/// it can be loaded.
+#[test]
+fn a_run_that_diverges_at_once_names_no_model_that_is_not_there() {
+    let place = Place::new();
+    let output = place.run(&train(&["--lr", "1e30", "--out", "out"]));
+    let cause = "training diverged: the loss is NaN at step 1 with learning rate 1e30";
+    failed(&output, 1, &[cause, "try a smaller --lr"]);
+    if stderr(&output).contains("last-good") {
+        place.succeed(&eval("out/last-good.safetensors", &[]));
+    } else {
+        assert!(!place.path().join("out/last-good.safetensors").exists());
+    }
+}
+
+// ------------------------------------------------------------------------------ eval and sample
+
+/// The lines of `eval` that have a loss, without those about its set-up.
+fn losses(lines: &[String]) -> Vec<&String> {
+    let with_loss = |line: &&String| line.ends_with(" examples)");
+    lines.iter().filter(with_loss).collect()
+}
+
+/// Split, loss and number of examples, from the lines of `eval`.
+#[track_caller]
+fn evaluated(lines: &[String]) -> Vec<(&str, f64, usize)> {
+    losses(lines)
+        .into_iter()
+        .map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let count = fields[2].trim_start_matches('(');
+            (
+                fields[0],
+                fields[1].parse().unwrap(),
+                count.parse().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn eval_gives_the_losses_of_the_training() {
+    let place = Place::with_model();
+    let summary = place.json("old/summary.json");
+    let expected = [
+        ("train", "train_loss", 1794),
+        ("val", "val_loss", 223),
+        ("test", "test_loss", 232),
+    ];
+    // The folder of the run, or the file in it.
+    for checkpoint in ["old", "old/model.safetensors"] {
+        let lines = place.succeed(&eval(checkpoint, &[]));
+        let expected = expected.map(|(split, field, count)| {
+            let loss = four_digits(&summary[field]);
+            format!("{split:<7} {loss}  ({count} examples)")
+        });
+        assert_eq!(losses(&lines), expected.each_ref());
+    }
+    // All the examples together have the mean of the three losses, by their numbers.
+    let lines = place.succeed(&eval("old", &["--split", "all"]));
+    let [(split, loss, count)] = evaluated(&lines)[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!((split, count), ("all", 1794 + 223 + 232));
+    let sum = expected.map(|(_, field, count)| summary[field].as_f64().unwrap() * f64::from(count));
+    let mean = sum.iter().sum::<f64>() / count as f64;
+    assert!((loss - mean).abs() < 1e-4, "{loss} {mean}");
+}
+
+#[test]
+fn sample_gives_the_names_of_the_training() {
+    let place = Place::new();
+    let lines = place.train(&["--out", "run"]);
+    assert_eq!(place.succeed(&sample("run", &[])), names_of(&lines));
+    // Its seed is that of the training and 10, as in the lecture.
+    let lines = place.train(&["--seed", "5", "--out", "five"]);
+    assert_eq!(
+        place.succeed(&sample("five", &["--seed", "15"])),
+        names_of(&lines)
+    );
+}
+
+#[test]
+fn sample_does_what_its_options_say() {
+    let place = Place::with_model();
+    let names = |options: &[&str]| place.succeed(&sample("old", options));
+    let twenty = names(&[]);
+    assert_eq!(names(&[]), twenty, "a seed gives the same names");
+    assert_eq!(names(&["-n", "3"]), twenty[..3]);
+    assert_eq!(names(&["-n", "25"])[..20], twenty);
+    assert_ne!(names(&["--seed", "1"]), twenty);
+    assert_ne!(names(&["--temperature", "0.5"]), twenty);
+    // At this temperature only the likeliest letter is left, whatever the seed.
+    let cold = ["--temperature", "1e-30", "-n", "1", "--seed"];
+    let [one, two] = ["1", "2"].map(|seed| names(&[&cold[..], &[seed]].concat()));
+    assert_eq!(one, two);
+    let prefixed = names(&["--prefix", "anne"]);
+    assert_eq!(prefixed.len(), 20);
+    assert!(prefixed.iter().all(|name| name.starts_with("anne")));
+    assert!(prefixed.iter().any(|name| name.len() > 4));
+}
+
+// --------------------------------------------------------------------- whoever reads the output
+
+/// What `gpu-makemore train | head -1` does: the reader leaves, and the training goes on.
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let place = Place::with_model();
+    let help = vec!["--help"];
+    let commands = [
+        train(&["--out", "out"]),
+        eval("old", &[]),
+        sample("old", &[]),
+        help,
+    ];
+    for args in commands {
+        // A pipe whose reader has left before the program starts: its first line fails already.
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output = place.command(&args).stdout(writer).output().unwrap();
+        assert_eq!(succeeded(&output), [""; 0]);
+    }
+    place.checkpoint("out/model.safetensors");
+
+    // A reader that leaves after the first line, long before the last.
+    let mut command = place.command(&train(&["--steps", "5000", "--out", "long"]));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut first = String::new();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    reader.read_line(&mut first).unwrap();
+    drop(reader);
+    assert!(first.starts_with("device "), "{first}");
+    succeeded(&child.wait_with_output().unwrap());
+    assert_eq!(
+        place.checkpoint("long/model.safetensors").config.steps,
+        5000
+    );
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let place = Place::new();
+    let version = format!("gpu-makemore {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(place.succeed(&["--version"]), [version]);
+    let help = place.succeed(&["--help"]).join("\n");
+    for command in ["train", "eval", "sample", "adapters"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+    }
+    for (command, option) in [
+        ("train", "--lr-decay-at"),
+        ("eval", "--split"),
+        ("sample", "--temperature"),
+        ("adapters", "--help"),
+    ] {
+        let help = place.succeed(&[command, "--help"]).join("\n");
+        assert!(help.contains(option), "{help}");
+    }
+}
