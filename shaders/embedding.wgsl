@@ -6,14 +6,26 @@
 //
 // Forward is a lookup: row p of emb is the row of C that token p names.
 //
-// Backward. C[v] reaches the loss through every position p where X[p] = v, and each use counts:
+// Backward, the loop of the block below adds to row X[p] for one position p after another. On a GPU
+// many positions would add to one row at once, and WGSL has no atomic addition of floats. So the
+// loop is turned inside out: one invocation owns one element of dC and gathers its terms, in the
+// order of the positions. That also makes the sum the same, bit for bit, in every run.
 //
-//   dC[v, e] = sum over p with X[p] = v of demb[p, e]
-//
-// The lecture loops over the positions and adds to row X[p]. On a GPU many positions would add to
-// one row at once, and WGSL has no atomic addition of floats. So the loop is turned inside out: one
-// invocation owns one element of dC and gathers its terms, in the order of the positions. That also
-// makes the sum the same, bit for bit, in every run.
+// The blocks marked `//:` are also what `gradcheck --explain TENSOR` prints.
+
+//: emb
+//: forward:  embcat = emb.view(emb.shape[0], -1)
+//: A view is the same memory under another shape, and so is its gradient. Nothing is computed.
+//: backward: demb = dembcat.view(emb.shape)
+
+//: C
+//: forward:  emb = C[Xb]
+//: Row v of C reaches the loss through every position p of Xb that holds v, and each use counts:
+//:   dC[v, e] = sum over p with Xb[p] = v of demb[p, e]
+//: backward: dC = torch.zeros_like(C)
+//:           for k in range(Xb.shape[0]):
+//:               for j in range(Xb.shape[1]):
+//:                   dC[Xb[k,j]] += demb[k,j]
 
 // Tokens are bytes, four to a word; the vocabulary has at most 256 of them.
 fn embedding_token(word: u32, position: u32) -> u32 {

@@ -4,16 +4,37 @@
 //
 // One element of y:   y[r, o] = sum over i of x[r, i] * W[i, o] + b[o]
 //
-// Backward. W[i, o] takes part in y[r, o] for every row r, with the factor x[r, i]; x[r, i] takes
-// part in y[r, o] for every o, with the factor W[i, o]; b[o] takes part in every row, with 1:
-//
-//   dW[i, o] = sum over r of x[r, i] * dy[r, o]     dW = x.T @ dy
-//   dx[r, i] = sum over o of dy[r, o] * W[i, o]     dx = dy @ W.T
-//   db[o]    = sum over r of dy[r, o]               db = dy.sum(0)
-//
-// (No need to remember which factor is transposed: the shapes allow only one way.)
-//
-// The layer is used twice: hprebn = embcat @ W1 + b1, and logits = h @ W2 + b2.
+// The layer is used twice, so each block marked `//:` is about two tensors: a `forward:` and a
+// `backward:` line for each, in the order of their names, and one derivation for both. They are also
+// what `gradcheck --explain TENSOR` prints.
+
+//: h, embcat
+//: forward:  logits = h @ W2 + b2
+//: forward:  hprebn = embcat @ W1 + b1
+//: With y = x @ W + b, the element x[r, i] takes part in y[r, o] for every column o, with the
+//: factor W[i, o]:
+//:   dx[r, i] = sum over o of dy[r, o] * W[i, o]
+//: which is a product of matrices, dx = dy @ W.T. No need to remember which of the two is
+//: transposed: their shapes allow only one way.
+//: backward: dh = dlogits @ W2.T
+//: backward: dembcat = dhprebn @ W1.T
+
+//: W2, W1
+//: forward:  logits = h @ W2 + b2
+//: forward:  hprebn = embcat @ W1 + b1
+//: With y = x @ W + b, the element W[i, o] takes part in y[r, o] for every row r, with the factor
+//: x[r, i]:
+//:   dW[i, o] = sum over r of x[r, i] * dy[r, o]
+//: which is a product of matrices, dW = x.T @ dy.
+//: backward: dW2 = h.T @ dlogits
+//: backward: dW1 = embcat.T @ dhprebn
+
+//: b2, b1
+//: forward:  logits = h @ W2 + b2
+//: forward:  hprebn = embcat @ W1 + b1
+//: A bias is added to every row, with the factor 1: the sum over the rows.
+//: backward: db2 = dlogits.sum(0)
+//: backward: db1 = dhprebn.sum(0)
 
 // One term of a product, for four neighbouring columns at once.
 fn linear_term(sums: vec4<f32>, left: f32, right: vec4<f32>) -> vec4<f32> {

@@ -1,10 +1,5 @@
 // tanh: h = torch.tanh(hpreact), elementwise over (batch, hidden)
 //
-// Backward. With h = tanh(x), the derivative is 1 - tanh(x)**2, so the value itself is all that is
-// needed, and hpreact need not be kept:
-//
-//   dhpreact = (1 - h**2) * dh
-//
 // WGSL's own tanh is no help: its result is undefined for large |x|, and on some drivers it is NaN
 // from 44 on. A rational function, odd in x over even in x, has neither an exp nor a branch. Its
 // coefficients are those of the Eigen library's `generic_fast_tanh_float`; beyond the clamp the
@@ -27,7 +22,13 @@ fn tanh_forward(hpreact: f32) -> f32 {
     return x * p / q;
 }
 
-// dhpreact = (1 - h**2) * dh
+// The block marked `//:` is also what `gradcheck --explain hpreact` prints.
+
+//: hpreact
+//: forward:  h = torch.tanh(hpreact)
+//: The derivative of tanh(x) is 1 - tanh(x)**2. The value itself is all that it needs, so hpreact
+//: need not be kept.
+//: backward: dhpreact = (1.0 - h**2) * dh
 fn tanh_backward(dh: f32, h: f32) -> f32 {
     return (1.0 - h * h) * dh;
 }

@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::chunks::Chunk;
 use crate::data::{Source, Split};
 use crate::dims::Dims;
 use crate::gpu::adapter::Api;
@@ -185,9 +186,44 @@ pub struct GradcheckArgs {
     /// Units of the hidden layer
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
     pub n_hidden: u64,
+    /// Do one of the lecture's exercises, or the extra kernels
+    #[arg(long, value_enum, value_name = "N", conflicts_with = "json")]
+    pub exercise: Option<Exercise>,
+    /// Folder for the pictures of exercise 2
+    #[arg(long, default_value = "runs/gradcheck", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Check a file instead: X, Y, the seven parameters, and values and gradients (d.NAME) of yours
+    #[arg(
+        long,
+        value_name = "FILE.safetensors",
+        conflicts_with_all = ["seed", "batch_size", "block_size", "n_embd", "n_hidden", "exercise", "out"]
+    )]
+    pub against: Option<PathBuf>,
+    /// Print how the gradient of a tensor is derived, and do nothing else
+    #[arg(long, value_name = "TENSOR", exclusive = true)]
+    pub explain: Option<Chunk>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `gradcheck --exercise`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Exercise {
+    /// Backward through every line of the notebook
+    #[value(name = "1")]
+    One,
+    /// The gradient of softmax and cross-entropy in one formula
+    #[value(name = "2")]
+    Two,
+    /// The gradient of batch norm in one formula
+    #[value(name = "3")]
+    Three,
+    /// A short training run with the gradients written by hand
+    #[value(name = "4")]
+    Four,
+    /// The one-hot linear layer and repeat_kv
+    Extras,
 }
 
 // Negative numbers are let through to the parsers below, for the message to say what is allowed:

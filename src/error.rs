@@ -9,6 +9,7 @@ use crate::data::{DataError, VocabularyError};
 use crate::dims::DimsError;
 use crate::files::FileError;
 use crate::gpu::GpuError;
+use crate::gradcheck::against::AgainstError;
 use crate::report::{PlotError, RunDirError};
 
 /// The error of a command. Its text is one line that names what was wrong and what to do.
@@ -70,8 +71,11 @@ pub enum Error {
         /// Of how many.
         of: usize,
         /// The first of them, in the order of the backward pass.
-        first: &'static str,
+        first: String,
     },
+    /// `gradcheck --against` with a file that cannot be checked.
+    #[error(transparent)]
+    Against(#[from] AgainstError),
     /// Tensors that cannot be compared.
     #[error("{0}: {1}")]
     Compare(String, CompareError),

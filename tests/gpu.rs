@@ -1,31 +1,24 @@
-//! Every kernel on every adapter that the tests know: Vulkan on lavapipe, OpenGL on llvmpipe, and
-//! whatever hardware there is. Two drivers that disagree find bugs.
-//!
-//! An adapter that is missing shows as ignored tests. `GPU_MAKEMORE_REQUIRE=vulkan,gl` makes its
-//! absence a failure: that is how `tests/run` and CI promise that the kernels were really run.
+//! Every kernel of the training step on every adapter that the tests know.
 
 mod common;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
+use common::adapters::{self, Check, Outcome};
 use common::{Inputs, SIZES, Tolerance, compare, compare_params, f64s, inputs, reference};
 use gpu_makemore::backend::{Backend, Statistics, Steps};
 use gpu_makemore::cpu::{CpuBackend, Model};
 use gpu_makemore::data;
 use gpu_makemore::dims::Dims;
-use gpu_makemore::gpu::adapter::{Api, Found, enumerate};
+use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::machine::Slot;
 use gpu_makemore::gpu::staged::{STEP, Staged};
 use gpu_makemore::params::{Params, Tensor};
 use gpu_makemore::rng::TorchGenerator;
-use libtest_mimic::{Arguments, Failed, Trial};
-
-type Outcome = Result<(), Failed>;
-type Check = fn(&Found) -> Outcome;
+use libtest_mimic::Failed;
 
 /// What is asked of every adapter.
-const CHECKS: [(&str, Check); 11] = [
+const CHECKS: [Check; 11] = [
     ("every_kernel_equals_the_f64_twin", every_kernel),
     ("a_whole_step_equals_the_f64_twin", whole_step),
     ("random_shapes_equal_the_f64_twin", random_shapes),
@@ -40,67 +33,7 @@ const CHECKS: [(&str, Check); 11] = [
 ];
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // One at a time: a software driver uses every core by itself.
-    arguments.test_threads.get_or_insert(1);
-    let required = std::env::var("GPU_MAKEMORE_REQUIRE").unwrap_or_default();
-    let mut trials = Vec::new();
-    for (api, name) in [(Api::Vulkan, "vulkan"), (Api::Gl, "gl")] {
-        let found = enumerate(api).into_iter().find(Found::is_software);
-        let required = required.split(',').any(|r| r == name);
-        add(
-            &mut trials,
-            &format!("{name}_software"),
-            found,
-            true,
-            required,
-        );
-    }
-    let hardware = enumerate(Api::Auto)
-        .into_iter()
-        .find(|f| !f.is_software() && f.computes());
-    add(
-        &mut trials,
-        "hardware",
-        hardware,
-        false,
-        required.contains("hardware"),
-    );
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// The checks on one adapter; ignored, or failed if it was promised, where there is none.
-fn add(
-    trials: &mut Vec<Trial>,
-    target: &str,
-    found: Option<Found>,
-    software: bool,
-    required: bool,
-) {
-    let found = found.map(Arc::new);
-    let missing = found.is_none();
-    let for_name = found.clone();
-    trials.push(
-        Trial::test(format!("{target}::the_adapter_is_there"), move || {
-            let found = for_name.ok_or("no such adapter was found; tests/run installs it")?;
-            if found.is_software() != software {
-                return Err(format!("{found} is not what was looked for").into());
-            }
-            // Said in the log, so that a green run tells what it ran on.
-            eprintln!("running on {found}, driver {}", found.driver());
-            Ok(())
-        })
-        .with_ignored_flag(missing && !required),
-    );
-    for (name, check) in CHECKS {
-        let found = found.clone();
-        trials.push(
-            Trial::test(format!("{target}::{name}"), move || {
-                check(found.as_deref().ok_or("no such adapter")?)
-            })
-            .with_ignored_flag(missing && !required),
-        );
-    }
+    adapters::run(&CHECKS, Vec::new())
 }
 
 /// The tensors of the twin that a launch reads or writes, by the kernels' names.

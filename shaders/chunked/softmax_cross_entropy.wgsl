@@ -225,7 +225,7 @@ fn dlogit_maxes_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
 //: logits
 //: forward:  logit_maxes = logits.max(1, keepdim=True).values
 //:           norm_logits = logits - logit_maxes
-//: Two uses again. The maximum hands its gradient on to the one element that it was taken from,
+//: Two uses, two terms. The maximum hands its gradient on to the one element that it was taken from,
 //: the first of them if several are equal.
 //: backward: dlogits = dnorm_logits.clone()
 //:           dlogits += F.one_hot(logits.max(1).indices, num_classes=vocab) * dlogit_maxes

@@ -106,14 +106,17 @@ pub fn forward<R: Real>(
     hpreact: &mut [R],
 ) {
     statistics(hprebn, stats);
+    // Slices of one known length: without them each access is checked, and nothing is vectorised.
     let hidden = bngain.len();
+    let (mean, var_inv) = (&stats.bnmean[..hidden], &stats.bnvar_inv[..hidden]);
+    let bnbias = &bnbias[..hidden];
     let rows = hprebn.chunks_exact(hidden);
     let outs = bnraw
         .chunks_exact_mut(hidden)
         .zip(hpreact.chunks_exact_mut(hidden));
     for (hprebn, (bnraw, hpreact)) in rows.zip(outs) {
         for j in 0..hidden {
-            bnraw[j] = batchnorm_normalize(hprebn[j], stats.bnmean[j], stats.bnvar_inv[j]);
+            bnraw[j] = batchnorm_normalize(hprebn[j], mean[j], var_inv[j]);
             hpreact[j] = batchnorm_scale(bngain[j], bnraw[j], bnbias[j]);
         }
     }
@@ -145,6 +148,8 @@ pub fn backward<R: Real>(
 ) {
     let hidden = bngain.len();
     let n = R::of((dhpreact.len() / hidden) as f64);
+    let bnvar_inv = &bnvar_inv[..hidden];
+    let (dbngain, dbnbias) = (&mut dbngain[..hidden], &mut dbnbias[..hidden]);
     dbngain.fill(R::zero());
     dbnbias.fill(R::zero());
     let rows = || {

@@ -54,7 +54,7 @@ pub fn pass<R: Real>(model: &mut Model<R>, x: &[u8], y: &[u8]) -> (Chunks<R>, Ch
     // logits = h @ W2 + b2
     let (h, w2, b2) = (&v[Chunk::H], &v[Chunk::W2], &v[Chunk::B2]);
     let mut logits = vec![R::zero(); dims.batch * vocab];
-    linear::forward(h, w2, b2, &mut logits, &mut panels);
+    linear::forward(linear::PLAIN, h, w2, b2, &mut logits, &mut panels);
     v[Chunk::Logits] = logits;
     // logit_maxes = logits.max(1, keepdim=True).values
     v[Chunk::LogitMaxes] = by_rows(&v[Chunk::Logits], vocab, R::neg_infinity(), R::max);
@@ -112,6 +112,7 @@ pub fn pass<R: Real>(model: &mut Model<R>, x: &[u8], y: &[u8]) -> (Chunks<R>, Ch
         d[Chunk::B2].clone(),
     );
     linear::backward_input(
+        linear::PLAIN,
         &d[Chunk::Logits],
         &v[Chunk::W2],
         vocab,
@@ -119,6 +120,7 @@ pub fn pass<R: Real>(model: &mut Model<R>, x: &[u8], y: &[u8]) -> (Chunks<R>, Ch
         &mut panels,
     );
     linear::backward_weight(
+        linear::PLAIN,
         &v[Chunk::H],
         &d[Chunk::Logits],
         &mut dw,
@@ -161,6 +163,7 @@ pub fn pass<R: Real>(model: &mut Model<R>, x: &[u8], y: &[u8]) -> (Chunks<R>, Ch
     let mut de = d[Chunk::Embcat].clone();
     let (mut dw, mut db) = (d[Chunk::W1].clone(), d[Chunk::B1].clone());
     linear::backward_input(
+        linear::PLAIN,
         &d[Chunk::Hprebn],
         &v[Chunk::W1],
         hidden,
@@ -168,6 +171,7 @@ pub fn pass<R: Real>(model: &mut Model<R>, x: &[u8], y: &[u8]) -> (Chunks<R>, Ch
         &mut panels,
     );
     linear::backward_weight(
+        linear::PLAIN,
         &v[Chunk::Embcat],
         &d[Chunk::Hprebn],
         &mut dw,

@@ -4,6 +4,7 @@
 pub mod batchnorm;
 pub mod chunked;
 pub mod embedding;
+pub mod extras;
 pub mod linear;
 pub mod real;
 pub mod sgd;
@@ -11,11 +12,13 @@ pub mod softmax_cross_entropy;
 pub mod tanh;
 
 use multiversion::multiversion;
+use multiversion::target::match_target;
 
 use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 use batchnorm::BatchStatistics;
+use linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
 use real::Real;
 
 /// The model with everything that a step writes: parameters, activations and gradients. All memory
@@ -100,8 +103,18 @@ impl<R: Real> Model<R> {
 
     /// Forward pass over one minibatch: `x (batch, block)` and `y (batch)` are tokens. Returns the
     /// mean loss; `dlogits` comes with it, since softmax and loss share their work.
-    #[inline(always)]
     pub fn forward(&mut self, x: &[u8], y: &[u8]) -> R {
+        self.forward_tiled(PLAIN, x, y)
+    }
+
+    /// The same, its products cut into given tiles.
+    #[inline(always)]
+    fn forward_tiled<const FMA: bool, const ROWS: usize, const COLS: usize>(
+        &mut self,
+        tile: Tile<FMA, ROWS, COLS>,
+        x: &[u8],
+        y: &[u8],
+    ) -> R {
         let Self {
             dims,
             params: p,
@@ -110,7 +123,7 @@ impl<R: Real> Model<R> {
             ..
         } = self;
         embedding::forward(x, &p.c, dims.embd, &mut a.embcat);
-        linear::forward(&a.embcat, &p.w1, &p.b1, &mut a.hprebn, panels);
+        linear::forward(tile, &a.embcat, &p.w1, &p.b1, &mut a.hprebn, panels);
         batchnorm::forward(
             &a.hprebn,
             &p.bngain,
@@ -120,14 +133,22 @@ impl<R: Real> Model<R> {
             &mut a.hpreact,
         );
         tanh::forward(&a.hpreact, &mut a.h);
-        linear::forward(&a.h, &p.w2, &p.b2, &mut a.logits, panels);
+        linear::forward(tile, &a.h, &p.w2, &p.b2, &mut a.logits, panels);
         softmax_cross_entropy::forward_backward(&a.logits, y, &mut a.row_loss, &mut a.dlogits);
         mean(&a.row_loss)
     }
 
     /// Backward pass of the last [`Model::forward`]: every gradient, written by hand.
-    #[inline(always)]
     pub fn backward(&mut self, x: &[u8]) {
+        self.backward_tiled(PLAIN, x);
+    }
+
+    #[inline(always)]
+    fn backward_tiled<const FMA: bool, const ROWS: usize, const COLS: usize>(
+        &mut self,
+        tile: Tile<FMA, ROWS, COLS>,
+        x: &[u8],
+    ) {
         let Self {
             dims,
             params: p,
@@ -135,8 +156,8 @@ impl<R: Real> Model<R> {
             acts: a,
             panels,
         } = self;
-        linear::backward_weight(&a.h, &a.dlogits, &mut g.w2, &mut g.b2, panels);
-        linear::backward_input(&a.dlogits, &p.w2, dims.vocab, &mut a.dh, panels);
+        linear::backward_weight(tile, &a.h, &a.dlogits, &mut g.w2, &mut g.b2, panels);
+        linear::backward_input(tile, &a.dlogits, &p.w2, dims.vocab, &mut a.dh, panels);
         tanh::backward(&a.dh, &a.h, &mut a.dhpreact);
         batchnorm::backward(
             &a.dhpreact,
@@ -147,8 +168,8 @@ impl<R: Real> Model<R> {
             &mut g.bnbias,
             &mut a.dhprebn,
         );
-        linear::backward_weight(&a.embcat, &a.dhprebn, &mut g.w1, &mut g.b1, panels);
-        linear::backward_input(&a.dhprebn, &p.w1, dims.hidden, &mut a.dembcat, panels);
+        linear::backward_weight(tile, &a.embcat, &a.dhprebn, &mut g.w1, &mut g.b1, panels);
+        linear::backward_input(tile, &a.dhprebn, &p.w1, dims.hidden, &mut a.dembcat, panels);
         embedding::backward(x, &a.dembcat, dims.embd, &mut g.c);
     }
 
@@ -161,16 +182,32 @@ impl<R: Real> Model<R> {
     }
 
     /// One step of gradient descent. Returns the loss before the update.
-    #[inline(always)]
     pub fn step(&mut self, x: &[u8], y: &[u8], lr: R) -> R {
-        let loss = self.forward(x, y);
-        self.backward(x);
+        self.step_tiled(PLAIN, x, y, lr)
+    }
+
+    #[inline(always)]
+    fn step_tiled<const FMA: bool, const ROWS: usize, const COLS: usize>(
+        &mut self,
+        tile: Tile<FMA, ROWS, COLS>,
+        x: &[u8],
+        y: &[u8],
+        lr: R,
+    ) -> R {
+        let loss = self.forward_tiled(tile, x, y);
+        self.backward_tiled(tile, x);
         self.update(lr);
         loss
     }
 
     /// `hprebn` of `x`, which holds `rows` contexts, at most `batch`.
-    fn hidden_inputs(&mut self, x: &[u8], rows: usize) -> &mut [R] {
+    #[inline(always)]
+    fn hidden_inputs<const FMA: bool, const ROWS: usize, const COLS: usize>(
+        &mut self,
+        tile: Tile<FMA, ROWS, COLS>,
+        x: &[u8],
+        rows: usize,
+    ) -> &mut [R] {
         let Self {
             dims,
             params: p,
@@ -181,16 +218,26 @@ impl<R: Real> Model<R> {
         let embcat = &mut a.embcat[..rows * dims.fan_in()];
         let hprebn = &mut a.hprebn[..rows * dims.hidden];
         embedding::forward(x, &p.c, dims.embd, embcat);
-        linear::forward(embcat, &p.w1, &p.b1, hprebn, panels);
+        linear::forward(tile, embcat, &p.w1, &p.b1, hprebn, panels);
         hprebn
     }
 
     /// Logits of `x`, at most `batch` contexts, by the trained model: batch norm with fixed
     /// statistics, so that one example does not depend on the others beside it.
-    #[inline(always)]
     pub fn infer(&mut self, x: &[u8], bnmean: &[R], bnvar: &[R]) -> &[R] {
+        self.infer_tiled(PLAIN, x, bnmean, bnvar)
+    }
+
+    #[inline(always)]
+    fn infer_tiled<const FMA: bool, const ROWS: usize, const COLS: usize>(
+        &mut self,
+        tile: Tile<FMA, ROWS, COLS>,
+        x: &[u8],
+        bnmean: &[R],
+        bnvar: &[R],
+    ) -> &[R] {
         let rows = x.len() / self.dims.block;
-        self.hidden_inputs(x, rows);
+        self.hidden_inputs(tile, x, rows);
         let Self {
             dims,
             params: p,
@@ -203,7 +250,7 @@ impl<R: Real> Model<R> {
         let h = &mut a.h[..rows * dims.hidden];
         tanh::forward(hpreact, h);
         let logits = &mut a.logits[..rows * dims.vocab];
-        linear::forward(h, &p.w2, &p.b2, logits, panels);
+        linear::forward(tile, h, &p.w2, &p.b2, logits, panels);
         logits
     }
 }
@@ -214,22 +261,47 @@ fn mean<R: Real>(row_loss: &[R]) -> R {
     R::of(sum / row_loss.len() as f64)
 }
 
-// The same loops, compiled for what the machine has and chosen when they are called. Rust never
-// fuses a multiplication with an addition unasked, so every version gives the same bits.
+// The same loops, compiled for what the machine has and chosen when they are called.
 #[multiversion(targets(
     "x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma",
-    "x86_64+avx2+fma"
+    "x86_64+avx2+fma",
+    "aarch64+neon"
 ))]
 fn step(model: &mut Model<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
-    model.step(x, y, lr)
+    match_target! {
+        "x86_64+avx512f" => model.step_tiled(FUSED_8X32, x, y, lr),
+        "x86_64+avx2+fma" => model.step_tiled(FUSED_4X16, x, y, lr),
+        "aarch64+neon" => model.step_tiled(FUSED_4X16, x, y, lr),
+        _ => model.step_tiled(PLAIN, x, y, lr),
+    }
 }
 
 #[multiversion(targets(
     "x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma",
-    "x86_64+avx2+fma"
+    "x86_64+avx2+fma",
+    "aarch64+neon"
+))]
+fn hidden_inputs<'a>(model: &'a mut Model<f32>, x: &[u8], rows: usize) -> &'a mut [f32] {
+    match_target! {
+        "x86_64+avx512f" => model.hidden_inputs(FUSED_8X32, x, rows),
+        "x86_64+avx2+fma" => model.hidden_inputs(FUSED_4X16, x, rows),
+        "aarch64+neon" => model.hidden_inputs(FUSED_4X16, x, rows),
+        _ => model.hidden_inputs(PLAIN, x, rows),
+    }
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma",
+    "x86_64+avx2+fma",
+    "aarch64+neon"
 ))]
 fn infer<'a>(model: &'a mut Model<f32>, x: &[u8], bnmean: &[f32], bnvar: &[f32]) -> &'a [f32] {
-    model.infer(x, bnmean, bnvar)
+    match_target! {
+        "x86_64+avx512f" => model.infer_tiled(FUSED_8X32, x, bnmean, bnvar),
+        "x86_64+avx2+fma" => model.infer_tiled(FUSED_4X16, x, bnmean, bnvar),
+        "aarch64+neon" => model.infer_tiled(FUSED_4X16, x, bnmean, bnvar),
+        _ => model.infer_tiled(PLAIN, x, bnmean, bnvar),
+    }
 }
 
 /// `--backend cpu`: the twin in `f32`, on one core.
@@ -317,7 +389,7 @@ impl Backend for CpuBackend {
         let mut stats = BatchStatistics::new(hidden);
         for x in x.chunks(Self::EVAL_BATCH * block) {
             let rows = x.len() / block;
-            let hprebn = model.hidden_inputs(x, rows);
+            let hprebn = hidden_inputs(model, x, rows);
             batchnorm::statistics(hprebn, &mut stats);
             merged.add(rows, &stats.bnmean, &stats.bnvar);
         }

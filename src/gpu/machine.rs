@@ -120,6 +120,14 @@ use Slot as S;
 /// Invocations of a workgroup; every kernel has the same number.
 const WORKGROUP: usize = 64;
 
+/// Workgroups with an invocation for each of `values`. `invocation_index` of shape.wgsl puts the two
+/// dimensions together again.
+pub fn folded(values: usize) -> [u32; 3] {
+    let groups = values.div_ceil(WORKGROUP);
+    let x = groups.clamp(1, 32_768);
+    [x as u32, groups.div_ceil(x) as u32, 1]
+}
+
 /// `struct Shape` of `shaders/shape.wgsl`, field for field.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -264,12 +272,6 @@ impl Layout {
     /// Workgroups of a launch over `rows` rows.
     pub fn workgroups(&self, grid: Grid, rows: usize) -> [u32; 3] {
         let size = |s| self.size(s, rows);
-        // `invocation_index` of shape.wgsl puts the two dimensions together again.
-        let folded = |values: usize| {
-            let groups = values.div_ceil(WORKGROUP);
-            let x = groups.clamp(1, 32_768);
-            [x as u32, groups.div_ceil(x) as u32, 1]
-        };
         match grid {
             Grid::Elements(rows, cols) => folded(size(rows) * size(cols)),
             Grid::Params => folded(self.params),

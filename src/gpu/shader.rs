@@ -1,19 +1,21 @@
 //! WGSL from its parts: plain concatenation, with the way back from a line of the whole to its file.
 
+use std::borrow::Cow;
+
 /// A file under `shaders/`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Part {
     /// Path under `shaders/`.
     pub file: &'static str,
     /// Its text.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
 }
 
 macro_rules! part {
     ($file:literal) => {
         Part {
             file: $file,
-            text: include_str!(concat!("../../shaders/", $file)),
+            text: Cow::Borrowed(include_str!(concat!("../../shaders/", $file))),
         }
     };
 }
@@ -37,9 +39,27 @@ impl Source {
         self.parts.last().map_or("empty", |p| p.file)
     }
 
+    /// Its parts, in order.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// The module's text.
     pub fn text(&self) -> String {
-        self.parts.iter().map(|p| p.text).collect()
+        self.parts.iter().map(|p| p.text.as_ref()).collect()
+    }
+
+    /// The module with `from` replaced by `to` in one of its files, for tests that break a kernel
+    /// on purpose. `None` if `from` does not stand there exactly once: whoever edits a kernel is
+    /// told that a test has lost its grip on it.
+    pub fn replaced(&self, file: &str, from: &str, to: &str) -> Option<Source> {
+        let mut source = self.clone();
+        let part = source.parts.iter_mut().find(|p| p.file == file)?;
+        if part.text.matches(from).count() != 1 {
+            return None;
+        }
+        part.text = part.text.replace(from, to).into();
+        Some(source)
     }
 
     /// File and line (from 1) of a line (from 1) of the text.
@@ -175,6 +195,24 @@ pub fn chunked_modules() -> Vec<Module> {
     modules
 }
 
+/// The modules of `gradcheck --exercise extras`.
+pub fn extras_modules() -> Vec<Module> {
+    vec![
+        Module {
+            source: Source::new([SHAPE, part!("extras/onehot_linear.wgsl")]),
+            entry_points: &[
+                "onehot_linear_forward_kernel",
+                "onehot_linear_backward_weight_kernel",
+                "onehot_linear_backward_input_kernel",
+            ],
+        },
+        Module {
+            source: Source::new([SHAPE, part!("extras/repeat_kv.wgsl")]),
+            entry_points: &["repeat_kv_forward_kernel", "repeat_kv_backward_kernel"],
+        },
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,11 +222,11 @@ mod tests {
         let source = Source::new([
             Part {
                 file: "a.wgsl",
-                text: "1\n2\n3\n",
+                text: "1\n2\n3\n".into(),
             },
             Part {
                 file: "b.wgsl",
-                text: "1\n2\n",
+                text: "1\n2\n".into(),
             },
         ]);
         assert_eq!(source.locate(1), ("a.wgsl", 1));
@@ -198,8 +236,27 @@ mod tests {
     }
 
     #[test]
+    fn a_replacement_finds_its_text_exactly_once() {
+        let source = Source::new([Part {
+            file: "a.wgsl",
+            text: "x + y; y + x; z\n".into(),
+        }]);
+        let replaced = source.replaced("a.wgsl", "x + y", "x - y");
+        assert_eq!(
+            replaced.map(|s| s.text()).as_deref(),
+            Some("x - y; y + x; z\n")
+        );
+        for (file, from) in [("b.wgsl", "z"), ("a.wgsl", "w"), ("a.wgsl", "y")] {
+            assert!(
+                source.replaced(file, from, "").is_none(),
+                "{from:?} in {file}"
+            );
+        }
+    }
+
+    #[test]
     fn every_part_ends_its_last_line() {
-        for Module { source, .. } in chunked_modules() {
+        for Module { source, .. } in chunked_modules().into_iter().chain(extras_modules()) {
             assert!(
                 source.parts.iter().all(|p| p.text.ends_with('\n')),
                 "{}",

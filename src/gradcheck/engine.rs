@@ -21,6 +21,18 @@ pub struct Gradients<R> {
     pub step: Chunks<R>,
 }
 
+impl<R> Gradients<R> {
+    /// A tensor's gradient and what computed it: the training step where it has one, else the
+    /// chunked pass.
+    pub fn gradient(&self, chunk: Chunk) -> (&'static str, &[R]) {
+        if in_training_step(chunk) {
+            ("step", &self.step[chunk])
+        } else {
+            ("chunked", &self.chunked[chunk])
+        }
+    }
+}
+
 /// A device to check.
 pub enum Engine {
     /// The twin in `f32`.
@@ -43,6 +55,14 @@ impl Engine {
         match self {
             Engine::Cpu => "cpu".to_owned(),
             Engine::Gpu(found, _) => found.to_string(),
+        }
+    }
+
+    /// An adapter's driver and its version.
+    pub fn driver(&self) -> Option<String> {
+        match self {
+            Engine::Cpu => None,
+            Engine::Gpu(found, _) => Some(found.driver()),
         }
     }
 

@@ -1,19 +1,25 @@
 //! `gpu-makemore gradcheck`: the lecture's `cmp` for every tensor, on any device.
 
+pub mod against;
 pub mod engine;
+pub mod exercise;
+pub mod explain;
+pub mod extras;
 pub mod report;
 
+use std::path::Path;
+
 use crate::chunks::{Chunk, Chunks};
-use crate::cli::GradcheckArgs;
+use crate::cli::{Exercise, GradcheckArgs};
 use crate::compare::{Comparison, Tolerance, compare};
 use crate::data;
 use crate::device::Device;
 use crate::dims::Dims;
-use crate::error::Error;
-use crate::gpu::chunked::in_training_step;
+use crate::error::{Error, one_line};
 use crate::params::Params;
 use crate::report::Output;
 use crate::rng::TorchGenerator;
+use against::Given;
 use engine::{Engine, Gradients};
 
 /// A minibatch and a model: what a pass is computed from.
@@ -61,12 +67,14 @@ impl Inputs {
     }
 }
 
-/// One line of the table: a tensor and how its gradient compares.
+/// One line of the table: a tensor and how it compares.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The tensor.
     pub chunk: Chunk,
-    /// What computed the gradient: the training step's kernels or the chunked ones.
+    /// What the table calls it: `probs`, or `d.probs` where values and gradients are side by side.
+    pub label: String,
+    /// What computed it: the training step's kernels or the chunked ones.
     pub by: &'static str,
     /// Against the reference.
     pub comparison: Comparison,
@@ -84,11 +92,7 @@ pub fn check(engine: &Engine, inputs: &Inputs) -> Result<Vec<Row>, Error> {
     Chunk::ALL
         .into_iter()
         .map(|chunk| {
-            let (by, values) = if in_training_step(chunk) {
-                ("step", &got.step[chunk])
-            } else {
-                ("chunked", &got.chunked[chunk])
-            };
+            let (by, values) = got.gradient(chunk);
             row(chunk, by, values, &reference)
         })
         .collect()
@@ -120,6 +124,7 @@ fn row(
         .map_err(|e| Error::Compare(chunk.name().to_owned(), e))?;
     Ok(Row {
         chunk,
+        label: chunk.name().to_owned(),
         by,
         comparison,
     })
@@ -149,6 +154,16 @@ pub fn tolerance(chunk: Chunk, grads: &Chunks<f64>) -> Tolerance {
 ///
 /// A tensor differs, or the check could not be made.
 pub fn run(args: &GradcheckArgs) -> Result<(), Error> {
+    let mut out = Output::new();
+    if let Some(explanation) = args.explain.and_then(explain::explain) {
+        for line in explanation.lines() {
+            out.line(&line)?;
+        }
+        return Ok(());
+    }
+    if let Some(path) = &args.against {
+        return run_against(path, args, &mut out);
+    }
     let sizes = Dims {
         vocab: Dims::LECTURE.vocab,
         block: args.block_size as usize,
@@ -159,16 +174,63 @@ pub fn run(args: &GradcheckArgs) -> Result<(), Error> {
     let inputs = Inputs::of_names(sizes, args.seed)?;
     let device = Device::choose(&args.device)?;
     let engine = Engine::new(&device);
+    if let Some(exercise) = args.exercise {
+        return run_exercise(exercise, args, &device, &engine, &inputs, &mut out);
+    }
     let rows = check(&engine, &inputs)?;
-    let mut out = Output::new();
     if args.json {
-        out.line(&report::json(&engine, &inputs.dims, &rows)?)?;
+        out.line(&report::json(&engine, &inputs.dims, &rows, None)?)?;
     } else {
         out.line(&format!("device  {}", device.name()))?;
         out.line(&format!("why     {}", device.why()))?;
         out.line(&format!("sizes   {}", inputs.dims))?;
         for line in report::table(&inputs.dims, &rows) {
             out.line(&line)?;
+        }
+    }
+    verdict(&rows)
+}
+
+fn run_exercise(
+    exercise: Exercise,
+    args: &GradcheckArgs,
+    device: &Device,
+    engine: &Engine,
+    inputs: &Inputs,
+    out: &mut Output,
+) -> Result<(), Error> {
+    out.line(&format!("device  {}", device.name()))?;
+    out.line(&format!("sizes   {}", inputs.dims))?;
+    match exercise {
+        Exercise::One => exercise::one(engine, inputs, out),
+        Exercise::Two => exercise::two(engine, inputs, &args.out, out),
+        Exercise::Three => exercise::three(engine, inputs, out),
+        Exercise::Four => exercise::four(engine, inputs, args.seed, out),
+        Exercise::Extras => exercise::extras(engine, args.seed, out),
+    }
+}
+
+fn run_against(path: &Path, args: &GradcheckArgs, out: &mut Output) -> Result<(), Error> {
+    let given = Given::load(path)?;
+    let device = Device::choose(&args.device)?;
+    let engine = Engine::new(&device);
+    let rows = against::check(&engine, &given)?;
+    let dims = &given.inputs.dims;
+    if args.json {
+        out.line(&report::json(&engine, dims, &rows, Some(&given.notes))?)?;
+    } else {
+        out.line(&format!(
+            "file    {}",
+            one_line(&path.display().to_string())
+        ))?;
+        out.line(&format!("device  {}", device.name()))?;
+        out.line(&format!("why     {}", device.why()))?;
+        out.line(&format!("sizes   {dims}"))?;
+        for line in report::table(dims, &rows) {
+            out.line(&line)?;
+        }
+        for line in given.notes.lines() {
+            out.line(&one_line(&line))?;
         }
     }
     verdict(&rows)
@@ -186,7 +248,7 @@ pub fn verdict(rows: &[Row]) -> Result<(), Error> {
         Some(first) => Err(Error::Gradcheck {
             wrong: wrong.len(),
             of: rows.len(),
-            first: first.chunk.name(),
+            first: first.label.clone(),
         }),
     }
 }

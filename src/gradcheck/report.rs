@@ -3,32 +3,39 @@
 use serde::Serialize;
 
 use super::Row;
+use super::against::Notes;
 use super::engine::Engine;
+use crate::compare::Comparison;
 use crate::dims::Dims;
 use crate::error::Error;
 
 /// The lecture's `cmp` line for each row, with what it leaves open beside it, and the footer.
 pub fn table(dims: &Dims, rows: &[Row]) -> Vec<String> {
-    let mut lines: Vec<String> = rows.iter().map(|row| line(dims, row)).collect();
+    // The lecture pads names to 15, which `d.counts_sum_inv` does not fit.
+    let width = rows.iter().map(|row| row.label.len()).max().unwrap_or(0);
+    let mut lines: Vec<String> = rows.iter().map(|row| line(dims, row, width)).collect();
     lines.extend(footer(rows));
     lines
 }
 
+fn line(dims: &Dims, row: &Row, width: usize) -> String {
+    let shape = row.chunk.shape(dims);
+    let name = format!("{:width$}", row.label);
+    cmp(&name, &shape, row.by, &row.comparison)
+}
+
 /// `s:15s | exact: … | approximate: … | maxdiff: …`, the lecture's line, and beside it the distance
 /// in units of the last place, the tolerance and where it is strained most.
-fn line(dims: &Dims, row: &Row) -> String {
-    let c = &row.comparison;
+pub fn cmp(name: &str, shape: &[usize], by: &str, c: &Comparison) -> String {
     let python = |b: bool| if b { "True" } else { "False" };
     format!(
-        "{:15} | exact: {:5} | approximate: {:5} | maxdiff: {:<9} | ulp: {:<6} | allowed: {:8.2e} at {:12} | {:7} | {}",
-        row.chunk.name(),
+        "{name:15} | exact: {:5} | approximate: {:5} | maxdiff: {:<9} | ulp: {:<6} | allowed: {:8.2e} at {:12} | {by:7} | {}",
         python(c.exact),
         python(c.approximate),
         short(c.maxdiff),
         ulps(c.max_ulps),
         c.worst.allowed,
-        index(&row.chunk.shape(dims), c.worst.index),
-        row.by,
+        index(shape, c.worst.index),
         if c.pass { "ok" } else { "WRONG" }
     )
 }
@@ -83,7 +90,9 @@ fn footer(rows: &[Row]) -> Vec<String> {
 
 #[derive(Serialize)]
 struct Document<'a> {
+    version: &'static str,
     device: String,
+    driver: Option<String>,
     vocab_size: usize,
     block_size: usize,
     n_embd: usize,
@@ -91,6 +100,8 @@ struct Document<'a> {
     batch_size: usize,
     pass: bool,
     tensors: Vec<JsonRow<'a>>,
+    #[serde(flatten)]
+    notes: Option<&'a Notes>,
 }
 
 #[derive(Serialize)]
@@ -108,14 +119,21 @@ struct JsonRow<'a> {
     pass: bool,
 }
 
-/// The rows as one JSON object.
+/// The rows as one JSON object, with what there is to say of the file that they come from.
 ///
 /// # Errors
 ///
 /// None that is known of: the values are numbers and text.
-pub fn json(engine: &Engine, dims: &Dims, rows: &[Row]) -> Result<String, Error> {
+pub fn json(
+    engine: &Engine,
+    dims: &Dims,
+    rows: &[Row],
+    notes: Option<&Notes>,
+) -> Result<String, Error> {
     let document = Document {
+        version: crate::VERSION,
         device: engine.name(),
+        driver: engine.driver(),
         vocab_size: dims.vocab,
         block_size: dims.block,
         n_embd: dims.embd,
@@ -127,7 +145,7 @@ pub fn json(engine: &Engine, dims: &Dims, rows: &[Row]) -> Result<String, Error>
             .map(|row| {
                 let c = &row.comparison;
                 JsonRow {
-                    name: row.chunk.name(),
+                    name: &row.label,
                     by: row.by,
                     exact: c.exact,
                     approximate: c.approximate,
@@ -141,6 +159,7 @@ pub fn json(engine: &Engine, dims: &Dims, rows: &[Row]) -> Result<String, Error>
                 }
             })
             .collect(),
+        notes,
     };
     serde_json::to_string_pretty(&document).map_err(|e| Error::Output(e.into()))
 }

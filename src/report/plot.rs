@@ -18,12 +18,12 @@ const HEIGHT: u32 = 540;
 const SCALE: u32 = 4;
 
 /// The name under which plotters knows the font.
-const FONT: &str = "dejavu";
+pub(super) const FONT: &str = "dejavu";
 
 /// Matplotlib's first colour, as in the lecture.
 const BLUE: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
-const INK: RGBColor = RGBColor(0x26, 0x26, 0x26);
+pub(super) const INK: RGBColor = RGBColor(0x26, 0x26, 0x26);
 
 /// Why there is no picture.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +109,7 @@ pub fn loss_png(path: &Path, losses: &[f32]) -> Result<(), PlotError> {
         reason,
     };
     let pixels = draw(&Curve::new(losses), losses.len()).map_err(draw_error)?;
-    let png = encode(&pixels).map_err(|e| draw_error(e.to_string()))?;
+    let png = encode(&pixels, WIDTH, HEIGHT).map_err(|e| draw_error(e.to_string()))?;
     write_atomic(path, |w| w.write_all(&png))?;
     Ok(())
 }
@@ -202,7 +202,7 @@ fn draw_stretch<'b>(
 
 /// Makes the font known to plotters, once: the program brings its own, because a machine without
 /// a screen often has none.
-fn load_font() -> Result<(), String> {
+pub(super) fn load_font() -> Result<(), String> {
     static LOADED: OnceLock<bool> = OnceLock::new();
     let loaded = *LOADED
         .get_or_init(|| register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok());
@@ -229,9 +229,14 @@ fn average_down(large: &[u8]) -> Vec<u8> {
     small
 }
 
-fn encode(pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
+/// RGB pixels as a PNG file.
+pub(super) fn encode(
+    pixels: &[u8],
+    width: u32,
+    height: u32,
+) -> Result<Vec<u8>, png::EncodingError> {
     let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, WIDTH, HEIGHT);
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header()?;

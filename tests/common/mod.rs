@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod adapters;
+
 use gpu_makemore::compare::Element;
 pub use gpu_makemore::compare::Tolerance;
 use gpu_makemore::cpu::Model;

@@ -1,0 +1,717 @@
+//! `gpu-makemore gradcheck --against FILE`: somebody else's values and gradients, held against the
+//! device's on the same inputs.
+//!
+//! The file is a safetensors file with tensors under the notebook's names: `X`, `Y` and the seven
+//! parameters, from which the device computes its own pass; any values of the forward pass; and any
+//! gradients, under `d.` and the name. The README shows the lines of PyTorch that write one.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
+
+use super::engine::Engine;
+use super::report::index;
+use super::{Inputs, Row, tolerance};
+use crate::chunks::{Chunk, Chunks};
+use crate::compare::{Tolerance, compare};
+use crate::dims::{Dims, DimsError};
+use crate::error::Error;
+use crate::files::FileError;
+use crate::params::{Params, Tensor};
+
+/// The largest file that is read. All tensors of the largest sizes that [`Dims`] allows take 1.3 GB
+/// in F64.
+pub const MAX_FILE_BYTES: u64 = 2 << 30;
+
+/// The values to compare, in the order of the forward pass, so that the first that is wrong is the
+/// one at fault. The other seven of the 26 tensors are parameters: inputs, equal by nature.
+const VALUES: [Chunk; 19] = [
+    Chunk::Emb,
+    Chunk::Embcat,
+    Chunk::Hprebn,
+    Chunk::Bnmeani,
+    Chunk::Bndiff,
+    Chunk::Bndiff2,
+    Chunk::Bnvar,
+    Chunk::BnvarInv,
+    Chunk::Bnraw,
+    Chunk::Hpreact,
+    Chunk::H,
+    Chunk::Logits,
+    Chunk::LogitMaxes,
+    Chunk::NormLogits,
+    Chunk::Counts,
+    Chunk::CountsSum,
+    Chunk::CountsSumInv,
+    Chunk::Probs,
+    Chunk::Logprobs,
+];
+
+/// What a file holds.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What the device computes from.
+    pub inputs: Inputs,
+    /// What is to be compared.
+    claims: Vec<Claim>,
+    /// What else there is to say of the file.
+    pub notes: Notes,
+}
+
+/// A tensor that the table is about.
+#[derive(Clone, Debug)]
+struct Claim {
+    /// Its name in the file.
+    label: String,
+    chunk: Chunk,
+    /// Whether it is the chunk's gradient and not its value.
+    gradient: bool,
+    /// What the file says; nothing if it says nothing.
+    values: Vec<f64>,
+}
+
+/// Everything that a file may have beside its inputs, in the order of the table.
+fn claims() -> Vec<Claim> {
+    let values = VALUES.map(|chunk| (chunk.name().to_owned(), chunk, false));
+    let grads = Chunk::ALL.map(|chunk| (format!("d.{}", chunk.name()), chunk, true));
+    values
+        .into_iter()
+        .chain(grads)
+        .map(|(label, chunk, gradient)| Claim {
+            label,
+            chunk,
+            gradient,
+            values: Vec::new(),
+        })
+        .collect()
+}
+
+/// Names of tensors that are not in the table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Notes {
+    /// Tensors of the lecture that the file lacks.
+    pub absent: Vec<String>,
+    /// Tensors of the file that the lecture lacks: `loss`, or a name that was mistyped.
+    pub ignored: Vec<String>,
+}
+
+impl Notes {
+    /// As they are printed.
+    pub fn lines(&self) -> Vec<String> {
+        [("absent", &self.absent), ("ignored", &self.ignored)]
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+            .collect()
+    }
+}
+
+/// Why a file cannot be checked. Every message is one line that names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum AgainstError {
+    /// There is no such file.
+    #[error("cannot check {}: there is no such file", .path.display())]
+    Missing {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// The path names a folder, a device or a pipe.
+    #[error("cannot check {}: it is not a regular file; give the path of a safetensors file", .path.display())]
+    NotAFile {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The operating system refused to read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is larger than any that could be checked.
+    #[error("cannot check {}: it is {bytes} bytes long, more than the {MAX_FILE_BYTES} that the largest sizes need; save the tensors of one minibatch", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+    },
+    /// The file does not follow the safetensors format.
+    #[error("cannot check {}: it is not a safetensors file, or it is damaged: {reason}; write it with safetensors.torch.save_file", .path.display())]
+    NotSafetensors {
+        /// The file.
+        path: PathBuf,
+        /// What does not follow the format.
+        reason: String,
+    },
+    /// Without these there is nothing to compute from.
+    #[error("cannot check {}: it lacks {}; the inputs X, Y, C, W1, b1, W2, b2, bngain and bnbias have to be in it", .path.display(), .names.join(", "))]
+    MissingInputs {
+        /// The file.
+        path: PathBuf,
+        /// The tensors that it lacks.
+        names: Vec<&'static str>,
+    },
+    /// A tensor's values have a type that is not read.
+    #[error("cannot check {}: the tensor '{name}' holds {found:?} values instead of {expected}; convert it with {convert}", .path.display())]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The type of its values.
+        found: Dtype,
+        /// The types that are read.
+        expected: &'static str,
+        /// How PyTorch converts it.
+        convert: &'static str,
+    },
+    /// A tensor's shape contradicts the others.
+    #[error("cannot check {}: the tensor '{name}' has the shape {found:?}, but {expected} is expected; all tensors have to be of one minibatch and one model", .path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// The shape that it should have by those of X, C and W1.
+        expected: String,
+    },
+    /// A size that the kernels are not built for.
+    #[error("cannot check {}: the shape {found:?} of the tensor '{name}' means that {source}", .path.display())]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The size and its range.
+        source: DimsError,
+    },
+    /// A token that is no row of C.
+    #[error("cannot check {}: {name}{index} is {value}, but C has {vocab} rows: tokens are 0 to {}", .path.display(), .vocab - 1)]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// `X` or `Y`.
+        name: &'static str,
+        /// Its place, as the notebook would write it.
+        index: String,
+        /// The token.
+        value: i64,
+        /// Rows of C.
+        vocab: usize,
+    },
+    /// A parameter that is no number in f32.
+    #[error("cannot check {}: {name}{index} is {value:e}, which is not a finite number in f32; save the tensors of a model that has not diverged", .path.display())]
+    NonFinite {
+        /// The file.
+        path: PathBuf,
+        /// The parameter.
+        name: &'static str,
+        /// The place, as the notebook would write it.
+        index: String,
+        /// The value.
+        value: f64,
+    },
+    /// A check would always pass.
+    #[error("cannot check {}: it has inputs, but nothing to compare: save values of the forward pass under their names, like probs, or gradients, like d.probs", .path.display())]
+    Nothing {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Given {
+    /// Reads a file and checks that its tensors belong together.
+    ///
+    /// # Errors
+    ///
+    /// [`AgainstError`] lists what is refused.
+    pub fn load(path: &Path) -> Result<Self, AgainstError> {
+        let bytes = read(path)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| AgainstError::NotSafetensors {
+            path: path.to_path_buf(),
+            reason: e.to_string(),
+        })?;
+        Reader { path, file: &file }.given()
+    }
+}
+
+/// The file's bytes.
+fn read(path: &Path) -> Result<Vec<u8>, AgainstError> {
+    // Asked before opening, which would wait forever for the other end of a named pipe.
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            return Err(AgainstError::NotAFile {
+                path: path.to_path_buf(),
+            });
+        }
+        Ok(found) if found.len() > MAX_FILE_BYTES => {
+            return Err(AgainstError::TooLarge {
+                path: path.to_path_buf(),
+                bytes: found.len(),
+            });
+        }
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(AgainstError::Missing {
+                path: path.to_path_buf(),
+            });
+        }
+        Err(e) => return Err(FileError::at("read", path)(e).into()),
+    }
+    Ok(fs::read(path).map_err(FileError::at("read", path))?)
+}
+
+/// A file with its name for messages.
+struct Reader<'a> {
+    path: &'a Path,
+    file: &'a SafeTensors<'a>,
+}
+
+/// The names of the inputs.
+fn input_names() -> impl Iterator<Item = &'static str> {
+    ["X", "Y"].into_iter().chain(Tensor::ALL.map(Tensor::name))
+}
+
+impl Reader<'_> {
+    fn given(&self) -> Result<Given, AgainstError> {
+        let missing: Vec<_> = input_names()
+            .filter(|name| self.get(name).is_none())
+            .collect();
+        if !missing.is_empty() {
+            return Err(AgainstError::MissingInputs {
+                path: self.path.to_path_buf(),
+                names: missing,
+            });
+        }
+        let dims = self.dims()?;
+        let inputs = Inputs {
+            dims,
+            params: self.params(&dims)?,
+            x: self.tokens("X", &[dims.batch, dims.block], dims.vocab)?,
+            y: self.tokens("Y", &[dims.batch], dims.vocab)?,
+        };
+        let mut notes = Notes::default();
+        let mut found = Vec::new();
+        let mut ignored: Vec<&str> = self.file.names();
+        ignored.retain(|name| !input_names().any(|input| input == *name));
+        for claim in claims() {
+            ignored.retain(|name| *name != claim.label);
+            if self.get(&claim.label).is_none() {
+                notes.absent.push(claim.label);
+                continue;
+            }
+            let values = self.floats(&claim.label, &claim.chunk.shape(&dims))?;
+            found.push(Claim { values, ..claim });
+        }
+        if found.is_empty() {
+            return Err(AgainstError::Nothing {
+                path: self.path.to_path_buf(),
+            });
+        }
+        // The header has them in the order of their bytes, which PyTorch sorts by type.
+        ignored.sort_unstable();
+        notes.ignored = ignored.into_iter().map(str::to_owned).collect();
+        Ok(Given {
+            inputs,
+            claims: found,
+            notes,
+        })
+    }
+
+    fn get(&self, name: &str) -> Option<TensorView<'_>> {
+        self.file.tensor(name).ok()
+    }
+
+    /// A tensor that is known to be there.
+    fn tensor(&self, name: &str) -> Result<TensorView<'_>, AgainstError> {
+        let tensor = self.file.tensor(name);
+        tensor.map_err(|e| AgainstError::NotSafetensors {
+            path: self.path.to_path_buf(),
+            reason: e.to_string(),
+        })
+    }
+
+    /// The five sizes, from three shapes.
+    fn dims(&self) -> Result<Dims, AgainstError> {
+        let [batch, block] = self.matrix("X", "(batch, block)")?;
+        let [vocab, embd] = self.matrix("C", "(vocab, embd)")?;
+        let [fan_in, hidden] = self.matrix("W1", "(block * embd, hidden)")?;
+        let dims = Dims {
+            vocab,
+            block,
+            embd,
+            hidden,
+            batch,
+        };
+        let dims = dims.validate().map_err(|source| {
+            let (name, found) = match source.name {
+                "--batch-size" | "--block-size" => ("X", vec![batch, block]),
+                "--n-hidden" => ("W1", vec![fan_in, hidden]),
+                _ => ("C", vec![vocab, embd]),
+            };
+            AgainstError::Size {
+                path: self.path.to_path_buf(),
+                name,
+                found,
+                source,
+            }
+        })?;
+        Ok(dims)
+    }
+
+    /// The shape of a tensor with two dimensions.
+    fn matrix(&self, name: &str, expected: &str) -> Result<[usize; 2], AgainstError> {
+        let tensor = self.tensor(name)?;
+        <[usize; 2]>::try_from(tensor.shape())
+            .map_err(|_| self.shape_error(name, tensor.shape(), expected.to_owned()))
+    }
+
+    fn shape_error(&self, name: &str, found: &[usize], expected: String) -> AgainstError {
+        AgainstError::Shape {
+            path: self.path.to_path_buf(),
+            name: name.to_owned(),
+            found: found.to_vec(),
+            expected,
+        }
+    }
+
+    /// A tensor with its shape checked.
+    fn shaped(&self, name: &str, expected: &[usize]) -> Result<TensorView<'_>, AgainstError> {
+        let tensor = self.tensor(name)?;
+        if row(tensor.shape()) == row(expected) {
+            Ok(tensor)
+        } else {
+            Err(self.shape_error(name, tensor.shape(), format!("{expected:?}")))
+        }
+    }
+
+    fn dtype_error(
+        &self,
+        name: &str,
+        found: Dtype,
+        expected: &'static str,
+        convert: &'static str,
+    ) -> AgainstError {
+        AgainstError::Dtype {
+            path: self.path.to_path_buf(),
+            name: name.to_owned(),
+            found,
+            expected,
+            convert,
+        }
+    }
+
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f64>, AgainstError> {
+        let tensor = self.shaped(name, shape)?;
+        match tensor.dtype() {
+            Dtype::F32 => Ok(numbers(tensor.data(), |b| f32::from_le_bytes(b).into())),
+            Dtype::F64 => Ok(numbers(tensor.data(), f64::from_le_bytes)),
+            other => Err(self.dtype_error(name, other, "F32 or F64", ".float()")),
+        }
+    }
+
+    /// The seven parameters, in the precision in which they are computed with.
+    fn params(&self, dims: &Dims) -> Result<Params<f32>, AgainstError> {
+        let mut params = Params::filled(dims, 0.0);
+        for tensor in Tensor::ALL {
+            let (name, shape) = (tensor.name(), tensor.shape(dims));
+            let values = self.floats(name, &shape)?;
+            if let Some(at) = values.iter().position(|&v| !(v as f32).is_finite()) {
+                return Err(AgainstError::NonFinite {
+                    path: self.path.to_path_buf(),
+                    name,
+                    index: index(&shape, at),
+                    value: values[at],
+                });
+            }
+            for (to, from) in params.get_mut(tensor).iter_mut().zip(values) {
+                *to = from as f32;
+            }
+        }
+        Ok(params)
+    }
+
+    /// Tokens, each a row of C.
+    fn tokens(
+        &self,
+        name: &'static str,
+        shape: &[usize],
+        vocab: usize,
+    ) -> Result<Vec<u8>, AgainstError> {
+        let tensor = self.shaped(name, shape)?;
+        let values: Vec<i64> = match tensor.dtype() {
+            Dtype::I32 => numbers(tensor.data(), |b| i32::from_le_bytes(b).into()),
+            Dtype::I64 => numbers(tensor.data(), i64::from_le_bytes),
+            other => return Err(self.dtype_error(name, other, "I32 or I64", ".long()")),
+        };
+        let token = |(at, &value): (usize, &i64)| {
+            // A vocabulary has at most 256 characters, so a token within it fits a byte.
+            let token = u8::try_from(value).ok().filter(|&t| usize::from(t) < vocab);
+            token.ok_or_else(|| AgainstError::Token {
+                path: self.path.to_path_buf(),
+                name,
+                index: index(shape, at),
+                value,
+                vocab,
+            })
+        };
+        values.iter().enumerate().map(token).collect()
+    }
+}
+
+/// Little-endian numbers of N bytes.
+fn numbers<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (numbers, _) = bytes.as_chunks::<N>();
+    numbers.iter().map(|&bytes| convert(bytes)).collect()
+}
+
+/// The shape without a 1 in front: a row may be `(hidden)` or `(1, hidden)`, as in the notebook it is
+/// one for `b1` and the other for `bngain`, and one for `bnmeani` and the other for its gradient.
+fn row(shape: &[usize]) -> &[usize] {
+    match shape {
+        [1, rest @ ..] if !rest.is_empty() => rest,
+        other => other,
+    }
+}
+
+/// Compares all that the file has with what the device computes from the file's inputs: the
+/// gradients of the training step where it has them, else of the chunked pass.
+///
+/// Here the file is under test and the device the reference: [`super::check`] is what shows that
+/// the device is right.
+///
+/// # Errors
+///
+/// The device failed.
+pub fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, Error> {
+    let device = engine.gradients(&given.inputs)?;
+    let grads = Chunks::from_fn(|chunk| f64s(&device.chunked[chunk]));
+    given
+        .claims
+        .iter()
+        .map(|claim| {
+            let chunk = claim.chunk;
+            let (by, want, tolerance) = if claim.gradient {
+                let (by, want) = device.gradient(chunk);
+                (by, want, tolerance(chunk, &grads))
+            } else {
+                let want = device.values[chunk].as_slice();
+                ("chunked", want, Tolerance::F32_PASS)
+            };
+            let comparison = compare(&claim.values, &f64s(want), tolerance)
+                .map_err(|e| Error::Compare(claim.label.clone(), e))?;
+            Ok(Row {
+                chunk,
+                label: claim.label.clone(),
+                by,
+                comparison,
+            })
+        })
+        .collect()
+}
+
+fn f64s(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Name, type, shape and bytes of the tensors of a file.
+    type File = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+    /// Tensors of three examples, with a gradient.
+    fn file() -> File {
+        let mut file = File::new();
+        let float = |len: usize| (0..len).flat_map(|i| (i as f32 / 7.0).sin().to_le_bytes());
+        let dims = Dims {
+            vocab: 5,
+            block: 2,
+            embd: 3,
+            hidden: 4,
+            batch: 3,
+        };
+        for tensor in Tensor::ALL {
+            let bytes = float(tensor.len(&dims)).collect();
+            let entry = (Dtype::F32, tensor.shape(&dims), bytes);
+            file.insert(tensor.name().to_owned(), entry);
+        }
+        let x = [0i64, 1, 2, 3, 4, 0].map(i64::to_le_bytes).concat();
+        let y = [4i32, 0, 1].map(i32::to_le_bytes).concat();
+        file.insert("X".to_owned(), (Dtype::I64, vec![3, 2], x));
+        file.insert("Y".to_owned(), (Dtype::I32, vec![3], y));
+        let d = float(12).collect();
+        file.insert("d.h".to_owned(), (Dtype::F32, vec![3, 4], d));
+        file
+    }
+
+    fn load(file: &File) -> Result<Given, AgainstError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.safetensors");
+        let views = file.iter().map(|(name, (dtype, shape, bytes))| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes).unwrap();
+            (name, view)
+        });
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+        Given::load(&path)
+    }
+
+    /// What is said of a file with one tensor changed; the path is left out.
+    fn refused(name: &str, dtype: Dtype, shape: &[usize], bytes: &[u8]) -> String {
+        let mut file = file();
+        file.insert(name.to_owned(), (dtype, shape.to_vec(), bytes.to_vec()));
+        let message = load(&file).unwrap_err().to_string();
+        let (path, text) = message.split_once(".safetensors: ").unwrap();
+        assert!(path.starts_with("cannot check "), "{message}");
+        text.to_owned()
+    }
+
+    #[test]
+    fn a_file_says_what_it_has_and_what_it_lacks() {
+        let mut file = file();
+        file.insert("loss".to_owned(), (Dtype::F32, vec![], vec![0; 4]));
+        let given = load(&file).unwrap();
+        assert_eq!(given.inputs.x, [0, 1, 2, 3, 4, 0]);
+        assert_eq!(given.inputs.y, [4, 0, 1]);
+        assert_eq!(given.notes.absent.len(), 44);
+        assert_eq!(given.notes.absent[0], "emb");
+        assert_eq!(given.notes.ignored, ["loss"]);
+        let rows = check(&Engine::Cpu, &given).unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].label, "d.h");
+        assert!(!rows[0].comparison.pass);
+    }
+
+    #[test]
+    fn a_row_may_have_one_dimension_or_two() {
+        let mut file = file();
+        for (name, shape) in [("b1", vec![1, 4]), ("bngain", vec![4]), ("b2", vec![1, 5])] {
+            file.get_mut(name).unwrap().1 = shape;
+        }
+        let d = vec![0; 16];
+        file.insert("d.bnmeani".to_owned(), (Dtype::F32, vec![4], d));
+        assert!(load(&file).is_ok());
+    }
+
+    #[test]
+    fn a_shape_that_disagrees_is_named_with_what_is_expected() {
+        for (name, shape, expected) in [
+            ("b1", &[4, 1][..], "[4]"),
+            ("W2", &[5, 4], "[4, 5]"),
+            ("W1", &[5, 4], "[6, 4]"),
+            ("Y", &[3, 1], "[3]"),
+            ("d.h", &[4, 3], "[3, 4]"),
+            ("probs", &[3, 4], "[3, 5]"),
+            ("X", &[3], "(batch, block)"),
+            ("C", &[5, 3, 1], "(vocab, embd)"),
+        ] {
+            let dtype = if name.len() == 1 && name != "C" {
+                Dtype::I64
+            } else {
+                Dtype::F32
+            };
+            let size = if dtype == Dtype::I64 { 8 } else { 4 };
+            let bytes = vec![0; size * shape.iter().product::<usize>()];
+            let message = refused(name, dtype, shape, &bytes);
+            let start = format!(
+                "the tensor '{name}' has the shape {shape:?}, but {expected} is expected; "
+            );
+            assert!(message.starts_with(&start), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_size_out_of_range_is_told_by_the_shape_that_has_it() {
+        let message = refused("X", Dtype::I64, &[1, 2], &[0; 16]);
+        assert_eq!(
+            message,
+            "the shape [1, 2] of the tensor 'X' means that --batch-size is 1, but must be between 2 \
+             and 4096"
+        );
+        assert!(refused("W1", Dtype::F32, &[6, 0], &[]).contains("[6, 0] of the tensor 'W1'"));
+        assert!(refused("C", Dtype::F32, &[5, 0], &[]).contains("[5, 0] of the tensor 'C'"));
+    }
+
+    #[test]
+    fn a_token_that_is_no_row_of_c_is_named_with_its_place() {
+        let x = [0i64, 1, 2, 5, 4, 0].map(i64::to_le_bytes).concat();
+        assert_eq!(
+            refused("X", Dtype::I64, &[3, 2], &x),
+            "X[1, 1] is 5, but C has 5 rows: tokens are 0 to 4"
+        );
+        let y = [0i32, -1, 2].map(i32::to_le_bytes).concat();
+        assert_eq!(
+            refused("Y", Dtype::I32, &[3], &y),
+            "Y[1] is -1, but C has 5 rows: tokens are 0 to 4"
+        );
+    }
+
+    #[test]
+    fn a_type_that_is_not_read_is_named_with_the_way_out() {
+        assert_eq!(
+            refused("Y", Dtype::F32, &[3], &[0; 12]),
+            "the tensor 'Y' holds F32 values instead of I32 or I64; convert it with .long()"
+        );
+        assert_eq!(
+            refused("d.h", Dtype::BF16, &[3, 4], &[0; 24]),
+            "the tensor 'd.h' holds BF16 values instead of F32 or F64; convert it with .float()"
+        );
+    }
+
+    #[test]
+    fn a_parameter_has_to_be_a_number_in_f32_and_a_gradient_need_not() {
+        for bad in [f64::NAN, f64::INFINITY, 1e300] {
+            let bytes = [0.0, 1.0, bad, 3.0].map(f64::to_le_bytes).concat();
+            let message = refused("b1", Dtype::F64, &[4], &bytes);
+            let start = format!("b1[2] is {bad:e}, which is not a finite number in f32; ");
+            assert!(message.starts_with(&start), "{message}");
+        }
+        let mut file = file();
+        let nans = [f32::NAN; 12].map(f32::to_le_bytes).concat();
+        file.insert("d.h".to_owned(), (Dtype::F32, vec![3, 4], nans));
+        let rows = check(&Engine::Cpu, &load(&file).unwrap()).unwrap();
+        assert!(!rows[0].comparison.pass);
+    }
+
+    #[test]
+    fn without_inputs_or_without_anything_to_compare_there_is_no_check() {
+        let mut without = file();
+        without.remove("Y");
+        without.remove("bngain");
+        let message = load(&without).unwrap_err().to_string();
+        assert!(message.contains("it lacks Y, bngain; "), "{message}");
+        let mut without = file();
+        without.remove("d.h");
+        let message = load(&without).unwrap_err().to_string();
+        assert!(message.contains("nothing to compare"), "{message}");
+    }
+
+    #[test]
+    fn what_is_no_safetensors_file_is_refused_by_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let said = || Given::load(&path).unwrap_err().to_string();
+        assert!(said().contains("there is no such file"), "{}", said());
+        for content in ["", "not a header", "\u{1}\0\0\0\0\0\0\0{"] {
+            fs::write(&path, content).unwrap();
+            assert!(said().contains("not a safetensors file"), "{}", said());
+        }
+        let folder = Given::load(folder.path()).unwrap_err().to_string();
+        assert!(folder.contains("not a regular file"), "{folder}");
+    }
+
+    #[test]
+    fn the_values_and_the_parameters_are_the_26_tensors() {
+        let parameter = |c: &Chunk| Tensor::ALL.iter().any(|t| t.name() == c.name());
+        for chunk in Chunk::ALL {
+            assert!(VALUES.contains(&chunk) != parameter(&chunk), "{chunk:?}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! `gpu-makemore gradcheck --exercise N`: the lecture's four exercises, done on a device.
+
+use std::path::Path;
+
+use super::engine::{self, Engine, Gradients};
+use super::{Inputs, report, tolerance, verdict};
+use crate::backend::Backend;
+use crate::chunks::{Chunk, Chunks};
+use crate::compare::{Tolerance, compare};
+use crate::cpu::chunked::chunk_of;
+use crate::cpu::{CpuBackend, Model};
+use crate::data;
+use crate::error::Error;
+use crate::gpu::staged::Staged;
+use crate::params::Tensor;
+use crate::report::{Output, colour_png, grey_png};
+use crate::rng::TorchGenerator;
+use crate::train::{Schedule, Stream};
+
+/// Steps of exercise 4's short run.
+const STEPS: usize = 1000;
+/// Elements of each parameter that are held against finite differences.
+const PICKS: usize = 6;
+
+/// **Exercise 1**: the chunked backward pass, kernel by kernel, each of the 26 gradients computed
+/// on the device from the one before.
+///
+/// # Errors
+///
+/// A gradient differs, or the device failed.
+pub fn one(engine: &Engine, inputs: &Inputs, out: &mut Output) -> Result<(), Error> {
+    out.line("Exercise 1: backward through every line of the notebook, on the device.")?;
+    let rows = super::check_chunked(engine, inputs)?;
+    for line in report::table(&inputs.dims, &rows) {
+        out.line(&line)?;
+    }
+    verdict(&rows)
+}
+
+/// **Exercise 2**: the fused gradient of softmax and cross-entropy beside the chunked one, the
+/// lecture's facts about it, and its picture in `folder`.
+///
+/// # Errors
+///
+/// The gradients differ, the device failed, or a picture cannot be written.
+pub fn two(engine: &Engine, inputs: &Inputs, folder: &Path, out: &mut Output) -> Result<(), Error> {
+    out.line("Exercise 2: dlogits in one formula, (softmax(logits) - one_hot(Yb)) / n.")?;
+    let got = engine.gradients(inputs)?;
+    let same = fused_beside_chunked(&[Chunk::Logits], inputs, &got, out)?;
+
+    let vocab = inputs.dims.vocab;
+    let dlogits = &got.step[Chunk::Logits];
+    let n = inputs.dims.batch as f32;
+    out.line("")?;
+    out.line("F.softmax(logits, 1)[0]:")?;
+    out.line(&numbers(got.values[Chunk::Probs][..vocab].iter().copied()))?;
+    out.line("dlogits[0] * n: the same, with 1 taken off at the target:")?;
+    out.line(&numbers(dlogits[..vocab].iter().map(|d| d * n)))?;
+    // In f64, so that what shows is the rounding of the kernel and not that of this sum.
+    let row_sum = |row: &[f32]| row.iter().map(|&d| f64::from(d)).sum::<f64>();
+    out.line(&format!(
+        "dlogits[0].sum() = {:.4e}: what is pulled up at the target is pushed down elsewhere",
+        row_sum(&dlogits[..vocab])
+    ))?;
+    let largest = dlogits
+        .chunks_exact(vocab)
+        .map(|row| row_sum(row).abs())
+        .fold(0.0, f64::max);
+    out.line(&format!("largest |sum| of a row: {largest:.4e}"))?;
+
+    std::fs::create_dir_all(folder)
+        .map_err(crate::files::FileError::at("create the folder", folder))?;
+    let characters: Vec<String> = names()?.vocab.chars().map(String::from).collect();
+    let targets: Vec<String> = inputs
+        .y
+        .iter()
+        .map(|&y| characters[usize::from(y)].clone())
+        .collect();
+    let (grey, colour) = (
+        folder.join("dlogits.png"),
+        folder.join("dlogits-colour.png"),
+    );
+    grey_png(&grey, dlogits, vocab)?;
+    let title = "dlogits: red is pushed down, blue pulled up";
+    colour_png(&colour, dlogits, title, &characters, &targets)?;
+    out.line(&format!(
+        "pictures: {} and {}",
+        grey.display(),
+        colour.display()
+    ))?;
+    same
+}
+
+/// **Exercise 3**: the fused gradient of batch norm beside the chunked one.
+///
+/// # Errors
+///
+/// The gradients differ, or the device failed.
+pub fn three(engine: &Engine, inputs: &Inputs, out: &mut Output) -> Result<(), Error> {
+    out.line(
+        "Exercise 3: dhprebn in one formula, bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0) - \
+         n/(n-1)*bnraw*(dhpreact*bnraw).sum(0)).",
+    )?;
+    let got = engine.gradients(inputs)?;
+    let chunks = [Chunk::Bngain, Chunk::Bnbias, Chunk::Hprebn];
+    fused_beside_chunked(&chunks, inputs, &got, out)?
+}
+
+/// Prints the training step's gradients against the chunked pass's, both from the device; the
+/// inner result tells whether they agree.
+fn fused_beside_chunked(
+    chunks: &[Chunk],
+    inputs: &Inputs,
+    got: &Gradients<f32>,
+    out: &mut Output,
+) -> Result<Result<(), Error>, Error> {
+    let chunked = as_f64(&got.chunked);
+    let fused = as_f64(&got.step);
+    let mut wrong = Vec::new();
+    for &chunk in chunks {
+        let comparison = compare(&fused[chunk], &chunked[chunk], tolerance(chunk, &chunked))
+            .map_err(|e| Error::Compare(chunk.name().to_owned(), e))?;
+        let shape = chunk.shape(&inputs.dims);
+        out.line(&report::cmp(chunk.name(), &shape, "fused", &comparison))?;
+        if !comparison.pass {
+            wrong.push(chunk.name());
+        }
+    }
+    Ok(disagreement(&wrong, chunks.len()))
+}
+
+/// **Exercise 4**: a short run with the manual gradients, which are held against finite differences
+/// of the loss at its start and at its end.
+///
+/// # Errors
+///
+/// A gradient differs, or the device failed.
+pub fn four(engine: &Engine, inputs: &Inputs, seed: u64, out: &mut Output) -> Result<(), Error> {
+    out.line(&format!(
+        "Exercise 4: {STEPS} steps with the gradients written by hand."
+    ))?;
+    let mut backend: Box<dyn Backend> = match engine {
+        Engine::Cpu => Box::new(CpuBackend::new(inputs.dims, inputs.params.clone())),
+        Engine::Gpu(found, _) => Box::new(Staged::new(found, inputs.dims, &inputs.params)?),
+    };
+    let mut now = inputs.clone();
+    let mut wrong = finite_differences(engine, &now, "at the start", out)?;
+
+    let names = data::load(&data::Options {
+        block: inputs.dims.block,
+        ..data::Options::default()
+    })?;
+    let schedule = Schedule {
+        lr: 0.1,
+        lr_final: 0.1,
+        decay_at: 0,
+    };
+    let generator = TorchGenerator::manual_seed(seed);
+    let mut stream = Stream::new(&names.train, generator, schedule, inputs.dims.batch);
+    let mut losses = Vec::new();
+    for _ in 0..STEPS / 100 {
+        backend.train(&stream.take(100), &mut losses)?;
+        let last = &losses[losses.len() - 100..];
+        let mean = last.iter().sum::<f32>() / 100.0;
+        out.line(&format!(
+            "{:7}/{STEPS:7}: mean loss of 100 steps {mean:.4}",
+            losses.len()
+        ))?;
+    }
+    now.params = backend.params()?;
+    wrong.extend(finite_differences(engine, &now, "at the end", out)?);
+    disagreement(&wrong, 2 * Tensor::ALL.len())
+}
+
+/// Prints some gradients of each parameter beside the central difference of the loss in `f64`, and
+/// returns the parameters in which they disagree.
+fn finite_differences(
+    engine: &Engine,
+    inputs: &Inputs,
+    when: &str,
+    out: &mut Output,
+) -> Result<Vec<&'static str>, Error> {
+    let got = engine.gradients(inputs)?.step;
+    let reference = engine::reference(inputs).chunked;
+    let mut model = Model::new(inputs.dims, inputs.params.map(f64::from));
+    out.line("")?;
+    out.line(&format!(
+        "{when:20} {:>12}  {:>14}  {:>14}  {:>9}",
+        "element", "by hand", "difference", "off by"
+    ))?;
+    let mut wrong = Vec::new();
+    for tensor in Tensor::ALL {
+        let chunk = chunk_of(tensor);
+        let len = tensor.len(&inputs.dims);
+        let picks: Vec<usize> = (0..len.min(PICKS))
+            .map(|k| k * len / len.min(PICKS))
+            .collect();
+        let at = |i: usize| inputs.params.get(tensor)[i].into();
+        let mut differences = Vec::new();
+        for &i in &picks {
+            let step = 1e-5;
+            let mut loss_at = |value: f64| {
+                model.params.get_mut(tensor)[i] = value;
+                model.forward(&inputs.x, &inputs.y)
+            };
+            differences.push((loss_at(at(i) + step) - loss_at(at(i) - step)) / (2.0 * step));
+            model.params.get_mut(tensor)[i] = at(i);
+        }
+        let gradients: Vec<f64> = picks.iter().map(|&i| got[chunk][i].into()).collect();
+        // What an f32 gradient is allowed for the whole tensor, of which these are a few elements;
+        // the difference quotient itself is good to about 1e-9.
+        let whole = tolerance(chunk, &reference);
+        let largest = reference[chunk].iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        let allowed = Tolerance {
+            relative: whole.relative,
+            of_largest: 0.0,
+            absolute: whole.of_largest * largest + whole.absolute + 1e-8,
+        };
+        let comparison = compare(&gradients, &differences, allowed)
+            .map_err(|e| Error::Compare(tensor.name().to_owned(), e))?;
+        for ((&i, gradient), difference) in picks.iter().zip(&gradients).zip(&differences).take(2) {
+            out.line(&format!(
+                "{:20} {:>12}  {gradient:>14.6e}  {difference:>14.6e}  {:>9.1e}",
+                tensor.name(),
+                report::index(&tensor.shape(&inputs.dims), i),
+                (gradient - difference).abs()
+            ))?;
+        }
+        if !comparison.pass {
+            wrong.push(tensor.name());
+        }
+    }
+    out.line("")?;
+    Ok(wrong)
+}
+
+/// **Extras**: two kernels of today's models, the one-hot linear layer and `repeat_kv`, each with
+/// its gradients.
+///
+/// # Errors
+///
+/// A tensor differs, or the device failed.
+pub fn extras(engine: &Engine, seed: u64, out: &mut Output) -> Result<(), Error> {
+    let (linear, repeat) = super::extras::SIZES;
+    out.line(&format!(
+        "Extras: {} x {} one-hot rows times {} x {}, and repeat_kv of {} heads, {} times each.",
+        linear.rows, linear.classes, linear.classes, linear.cols, repeat.kv_heads, repeat.copies
+    ))?;
+    let rows = super::extras::run(engine, seed)?;
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let of = row
+            .loss
+            .map_or("forward".to_owned(), |loss| format!("of {loss}"));
+        out.line(&report::cmp(row.name, &row.shape, &of, &row.comparison))?;
+        if !row.comparison.pass {
+            wrong.push(row.name);
+        }
+    }
+    disagreement(&wrong, rows.len())
+}
+
+/// The error that names the first tensor in which two gradients disagree.
+fn disagreement(wrong: &[&'static str], of: usize) -> Result<(), Error> {
+    match wrong.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::Gradcheck {
+            wrong: wrong.len(),
+            of,
+            first: (*first).to_owned(),
+        }),
+    }
+}
+
+fn as_f64(chunks: &Chunks<f32>) -> Chunks<f64> {
+    Chunks::from_fn(|c| chunks[c].iter().map(|&v| f64::from(v)).collect())
+}
+
+fn numbers(values: impl Iterator<Item = f32>) -> String {
+    let texts: Vec<String> = values.map(|v| format!("{v:.4}")).collect();
+    texts
+        .chunks(9)
+        .map(|line| line.join("  "))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn names() -> Result<data::Dataset, Error> {
+    Ok(data::load(&data::Options::default())?)
+}
