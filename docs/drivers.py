@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Makes docs/drivers.md: how far each software driver's gradients are from the f64 reference.
+
+    cargo build --release
+    python3 docs/drivers.py
+
+It runs `gpu-makemore gradcheck --json` on lavapipe (Vulkan) and llvmpipe (OpenGL), which
+`tests/run` installs, and on SwiftShader (Vulkan), which Debian packs with Chromium: the package is
+downloaded to a temporary folder and nothing is installed. A driver that is not there is an error,
+so that the table is never half of one by accident.
+"""
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+PROGRAM = DOCS.parent / "target" / "release" / "gpu-makemore"
+
+
+def swiftshader(folder):
+    """Downloads SwiftShader into `folder`: its version, and what makes Vulkan use it alone."""
+    run = lambda *command: subprocess.run(
+        command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    run("apt-get", "download", "-q", "chromium-common")
+    (package,) = Path(folder).glob("*.deb")
+    run("dpkg-deb", "-x", package.name, ".")
+    version = run("dpkg-deb", "-f", package.name, "Version").strip()
+    manifest = str(Path(folder) / "usr/lib/chromium/vk_swiftshader_icd.json")
+    # The second name is the one that loaders before 1.3.207 know.
+    return version, {"VK_DRIVER_FILES": manifest, "VK_ICD_FILENAMES": manifest}
+
+
+def gradcheck(backend, adapter, environment={}):
+    command = [PROGRAM, "gradcheck", "--json", "--backend", backend, "--adapter", adapter]
+    done = subprocess.run(
+        command, env=os.environ | environment, stdout=subprocess.PIPE, text=True
+    )
+    # 1 is a check that failed, and belongs in the table; it has printed its JSON all the same.
+    if not done.stdout:
+        sys.exit(f"{' '.join(map(str, command))} printed nothing")
+    return json.loads(done.stdout)
+
+
+def short(value, digits):
+    """`5.3e-7`, as the program writes it."""
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{mantissa}e{int(exponent)}" if value else "0"
+
+
+def cell(tensor):
+    ulps, maxdiff = tensor["max_ulps"], tensor["maxdiff"]
+    ulps = f"{ulps:,}" if ulps < 1_000_000 else short(ulps, 0)
+    # JSON has no NaN; the program writes null.
+    maxdiff = "NaN" if maxdiff is None else short(maxdiff, 1)
+    verdict = "" if tensor["pass"] else " **wrong**"
+    return f"{ulps} | {maxdiff}{verdict}"
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        version, environment = swiftshader(folder)
+        reports = {
+            "lavapipe": gradcheck("vulkan", "llvmpipe"),
+            "llvmpipe": gradcheck("gl", "llvmpipe"),
+            "SwiftShader": gradcheck("vulkan", "SwiftShader", environment),
+        }
+    reports["SwiftShader"]["driver"] += f", of Debian's chromium-common {version}"
+
+    first = reports["lavapipe"]
+    sizes = ", ".join(
+        f"{name} {first[key]}"
+        for name, key in [("vocab", "vocab_size"), ("block", "block_size"), ("embd", "n_embd"),
+                          ("hidden", "n_hidden"), ("batch", "batch_size")]
+    )
+    lines = [
+        "# What each driver makes of the kernels",
+        "",
+        "The 26 gradients of `gpu-makemore gradcheck` against the f64 reference, on the software",
+        "drivers that can be installed anywhere: the largest distance of an element in units of the",
+        "last place (ULP) and the largest difference. `python3 docs/drivers.py` makes this file.",
+        "",
+        f"Version {first['version']}, {datetime.date.today()}; {sizes}; default seed.",
+        "",
+        "| | device | driver |",
+        "|---|---|---|",
+    ]
+    for name, report in reports.items():
+        lines.append(f"| {name} | {report['device']} | {report['driver']} |")
+    lines += [
+        "",
+        "| tensor | " + " | ".join(f"{name} ULP | maxdiff" for name in reports) + " |",
+        "|---|" + "--:|--:|" * len(reports),
+    ]
+    for rows in zip(*(report["tensors"] for report in reports.values())):
+        lines.append(f"| d{rows[0]['name']} | " + " | ".join(map(cell, rows)) + " |")
+    agree = " ".join(
+        f"{name}: {sum(t['pass'] for t in report['tensors'])} of {len(report['tensors'])}."
+        for name, report in reports.items()
+    )
+    lines += [
+        "",
+        f"Within their tolerance: {agree}",
+        "",
+        "* A thousand ULP are no mistake. They stand at elements near zero, sums whose terms cancel, and",
+        "  the error of a sum is that of its terms.",
+        "* dlogit_maxes and db1 are zero but for rounding, and the ULP between two such zeros, often of",
+        "  different sign, number a thousand million. They are held against the terms that cancel.",
+    ]
+    if reports["lavapipe"]["tensors"] == reports["llvmpipe"]["tensors"]:
+        lines += [
+            "* lavapipe and llvmpipe come out alike: two APIs, but one compiler (LLVM) behind both.",
+            "  SwiftShader has another (Subzero), and with it other roundings.",
+        ]
+    (DOCS / "drivers.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
