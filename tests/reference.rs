@@ -4,8 +4,11 @@
 mod common;
 
 use common::{Fixture, SIZES, Tolerance, compare, compare_params, f64s, inputs, reference};
+use gpu_makemore::backend::{Backend, Steps};
 use gpu_makemore::chunks::Chunk;
-use gpu_makemore::cpu::{Model, chunked};
+use gpu_makemore::cpu::by_unit::ByUnit;
+use gpu_makemore::cpu::linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
+use gpu_makemore::cpu::{CpuBackend, Model, chunked};
 use gpu_makemore::dims::Dims;
 use gpu_makemore::params::Tensor;
 use proptest::prelude::*;
@@ -84,6 +87,74 @@ fn check_chunks(name: &str) {
             ..Tolerance::F64
         };
         compare(&name, &grads[chunk], &want, tolerance).unwrap();
+    }
+}
+
+/// One step in the layout of the CPU backend, in f64, cut into each kind of tile: the gradients are
+/// PyTorch's, and the parameters have moved along them.
+fn check_by_unit<const FMA: bool, const ROWS: usize, const COLS: usize>(
+    tile: Tile<FMA, ROWS, COLS>,
+    name: &str,
+) {
+    let fixture = Fixture::open(&format!("step_{name}.safetensors"));
+    let (x, y) = (fixture.tokens("X"), fixture.tokens("Y"));
+    let before = fixture.params();
+    let mut model = ByUnit::new(fixture.dims(), &before);
+    assert_eq!(model.params(), before);
+    let loss = model.step(tile, &x, &y, 0.1);
+    compare("loss", &[loss], &fixture.f64("loss"), Tolerance::F64).unwrap();
+    let (grads, after) = (model.grads(), model.params());
+    for tensor in Tensor::ALL {
+        let name = format!("d.{}", tensor.name());
+        let want = fixture.f64(&name);
+        // db1 is zero but for rounding, and so is all of it in the absolute part.
+        let tolerance = Tolerance {
+            absolute: 1e-14,
+            ..Tolerance::F64
+        };
+        compare(&name, grads.get(tensor), &want, tolerance).unwrap();
+        let moved: Vec<f64> = before
+            .get(tensor)
+            .iter()
+            .zip(&want)
+            .map(|(p, g)| p - 0.1 * g)
+            .collect();
+        compare(tensor.name(), after.get(tensor), &moved, tolerance).unwrap();
+    }
+}
+
+#[test]
+fn the_cpu_backends_layout_equals_pytorch_in_every_tile() {
+    for name in ["lecture", "odd", "long", "tiny"] {
+        check_by_unit(PLAIN, name);
+        check_by_unit(FUSED_4X16, name);
+        check_by_unit(FUSED_8X32, name);
+    }
+}
+
+/// The two trainers of the CPU backend, the layout by units and the twin, on the same steps.
+#[test]
+fn both_layouts_of_the_cpu_backend_agree_with_f64() {
+    for batch in [32, 33] {
+        let dims = Dims {
+            batch,
+            ..Dims::LECTURE
+        };
+        assert_eq!(ByUnit::<f32>::fits(&dims), batch == 32);
+        let inputs = inputs(&dims, 21);
+        let mut reference = reference(&dims, &inputs);
+        let mut backend = CpuBackend::new(dims, inputs.params.clone());
+        let steps = Steps {
+            first: 0,
+            x: inputs.x,
+            y: inputs.y,
+            lr: vec![0.1],
+        };
+        let mut losses = Vec::new();
+        backend.train(&steps, &mut losses).unwrap();
+        reference.update(f64::from(0.1f32));
+        let params = backend.params().unwrap();
+        compare_params("updated", &params, &reference.params, Tolerance::F32_PASS).unwrap();
     }
 }
 

@@ -2,6 +2,7 @@
 //! In `f64` it is the reference that the kernels are held against; in `f32` it is `--backend cpu`.
 
 pub mod batchnorm;
+pub mod by_unit;
 pub mod chunked;
 pub mod embedding;
 pub mod extras;
@@ -18,6 +19,7 @@ use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 use batchnorm::BatchStatistics;
+use by_unit::ByUnit;
 use linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
 use real::Real;
 
@@ -267,6 +269,20 @@ fn mean<R: Real>(row_loss: &[R]) -> R {
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
+fn step_by_unit(model: &mut ByUnit<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
+    match_target! {
+        "x86_64+avx512f" => model.step(FUSED_8X32, x, y, lr),
+        "x86_64+avx2+fma" => model.step(FUSED_4X16, x, y, lr),
+        "aarch64+neon" => model.step(FUSED_4X16, x, y, lr),
+        _ => model.step(PLAIN, x, y, lr),
+    }
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma",
+    "x86_64+avx2+fma",
+    "aarch64+neon"
+))]
 fn step(model: &mut Model<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
     match_target! {
         "x86_64+avx512f" => model.step_tiled(FUSED_8X32, x, y, lr),
@@ -304,11 +320,20 @@ fn infer<'a>(model: &'a mut Model<f32>, x: &[u8], bnmean: &[f32], bnvar: &[f32])
     }
 }
 
-/// `--backend cpu`: the twin in `f32`, on one core.
+/// What does the steps of `--backend cpu`.
+enum Trainer {
+    /// The layout for vector units, for what fits the cache.
+    ByUnit(ByUnit<f32>),
+    /// The twin, which copies its operands into panels, for what does not.
+    Twin(Model<f32>),
+}
+
+/// `--backend cpu`: the same step in `f32`, on one core.
 pub struct CpuBackend {
     info: BackendInfo,
-    model: Model<f32>,
-    /// The same parameters with room for evaluation's larger batches, made when first needed.
+    dims: Dims,
+    trainer: Trainer,
+    /// A model with room for evaluation's larger batches, made when first needed.
     large: Option<Box<Model<f32>>>,
 }
 
@@ -325,19 +350,33 @@ impl CpuBackend {
             driver: format!("{} {}", std::env::consts::ARCH, vector_unit()),
             software: false,
         };
+        let trainer = if ByUnit::<f32>::fits(&dims) {
+            Trainer::ByUnit(ByUnit::new(dims, &params))
+        } else {
+            Trainer::Twin(Model::new(dims, params))
+        };
         Self {
             info,
-            model: Model::new(dims, params),
+            dims,
+            trainer,
             large: None,
         }
     }
 
+    fn current_params(&mut self) -> Params<f32> {
+        match &mut self.trainer {
+            Trainer::ByUnit(model) => model.params(),
+            Trainer::Twin(model) => model.params.clone(),
+        }
+    }
+
     fn large(&mut self) -> &mut Model<f32> {
-        let dims = self.model.dims.with_batch(Self::EVAL_BATCH);
+        let params = self.current_params();
+        let dims = self.dims.with_batch(Self::EVAL_BATCH);
         let large = self
             .large
-            .get_or_insert_with(|| Box::new(Model::new(dims, self.model.params.clone())));
-        large.params.clone_from(&self.model.params);
+            .get_or_insert_with(|| Box::new(Model::new(dims, params.clone())));
+        large.params = params;
         large
     }
 }
@@ -362,23 +401,29 @@ impl Backend for CpuBackend {
     }
 
     fn dims(&self) -> &Dims {
-        &self.model.dims
+        &self.dims
     }
 
     fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
         for i in 0..steps.len() {
             let (x, y, lr) = steps.step(i);
-            losses.push(step(&mut self.model, x, y, lr));
+            losses.push(match &mut self.trainer {
+                Trainer::ByUnit(model) => step_by_unit(model, x, y, lr),
+                Trainer::Twin(model) => step(model, x, y, lr),
+            });
         }
         Ok(())
     }
 
     fn params(&mut self) -> Result<Params<f32>, BackendError> {
-        Ok(self.model.params.clone())
+        Ok(self.current_params())
     }
 
     fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
-        self.model.params.clone_from(params);
+        match &mut self.trainer {
+            Trainer::ByUnit(model) => model.set_params(params),
+            Trainer::Twin(model) => model.params.clone_from(params),
+        }
         Ok(())
     }
 
