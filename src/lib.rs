@@ -16,13 +16,15 @@
 //!                ├── params    the seven tensors; dims, their sizes
 //!                ├── device    what to run on, and why
 //!                ├── backend   one trait: train a chunk of steps, calibrate, evaluate
-//!                │     ├── cpu          the twin in f32
+//!                │     ├── cpu          the step in f32, laid out for vector units
 //!                │     └── gpu::staged  one launch an operation
 //!                ├── sample    names from the trained model
 //!                └── report, checkpoint, files   what the user sees and keeps
 //! ```
 //!
-//! `eval` and `sample` begin with a [`trained`] model instead.
+//! `eval` and `sample` begin with a [`trained`] model instead. `gradcheck` ([`gradcheck`], [`compare`],
+//! [`chunks`]) holds the gradients of any backend against the reference; [`gpu::chunked`] is the
+//! lecture's first exercise as kernels.
 //!
 //! The host draws the minibatches and the learning rates, so that every backend sees the same
 //! steps; the device counts the steps that it did, and a chunk counts only if it did them all.

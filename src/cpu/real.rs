@@ -66,7 +66,7 @@ impl Real for f32 {
 /// 1.6e-38. A call of the library's function for each value would keep loops from being vectorised.
 ///
 /// `x = n * ln 2 + r` with `|r| <= ln 2 / 2`; then `exp(x) = 2**n * exp(r)`, the second by its
-/// series to the 6th power. `n` is found by adding 1.5 * 2**23, in whose neighbourhood the f32 are
+/// series to the 7th power. `n` is found by adding 1.5 * 2**23, in whose neighbourhood the f32 are
 /// whole numbers: the sum's last bits are `n`, ready to be shifted into an exponent.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
@@ -78,7 +78,8 @@ fn exp(x: f32) -> f32 {
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = x - n * LN2_HIGH - n * LN2_LOW;
-    let mut p = 1.0 / 720.0f32;
+    let mut p = 1.0 / 5040.0f32;
+    p = p * r + 1.0 / 720.0;
     p = p * r + 1.0 / 120.0;
     p = p * r + 1.0 / 24.0;
     p = p * r + 1.0 / 6.0;

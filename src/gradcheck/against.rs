@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use super::engine::Engine;
 use super::report::index;
-use super::{Inputs, Row, tolerance};
-use crate::chunks::{Chunk, Chunks};
+use super::{Inputs, Row};
+use crate::chunks::Chunk;
 use crate::compare::{Tolerance, compare};
 use crate::dims::{Dims, DimsError};
 use crate::error::Error;
@@ -490,7 +490,7 @@ fn row(shape: &[usize]) -> &[usize] {
 /// The device failed.
 pub fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, Error> {
     let device = engine.gradients(&given.inputs)?;
-    let grads = Chunks::from_fn(|chunk| f64s(&device.chunked[chunk]));
+    let reference = device.to_f64();
     given
         .claims
         .iter()
@@ -498,7 +498,7 @@ pub fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, Error> {
             let chunk = claim.chunk;
             let (by, want, tolerance) = if claim.gradient {
                 let (by, want) = device.gradient(chunk);
-                (by, want, tolerance(chunk, &grads))
+                (by, want, reference.tolerance(chunk))
             } else {
                 let want = device.values[chunk].as_slice();
                 ("chunked", want, Tolerance::F32_PASS)

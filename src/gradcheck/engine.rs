@@ -2,6 +2,7 @@
 
 use super::Inputs;
 use crate::chunks::{Chunk, Chunks};
+use crate::compare::Tolerance;
 use crate::cpu::real::Real;
 use crate::cpu::{Model, chunked};
 use crate::device::Device;
@@ -29,6 +30,83 @@ impl<R> Gradients<R> {
             ("step", &self.step[chunk])
         } else {
             ("chunked", &self.chunked[chunk])
+        }
+    }
+}
+
+impl Gradients<f32> {
+    /// The same as f64, to compare.
+    pub fn to_f64(&self) -> Gradients<f64> {
+        let f64s = |chunks: &Chunks<f32>| {
+            Chunks::from_fn(|c| chunks[c].iter().map(|&v| f64::from(v)).collect())
+        };
+        Gradients {
+            values: f64s(&self.values),
+            chunked: f64s(&self.chunked),
+            step: f64s(&self.step),
+        }
+    }
+}
+
+impl Gradients<f64> {
+    /// What f32 is allowed for the gradient of a tensor.
+    ///
+    /// Mostly a part of the tensor's own size. But f32 rounds the terms of a sum, and where they
+    /// cancel, the result can be smaller than their errors. So some tensors are held against their
+    /// terms:
+    ///
+    /// * dlogit_maxes is zero, since a constant taken off a row does not change its softmax;
+    /// * dbndiff and dhprebn are what batch norm leaves of dhpreact: in a batch of two next to
+    ///   nothing. From there the errors go on into dbnmeani, dW1, dembcat and dC, and add up as a
+    ///   random walk does, with the root of the number of terms; in db1, which is zero but for
+    ///   them, with their number, because a column's errors have the one of its mean in common;
+    /// * dbngain, dbnvar_inv, dbnvar and dbndiff2 are sums with `bnraw` or `bndiff`, which are zero
+    ///   for a unit that sees the same contexts in every row.
+    ///
+    /// And where a unit varies little beside its mean, `bndiff` has lost digits before the backward
+    /// pass begins: `hprebn * bnvar_inv` tells how many. It is below 8 for ordinary inputs.
+    pub fn tolerance(&self, chunk: Chunk) -> Tolerance {
+        let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        let value = |chunk: Chunk| largest(&self.values[chunk]);
+        let hidden = self.values[Chunk::BnvarInv].len();
+        let condition = self.values[Chunk::Hprebn]
+            .iter()
+            .enumerate()
+            .map(|(i, x)| x.abs() * self.values[Chunk::BnvarInv][i % hidden])
+            .fold(0.0, f64::max);
+        let factor = (condition / 8.0).max(1.0);
+
+        let batchnorm = largest(&self.chunked[Chunk::Bnraw]) * value(Chunk::BnvarInv);
+        let root = |count: usize| (count as f64).sqrt();
+        let n = self.values[Chunk::CountsSum].len() as f64;
+        let rows = n.sqrt();
+        let squares = value(Chunk::Hprebn) * largest(&self.chunked[Chunk::Bnraw]) * rows;
+        let inputs = batchnorm * root(hidden) * value(Chunk::W1);
+        let positions = root(self.values[Chunk::Emb].len());
+        let terms = match chunk {
+            Chunk::LogitMaxes => largest(&self.chunked[Chunk::NormLogits]),
+            Chunk::Bndiff | Chunk::Hprebn => batchnorm,
+            Chunk::Bngain => largest(&self.chunked[Chunk::Hpreact]) * rows,
+            Chunk::BnvarInv => squares,
+            Chunk::Bnvar => squares * value(Chunk::BnvarInv).powi(3) / 2.0,
+            Chunk::Bndiff2 => squares * value(Chunk::BnvarInv).powi(3) / (2.0 * (n - 1.0)),
+            Chunk::Bnmeani => batchnorm * rows,
+            Chunk::B1 => batchnorm * n,
+            Chunk::W1 => batchnorm * rows * value(Chunk::Embcat),
+            Chunk::Embcat | Chunk::Emb => inputs,
+            Chunk::C => inputs * positions,
+            _ => 0.0,
+        };
+        let Tolerance {
+            relative,
+            of_largest,
+            ..
+        } = Tolerance::F32_PASS;
+        // A tenth for the terms: they are the bound of a bound, and the check must stay sharp.
+        Tolerance {
+            relative: relative * factor,
+            of_largest: of_largest * factor,
+            absolute: of_largest * factor * terms / 10.0,
         }
     }
 }

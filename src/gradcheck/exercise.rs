@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::engine::{self, Engine, Gradients};
-use super::{Inputs, report, tolerance, verdict};
+use super::{Inputs, report, verdict};
 use crate::backend::Backend;
-use crate::chunks::{Chunk, Chunks};
+use crate::chunks::Chunk;
 use crate::compare::{Tolerance, compare};
 use crate::cpu::chunked::chunk_of;
 use crate::cpu::{CpuBackend, Model};
@@ -114,11 +114,10 @@ fn fused_beside_chunked(
     got: &Gradients<f32>,
     out: &mut Output,
 ) -> Result<Result<(), Error>, Error> {
-    let chunked = as_f64(&got.chunked);
-    let fused = as_f64(&got.step);
+    let got = got.to_f64();
     let mut wrong = Vec::new();
     for &chunk in chunks {
-        let comparison = compare(&fused[chunk], &chunked[chunk], tolerance(chunk, &chunked))
+        let comparison = compare(&got.step[chunk], &got.chunked[chunk], got.tolerance(chunk))
             .map_err(|e| Error::Compare(chunk.name().to_owned(), e))?;
         let shape = chunk.shape(&inputs.dims);
         out.line(&report::cmp(chunk.name(), &shape, "fused", &comparison))?;
@@ -181,7 +180,7 @@ fn finite_differences(
     out: &mut Output,
 ) -> Result<Vec<&'static str>, Error> {
     let got = engine.gradients(inputs)?.step;
-    let reference = engine::reference(inputs).chunked;
+    let reference = engine::reference(inputs);
     let mut model = Model::new(inputs.dims, inputs.params.map(f64::from));
     out.line("")?;
     out.line(&format!(
@@ -209,8 +208,10 @@ fn finite_differences(
         let gradients: Vec<f64> = picks.iter().map(|&i| got[chunk][i].into()).collect();
         // What an f32 gradient is allowed for the whole tensor, of which these are a few elements;
         // the difference quotient itself is good to about 1e-9.
-        let whole = tolerance(chunk, &reference);
-        let largest = reference[chunk].iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        let whole = reference.tolerance(chunk);
+        let largest = reference.chunked[chunk]
+            .iter()
+            .fold(0.0f64, |m, v| m.max(v.abs()));
         let allowed = Tolerance {
             relative: whole.relative,
             of_largest: 0.0,
@@ -270,10 +271,6 @@ fn disagreement(wrong: &[&'static str], of: usize) -> Result<(), Error> {
             first: (*first).to_owned(),
         }),
     }
-}
-
-fn as_f64(chunks: &Chunks<f32>) -> Chunks<f64> {
-    Chunks::from_fn(|c| chunks[c].iter().map(|&v| f64::from(v)).collect())
 }
 
 fn numbers(values: impl Iterator<Item = f32>) -> String {

@@ -9,9 +9,9 @@ pub mod report;
 
 use std::path::Path;
 
-use crate::chunks::{Chunk, Chunks};
+use crate::chunks::Chunk;
 use crate::cli::{Exercise, GradcheckArgs};
-use crate::compare::{Comparison, Tolerance, compare};
+use crate::compare::{Comparison, compare};
 use crate::data;
 use crate::device::Device;
 use crate::dims::Dims;
@@ -119,7 +119,7 @@ fn row(
     reference: &Gradients<f64>,
 ) -> Result<Row, Error> {
     let got: Vec<f64> = got.iter().map(|&v| f64::from(v)).collect();
-    let tolerance = tolerance(chunk, &reference.chunked);
+    let tolerance = reference.tolerance(chunk);
     let comparison = compare(&got, &reference.chunked[chunk], tolerance)
         .map_err(|e| Error::Compare(chunk.name().to_owned(), e))?;
     Ok(Row {
@@ -128,24 +128,6 @@ fn row(
         by,
         comparison,
     })
-}
-
-/// What is allowed a tensor's gradient, given the gradients themselves.
-///
-/// Two are zero but for rounding and are held against the terms that cancel in them: dlogit_maxes,
-/// because a constant taken off a row does not change its softmax, and db1, because batch norm takes
-/// the mean off again.
-pub fn tolerance(chunk: Chunk, grads: &Chunks<f64>) -> Tolerance {
-    let terms = match chunk {
-        Chunk::LogitMaxes => Chunk::NormLogits,
-        Chunk::B1 => Chunk::Hprebn,
-        _ => return Tolerance::F32_PASS,
-    };
-    let largest = grads[terms].iter().fold(0.0f64, |m, v| m.max(v.abs()));
-    Tolerance {
-        absolute: Tolerance::F32_PASS.of_largest * largest,
-        ..Tolerance::F32_PASS
-    }
 }
 
 /// Runs the command.
