@@ -15,18 +15,24 @@ use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::shader::{Module, chunked_modules};
 use gpu_makemore::gradcheck::against::{self, Given};
 use gpu_makemore::gradcheck::engine::Engine;
+use gpu_makemore::gradcheck::exercise;
 use gpu_makemore::gradcheck::{Inputs, Row, check, check_chunked, verdict};
+use gpu_makemore::report;
 use libtest_mimic::{Failed, Trial};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-const CHECKS: [Check; 4] = [
+const CHECKS: [Check; 6] = [
     ("the_check_passes_at_every_size", |found| {
         passes_at_every_size(&kernels(found, chunked_modules()))
     }),
     ("the_files_of_pytorch_agree", |found| {
         fixtures_agree(&kernels(found, chunked_modules()))
     }),
+    ("the_exercises_pass", |found| {
+        exercises_pass(&kernels(found, chunked_modules()))
+    }),
+    ("a_mistake_fails_the_exercises_on_it", exercises_fail),
     ("the_kernels_without_a_mistake_pass", no_mistake),
     ("each_mistake_in_a_kernel_is_caught", mistakes),
 ];
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
         Trial::test("cpu::the_files_of_pytorch_agree", || {
             fixtures_agree(&Engine::Cpu)
         }),
+        Trial::test("cpu::the_exercises_pass", || exercises_pass(&Engine::Cpu)),
         Trial::test("cpu::each_wrong_tensor_of_a_file_is_named", wrong_tensors),
         Trial::test("command::against", against_from_outside),
         Trial::test("command::explain", explain_from_outside),
@@ -327,6 +334,66 @@ fn mistakes(found: &Found) -> Outcome {
 fn no_mistake(found: &Found) -> Outcome {
     for by in [By::Gradcheck, By::Exercise1, By::LargeLogits] {
         verdict(&by.rows(&kernels(found, chunked_modules()))?)?;
+    }
+    Ok(())
+}
+
+// --------------------------------------------------------------------------------------- --exercise
+
+/// All of them, and the pictures of the second.
+fn exercises_pass(engine: &Engine) -> Outcome {
+    let inputs = default_inputs()?;
+    let mut out = report::Output::to_nobody();
+    let folder = tempfile::tempdir()?;
+    exercise::one(engine, &inputs, &mut out)?;
+    exercise::two(engine, &inputs, folder.path(), &mut out)?;
+    exercise::three(engine, &inputs, &mut out)?;
+    exercise::four(engine, &inputs, 1, &mut out)?;
+    exercise::extras(engine, 1, &mut out)?;
+    for (name, size) in [
+        ("dlogits.png", (27 * 18, 32 * 18)),
+        ("dlogits-colour.png", (554, 650)),
+    ] {
+        let file = std::io::BufReader::new(fs::File::open(folder.path().join(name))?);
+        let reader = png::Decoder::new(file).read_info()?;
+        if reader.info().size() != size {
+            return Err(format!("{name}: {:?}", reader.info().size()).into());
+        }
+    }
+    Ok(())
+}
+
+/// A mistake in a fused formula fails the exercise about that formula, and the training run.
+fn exercises_fail(found: &Found) -> Outcome {
+    let inputs = default_inputs()?;
+    let mut out = report::Output::to_nobody();
+    let folder = tempfile::tempdir()?;
+    let softmax = mutation(
+        "no 1 at the target",
+        "softmax_cross_entropy.wgsl",
+        "select(0.0, 1.0, is_target)",
+        "select(0.0, 0.9, is_target)",
+        By::Gradcheck,
+        Chunk::Logits,
+    );
+    let engine = kernels(found, softmax.modules()?);
+    if exercise::two(&engine, &inputs, folder.path(), &mut out).is_ok() {
+        return Err("exercise 2 passed a wrong gradient of softmax".into());
+    }
+    if exercise::four(&engine, &inputs, 1, &mut out).is_ok() {
+        return Err("exercise 4 passed a wrong gradient of softmax".into());
+    }
+    let batchnorm = mutation(
+        "n for n - 1",
+        "batchnorm.wgsl",
+        "n / (n - 1.0) * bnraw",
+        "bnraw",
+        By::Gradcheck,
+        Chunk::Hprebn,
+    );
+    let engine = kernels(found, batchnorm.modules()?);
+    if exercise::three(&engine, &inputs, &mut out).is_ok() {
+        return Err("exercise 3 passed a wrong gradient of batch norm".into());
     }
     Ok(())
 }

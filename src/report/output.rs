@@ -21,6 +21,11 @@ impl Output {
         Self { open: true }
     }
 
+    /// Output to nobody, as if the reader were gone from the start.
+    pub fn to_nobody() -> Self {
+        Self { open: false }
+    }
+
     /// Prints a line.
     ///
     /// When the reader of stdout is gone (`gpu-makemore train | head -1`), this and all further
