@@ -144,23 +144,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         progress.line(&line)?;
     }
 
-    let mut config = Config {
-        vocab: dataset.vocab.chars().collect(),
-        block_size: dims.block,
-        n_embd: dims.embd,
-        n_hidden: dims.hidden,
-        batch_size: dims.batch,
-        steps: args.steps,
-        lr: schedule.lr,
-        lr_final: schedule.lr_final,
-        lr_decay_at: schedule.decay_at,
-        seed: args.seed,
-        data: args.data.to_string(),
-        column: args.columns.column.clone(),
-        clean: args.columns.clean,
-        backend: backend.info().backend.to_owned(),
-        version: crate::VERSION.to_owned(),
-    };
+    let mut config = config(args, &dataset, &dims, &schedule, backend.info());
     let stream = Stream::new(&dataset.train, generator, schedule, dims.batch);
     let mut metrics = Metrics::create(&run_dir.file(RunDir::METRICS), args.log_every)?;
     let start = Instant::now();
@@ -201,11 +185,13 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         bnvar: checkpoint.bnvar.clone(),
     };
     let mut loss_of = |examples: &Examples| backend.evaluate(&stats, examples.x(), examples.y());
-    let train_loss = loss_of(&dataset.train)?;
-    let val_loss = loss_of(&dataset.val)?;
-    let test_loss = loss_of(&dataset.test)?;
+    let [train_loss, val_loss, test_loss] = [
+        loss_of(&dataset.train)?,
+        loss_of(&dataset.val)?,
+        loss_of(&dataset.test)?,
+    ];
     let info = backend.info();
-    let summary = Summary {
+    Summary {
         train_loss: Some(train_loss),
         val_loss: Some(val_loss),
         test_loss: Some(test_loss),
@@ -222,8 +208,8 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         lr_final: schedule.lr_final,
         lr_decay_at: schedule.decay_at,
         version: crate::VERSION.to_owned(),
-    };
-    summary.save(&run_dir.file(RunDir::SUMMARY))?;
+    }
+    .save(&run_dir.file(RunDir::SUMMARY))?;
     loss_png(&run_dir.file(RunDir::PLOT), &losses)?;
 
     progress.line(&format!("train {train_loss:.4}"))?;
@@ -243,6 +229,33 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         run_dir.file(RunDir::MODEL).display()
     ))?;
     Ok(())
+}
+
+/// What the checkpoint says of how its model was made.
+fn config(
+    args: &TrainArgs,
+    dataset: &Dataset,
+    dims: &Dims,
+    schedule: &Schedule,
+    info: &BackendInfo,
+) -> Config {
+    Config {
+        vocab: dataset.vocab.chars().collect(),
+        block_size: dims.block,
+        n_embd: dims.embd,
+        n_hidden: dims.hidden,
+        batch_size: dims.batch,
+        steps: args.steps,
+        lr: schedule.lr,
+        lr_final: schedule.lr_final,
+        lr_decay_at: schedule.decay_at,
+        seed: args.seed,
+        data: args.data.to_string(),
+        column: args.columns.column.clone(),
+        clean: args.columns.clean,
+        backend: info.backend.to_owned(),
+        version: crate::VERSION.to_owned(),
+    }
 }
 
 /// The lines that say what is about to be done.

@@ -1,5 +1,7 @@
 //! The CPU twin: the same pass as the kernels, operation by operation, generic over the float type.
-//! In `f64` it is the reference that the kernels are held against; in `f32` it is `--backend cpu`.
+//! In `f64` it is the reference that the kernels are held against. In `f32` it is `--backend cpu`,
+//! together with the same step in a layout for vector units ([`by_unit`]), which does the training
+//! wherever it is the faster one.
 
 pub mod batchnorm;
 pub mod by_unit;
