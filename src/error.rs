@@ -60,8 +60,8 @@ pub enum Error {
         step: u64,
         /// Its learning rate.
         lr: f64,
-        /// The last model with finite values: steps done and file.
-        saved: Option<(u64, PathBuf)>,
+        /// The last model known to give a finite loss: steps done and file, or why there is none.
+        saved: Result<(u64, PathBuf), Box<CheckpointError>>,
     },
     /// `gradcheck` found gradients that differ.
     #[error("gradcheck: {wrong} of {of} tensors differ from the reference; the first is {first}")]
@@ -89,15 +89,13 @@ pub enum Error {
     },
 }
 
-fn last_good(saved: &Option<(u64, PathBuf)>) -> String {
+fn last_good(saved: &Result<(u64, PathBuf), Box<CheckpointError>>) -> String {
     match saved {
-        Some((steps, path)) => {
-            format!(
-                ". The last good model, after {steps} steps, is in {}",
-                path.display()
-            )
-        }
-        None => String::new(),
+        Ok((steps, path)) => format!(
+            ". The last good model, after {steps} steps, is in {}",
+            path.display()
+        ),
+        Err(error) => format!(". The last good model could not be saved: {error}"),
     }
 }
 

@@ -164,9 +164,10 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
             config.steps = good.steps;
             let path = run_dir.file(RunDir::LAST_GOOD);
             let model = finish(&mut *backend, config, good.params, &dataset.train)?;
-            // Values can be finite and yet too large to calibrate or to save: then there is no
-            // last good model, and the error says so by not naming one.
-            let saved = model.save(&path).is_ok().then_some((good.steps, path));
+            let saved = match model.save(&path) {
+                Ok(()) => Ok((good.steps, path)),
+                Err(error) => Err(Box::new(error)),
+            };
             return Err(Error::Diverged {
                 what,
                 step,
