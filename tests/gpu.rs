@@ -439,19 +439,24 @@ fn two_thousand_steps(found: &Found) -> Outcome {
             return Err(format!("loss of step {i}: {}, PyTorch {loss}", got[i]).into());
         }
     }
-    // Rounding errors grow by training: after 2,000 steps single losses differ in the third digit,
-    // their means do not. Measured on lavapipe: 3e-6 for the means, 6e-4 for the worst loss.
+    if got.len() != want.len() {
+        return Err(format!("{} losses for {} steps", got.len(), want.len()).into());
+    }
+    // Measured on lavapipe and on llvmpipe: the worst loss is 5e-7 away, the worst mean of 200
+    // 7e-8. A hardware driver has an exp and a division of its own, good to a few units in the last
+    // place, so each is allowed some hundred times that.
+    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+        let close = (got - want).abs() <= 1e-4;
+        if !close {
+            return Err(format!("loss of step {i}: {got}, CPU {want}").into());
+        }
+    }
     let mean = |losses: &[f32]| losses.iter().map(|&l| f64::from(l)).sum::<f64>() / 200.0;
     for (i, (got, want)) in got.chunks(200).zip(want.chunks(200)).enumerate() {
-        let close = (mean(got) - mean(want)).abs() <= 1e-4;
+        let (got, want) = (mean(got), mean(want));
+        let close = (got - want).abs() <= 1e-5;
         if !close {
-            let message = format!(
-                "mean loss of steps {}..: {} against {}",
-                i * 200,
-                mean(got),
-                mean(want)
-            );
-            return Err(message.into());
+            return Err(format!("mean loss of steps {}..: {got}, CPU {want}", i * 200).into());
         }
     }
     Ok(())

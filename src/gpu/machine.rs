@@ -191,7 +191,8 @@ impl Layout {
     const ALIGN: usize = 64;
     /// Values of the widest activation in an evaluation batch: 4 MiB.
     const EVAL_VALUES: usize = 1 << 20;
-    /// Steps of a chunk: half a second at most on a GPU at the lecture's size.
+    /// Steps of a chunk at most, which is what its buffers have room for; the training loop chooses
+    /// the number by the time that a chunk takes.
     const MAX_STEPS: usize = 1024;
     /// Tokens of a chunk.
     const MAX_TOKENS: usize = 1 << 20;
