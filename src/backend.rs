@@ -14,8 +14,6 @@ pub struct BackendInfo {
     pub adapter: String,
     /// The driver and its version, as it reports them.
     pub driver: String,
-    /// True for an adapter that computes on the processor (lavapipe, llvmpipe, WARP).
-    pub software: bool,
 }
 
 /// A run of consecutive training steps, drawn by the host.

@@ -350,7 +350,6 @@ impl CpuBackend {
             backend: "cpu",
             adapter: "CPU".to_owned(),
             driver: format!("{} {}", std::env::consts::ARCH, vector_unit()),
-            software: false,
         };
         let trainer = if ByUnit::<f32>::fits(&dims) {
             Trainer::ByUnit(ByUnit::new(dims, &params))

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wgpu::{
-    Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePipeline, Device, Limits,
-    MapMode, PollType, Queue,
+    Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePipeline, Device, MapMode,
+    PollType, Queue,
 };
 
 use super::GpuError;
@@ -23,26 +23,20 @@ pub struct Gpu {
     pub device: Device,
     /// Its queue.
     pub queue: Queue,
-    /// What the adapter can hold.
-    pub limits: Limits,
-    /// The adapter's name, for messages.
-    pub name: String,
     fault: Arc<Mutex<Option<String>>>,
 }
 
 impl Gpu {
     /// Opens an adapter with all that it offers.
     pub fn open(found: &Found) -> Result<Self, GpuError> {
-        let name = found.info.name.clone();
-        let limits = found.adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gpu-makemore"),
-            required_limits: limits.clone(),
+            required_limits: found.adapter.limits(),
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(found.adapter.request_device(&descriptor))
             .map_err(|e| GpuError::Open {
-                adapter: name.clone(),
+                adapter: found.info.name.clone(),
                 message: e.to_string(),
             })?;
         let fault = Arc::new(Mutex::new(None));
@@ -58,8 +52,6 @@ impl Gpu {
         Ok(Self {
             device,
             queue,
-            limits,
-            name,
             fault,
         })
     }

@@ -102,7 +102,6 @@ impl Staged {
                 backend: api_name(found.info.backend),
                 adapter: found.info.name.clone(),
                 driver: found.driver(),
-                software: found.is_software(),
             },
             step: machine.pass(&STEP, dims.batch),
             calibrate: machine.pass(&CALIBRATE, rows),
