@@ -53,7 +53,7 @@ impl Device {
                 "{why}; a software adapter, which computes on the processor: expect some hundred \
                  steps/s at the lecture's size, --backend cpu is faster"
             ),
-            Choice::Gpu { why, .. } => why.clone(),
+            Choice::Gpu { found, why } => format!("{why}; {}", found.kind()),
         }
     }
 }

@@ -202,7 +202,7 @@ pub fn choose(api: Api, text: Option<&str>) -> Result<Choice, GpuError> {
     }
     if api == Api::Auto {
         return Ok(match usable.iter().find(|f| !f.is_software()) {
-            Some(&f) => gpu(f, format!("the best GPU found: {}", f.kind())),
+            Some(&f) => gpu(f, "the best GPU found".to_owned()),
             None => Choice::Cpu {
                 why: why_cpu(&found),
             },
