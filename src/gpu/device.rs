@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wgpu::{
-    Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePipeline, Device, MapMode,
-    PollType, Queue,
+    Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePipeline, Device, Features,
+    MapMode, PollType, Queue,
 };
 
 use super::GpuError;
@@ -17,7 +17,9 @@ use super::shader::Source;
 /// that lavapipe does on two cores at hidden 1,024 and batch 1,024.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A device with its queue, and the first fault that was reported outside a call.
+/// A device with its queue, and the first fault that was reported outside a call. A clone is another
+/// handle to the same device.
+#[derive(Clone)]
 pub struct Gpu {
     /// wgpu's device.
     pub device: Device,
@@ -27,11 +29,15 @@ pub struct Gpu {
 }
 
 impl Gpu {
+    /// What is used where it is there.
+    const FEATURES: Features = Features::SUBGROUP.union(Features::TIMESTAMP_QUERY);
+
     /// Opens an adapter with all that it offers.
     pub fn open(found: &Found) -> Result<Self, GpuError> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gpu-makemore"),
             required_limits: found.adapter.limits(),
+            required_features: found.adapter.features() & Self::FEATURES,
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(found.adapter.request_device(&descriptor))
@@ -65,11 +71,12 @@ impl Gpu {
     }
 
     /// Compiles the entry points of one source to pipelines, with bind group layouts derived from
-    /// the bindings that each entry point uses.
+    /// the bindings that each entry point uses. `constants` are values for `override` declarations.
     pub fn pipelines(
         &self,
         source: &Source,
         entry_points: &[&'static str],
+        constants: &[(&str, f64)],
     ) -> Result<Vec<ComputePipeline>, GpuError> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self
@@ -109,7 +116,10 @@ impl Gpu {
                         layout: None,
                         module: &module,
                         entry_point: Some(entry),
-                        compilation_options: Default::default(),
+                        compilation_options: wgpu::PipelineCompilationOptions {
+                            constants,
+                            ..Default::default()
+                        },
                         cache: None,
                     })
             })

@@ -94,7 +94,7 @@ impl Extras {
             entry_points,
         } in modules
         {
-            let compiled = gpu.pipelines(source, entry_points)?;
+            let compiled = gpu.pipelines(source, entry_points, &[])?;
             pipelines.extend(entry_points.iter().copied().zip(compiled));
         }
         Ok(Self { gpu, pipelines })

@@ -384,7 +384,7 @@ impl Machine {
             entry_points,
         } in modules
         {
-            let compiled = gpu.pipelines(source, entry_points)?;
+            let compiled = gpu.pipelines(source, entry_points, &[])?;
             pipelines.extend(entry_points.iter().copied().zip(compiled));
         }
         let mut buffers = HashMap::new();

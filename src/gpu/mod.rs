@@ -5,6 +5,8 @@ pub mod chunked;
 pub mod device;
 pub mod extras;
 pub mod machine;
+pub mod probe;
+pub mod resident;
 pub mod shader;
 pub mod staged;
 

@@ -195,6 +195,37 @@ pub fn chunked_modules() -> Vec<Module> {
     modules
 }
 
+/// The module of the resident schedule: the formulas of all operations and one kernel, with or
+/// without subgroups.
+pub fn resident_module(subgroups: bool) -> Module {
+    let rows = if subgroups {
+        part!("resident/rows_subgroup.wgsl")
+    } else {
+        part!("resident/rows_plain.wgsl")
+    };
+    Module {
+        source: Source::new([
+            rows,
+            part!("embedding.wgsl"),
+            part!("linear.wgsl"),
+            part!("batchnorm.wgsl"),
+            part!("tanh.wgsl"),
+            part!("softmax_cross_entropy.wgsl"),
+            part!("sgd.wgsl"),
+            part!("resident/train.wgsl"),
+        ]),
+        entry_points: &["train_kernel"],
+    }
+}
+
+/// The module that finds out what a driver really does.
+pub fn probe_module() -> Module {
+    Module {
+        source: Source::new([part!("probe.wgsl")]),
+        entry_points: &["loop_rounds_kernel"],
+    }
+}
+
 /// The modules of `gradcheck --exercise extras`.
 pub fn extras_modules() -> Vec<Module> {
     vec![

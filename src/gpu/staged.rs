@@ -98,11 +98,7 @@ impl Staged {
         machine.write_params(params);
         let rows = machine.layout.rows;
         let staged = Self {
-            info: BackendInfo {
-                backend: api_name(found.info.backend),
-                adapter: found.info.name.clone(),
-                driver: found.driver(),
-            },
+            info: info(found),
             step: machine.pass(&STEP, dims.batch),
             calibrate: machine.pass(&CALIBRATE, rows),
             evaluate: machine.pass(&EVALUATE, rows),
@@ -178,7 +174,7 @@ impl Staged {
 }
 
 /// A chunk counts only if the device counted every one of its steps.
-fn check_progress(first: u64, asked: u32, done: u32) -> Result<(), GpuError> {
+pub(super) fn check_progress(first: u64, asked: u32, done: u32) -> Result<(), GpuError> {
     if done == asked {
         Ok(())
     } else {
@@ -186,7 +182,16 @@ fn check_progress(first: u64, asked: u32, done: u32) -> Result<(), GpuError> {
     }
 }
 
-fn mean(losses: &[f32]) -> f32 {
+/// What a backend on this adapter says of itself.
+pub(super) fn info(found: &Found) -> BackendInfo {
+    BackendInfo {
+        backend: api_name(found.info.backend),
+        adapter: found.info.name.clone(),
+        driver: found.driver(),
+    }
+}
+
+pub(super) fn mean(losses: &[f32]) -> f32 {
     let sum: f64 = losses.iter().map(|&l| f64::from(l)).sum();
     (sum / losses.len() as f64) as f32
 }

@@ -4,9 +4,11 @@
 
 pub mod adapters;
 
+use gpu_makemore::backend::Steps;
 use gpu_makemore::compare::Element;
 pub use gpu_makemore::compare::Tolerance;
 use gpu_makemore::cpu::Model;
+use gpu_makemore::data;
 use gpu_makemore::dims::Dims;
 use gpu_makemore::params::{Params, Tensor};
 use gpu_makemore::rng::TorchGenerator;
@@ -170,4 +172,39 @@ pub fn compare_params(
         compare(&name, &f64s(got.get(tensor)), want.get(tensor), tolerance)?;
     }
     Ok(())
+}
+
+/// Real steps of the lecture's run, from its first on, and the parameters that it starts from.
+pub fn lecture_steps(count: usize) -> Result<(Params<f32>, Steps), gpu_makemore::error::Error> {
+    let names = data::load(&data::Options::default())?;
+    let mut generator = TorchGenerator::manual_seed(2147483647);
+    let params = Params::init(&Dims::LECTURE, &mut generator);
+    let mut steps = Steps::default();
+    let mut ix = vec![0u32; Dims::LECTURE.batch];
+    for _ in 0..count {
+        generator.randint_into(names.train.len() as u32, &mut ix);
+        for &i in &ix {
+            steps.x.extend(names.train.context(i as usize));
+            steps.y.push(names.train.y()[i as usize]);
+        }
+        steps.lr.push(0.1);
+    }
+    Ok((params, steps))
+}
+
+/// Some of a run of steps.
+pub fn part(steps: &Steps, range: std::ops::Range<usize>) -> Steps {
+    let (xs, ys) = (steps.x.len() / steps.len(), steps.y.len() / steps.len());
+    Steps {
+        first: steps.first + range.start as u64,
+        x: steps.x[range.start * xs..range.end * xs].to_vec(),
+        y: steps.y[range.start * ys..range.end * ys].to_vec(),
+        lr: steps.lr[range].to_vec(),
+    }
+}
+
+/// Every value as its bits, to compare runs that have to be the same.
+pub fn bits(params: &Params<f32>) -> Vec<u32> {
+    let values = Tensor::ALL.into_iter().flat_map(|t| params.get(t).to_vec());
+    values.map(f32::to_bits).collect()
 }

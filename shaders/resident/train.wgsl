@@ -1,0 +1,580 @@
+// The resident schedule: one workgroup keeps a model and runs many steps in a dispatch.
+//
+// A step of the lecture is 2.2 million operations; launched kernel by kernel, most of its time is
+// the launching. Here the launches of the staged schedule become phases of one kernel, with a
+// barrier where a launch would end. The formulas are the same functions, in the same order.
+//
+// Workgroup m trains model m: nothing is shared between workgroups, so that a dispatch of many
+// workgroups trains many models, each with the bits that it would have alone.
+//
+// How the work of a phase is shared out: its result is cut into tiles of TILE_ROWS x 4 elements. A
+// group of LANES invocations computes LANES neighbouring tiles at a time, which have their rows of
+// the left matrix in common; group g takes the tiles g, g + GROUPS, ... Every element has one owner
+// who adds its terms in one order: no atomics, and the same bits in every run. Two products have few
+// elements and long sums (logits and dembcat, over all hidden units): their sums are cut into SLICES,
+// each computed by another group, and added up in order by whoever reads them.
+//
+// Where the rows in common come from is the matter of another file: rows_plain.wgsl, where a group
+// is one invocation, or rows_subgroup.wgsl, where it is a subgroup.
+//
+// Rows of matrices start at a multiple of four values, so that all loads are vec4. The padding is
+// zero, and stays zero: it has zero gradients.
+
+override WORKERS: u32;
+override LANES: u32;
+override GROUPS: u32; // WORKERS / LANES
+const TILE_ROWS = 8u;
+
+// Sizes and places, set by src/gpu/resident.rs (`Plan`) when the pipeline is made: constants, because
+// then a driver can unroll loops and divide by multiplying. `4` in a name: counted in vec4.
+override BATCH: u32;
+override BLOCK: u32;
+override VOCAB: u32;
+override EMBD: u32;
+override FAN_IN: u32;  // BLOCK * EMBD
+override HIDDEN4: u32; // length of a row of hidden units
+override VOCAB4: u32;  // of logits
+override FAN_IN4: u32; // of embcat
+// The same in groups of LANES, rounded up.
+override HIDDEN_GROUPS: u32;
+override VOCAB_GROUPS: u32;
+override FAN_IN_GROUPS: u32;
+// Tiles down the rows of a matrix with a row for each example, hidden unit, input.
+override BATCH_TILES: u32;
+override HIDDEN_TILES: u32;
+override FAN_IN_TILES: u32;
+// Parts of the sums over hidden units in logits and dembcat, and vec4s in each.
+override SLICES: u32;
+override SLICE4: u32;
+// Steps of a dispatch at most.
+override STEPS: u32;
+// Where a model's tensors begin in `models`, counted in vec4; C is at 0.
+override W1: u32;
+override B1: u32;
+override W2: u32;
+override B2: u32;
+override BNGAIN: u32;
+override BNBIAS: u32;
+override MODEL4: u32; // all of them: the next model begins here
+// Where its activations begin in `scratch`; embcat is at 0.
+override HPREBN: u32;
+override BNMEAN: u32;
+override BNVAR_INV: u32;
+override H: u32;
+override LOGITS: u32;
+override DLOGITS: u32;
+override DHPREBN: u32;
+override DEMBCAT: u32;
+override SCRATCH4: u32;
+// Where a model's words begin in `inputs`: the number of steps of the chunk is at 0, and at 1 a two,
+// as a number that no compiler can know; then the learning rates, then the words of each step.
+override LR: u32;
+override FIRST_STEP: u32;
+override STEP_WORDS: u32;
+override INPUT_WORDS: u32;
+// In the words of a step: X is at 0; then Y; then, for each token, where its positions begin in the
+// list that follows, of 16 bits each.
+override Y: u32;
+override USES: u32;
+override POSITIONS: u32;
+// Where a model's numbers lie in `results`: one for each invocation, then the losses.
+override LOSSES: u32;
+override RESULTS: u32;
+
+@group(0) @binding(0) var<storage, read> inputs: array<u32>;
+@group(0) @binding(1) var<storage, read_write> models: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> scratch: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> results: array<u32>;
+
+// First step of this dispatch, and the one after its last.
+var<workgroup> range: vec2<u32>;
+
+// All invocations end a phase together; what one wrote in it, all can read in the next.
+fn phase_ends() {
+    storageBarrier();
+}
+
+// ---- one tile of each product ----
+
+// Four rows of a matrix at `at`, four columns of each.
+fn rows_of_model(at: u32, row4: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        models[at],
+        models[at + row4],
+        models[at + 2u * row4],
+        models[at + 3u * row4],
+    );
+}
+
+struct Tile {
+    s0: vec4<f32>,
+    s1: vec4<f32>,
+    s2: vec4<f32>,
+    s3: vec4<f32>,
+    s4: vec4<f32>,
+    s5: vec4<f32>,
+    s6: vec4<f32>,
+    s7: vec4<f32>,
+}
+
+// What a tile needs of its left matrix: eight vec4, the same for all lanes of a group.
+struct Rows {
+    r0: vec4<f32>,
+    r1: vec4<f32>,
+    r2: vec4<f32>,
+    r3: vec4<f32>,
+    r4: vec4<f32>,
+    r5: vec4<f32>,
+    r6: vec4<f32>,
+    r7: vec4<f32>,
+}
+
+// y = x @ W, over `count` times four inputs.
+fn forward_tile(x: u32, x_row4: u32, w: u32, w_row4: u32, count: u32, lane: u32) -> Tile {
+    var t = Tile();
+    for (var k = 0u; k < count; k++) {
+        let W = rows_of_model(w + 4u * k * w_row4, w_row4);
+        let left = eight_rows(x + k, x_row4, lane);
+        t.s0 += W * left.r0;
+        t.s1 += W * left.r1;
+        t.s2 += W * left.r2;
+        t.s3 += W * left.r3;
+        t.s4 += W * left.r4;
+        t.s5 += W * left.r5;
+        t.s6 += W * left.r6;
+        t.s7 += W * left.r7;
+    }
+    return t;
+}
+
+// dx = dy @ W.T, over `count` times four outputs.
+fn backward_input_tile(dy: u32, dy_row4: u32, w: u32, w_row4: u32, count: u32, lane: u32) -> Tile {
+    var t = Tile();
+    for (var k = 0u; k < count; k++) {
+        let W = rows_of_model(w + k, w_row4);
+        let left = eight_rows(dy + k, dy_row4, lane);
+        t.s0 += left.r0 * W;
+        t.s1 += left.r1 * W;
+        t.s2 += left.r2 * W;
+        t.s3 += left.r3 * W;
+        t.s4 += left.r4 * W;
+        t.s5 += left.r5 * W;
+        t.s6 += left.r6 * W;
+        t.s7 += left.r7 * W;
+    }
+    return t;
+}
+
+// dW = x.T @ dy, over all examples, four at a time; past the last one both are zero.
+fn backward_weight_tile(x: u32, x_row4: u32, dy: u32, dy_row4: u32, lane: u32) -> Tile {
+    var t = Tile();
+    for (var r = 0u; r < BATCH_TILES * TILE_ROWS; r += 4u) {
+        let at = dy + r * dy_row4;
+        let d = mat4x4<f32>(
+            scratch[at],
+            scratch[at + dy_row4],
+            scratch[at + 2u * dy_row4],
+            scratch[at + 3u * dy_row4],
+        );
+        // Eight columns of four rows: low and high half of each row.
+        let left = four_pairs(x + r * x_row4, x_row4, lane);
+        t.s0 += d * vec4<f32>(left.r0.x, left.r2.x, left.r4.x, left.r6.x);
+        t.s1 += d * vec4<f32>(left.r0.y, left.r2.y, left.r4.y, left.r6.y);
+        t.s2 += d * vec4<f32>(left.r0.z, left.r2.z, left.r4.z, left.r6.z);
+        t.s3 += d * vec4<f32>(left.r0.w, left.r2.w, left.r4.w, left.r6.w);
+        t.s4 += d * vec4<f32>(left.r1.x, left.r3.x, left.r5.x, left.r7.x);
+        t.s5 += d * vec4<f32>(left.r1.y, left.r3.y, left.r5.y, left.r7.y);
+        t.s6 += d * vec4<f32>(left.r1.z, left.r3.z, left.r5.z, left.r7.z);
+        t.s7 += d * vec4<f32>(left.r1.w, left.r3.w, left.r5.w, left.r7.w);
+    }
+    return t;
+}
+
+fn store(at: u32, row4: u32, t: Tile) {
+    scratch[at] = t.s0;
+    scratch[at + row4] = t.s1;
+    scratch[at + 2u * row4] = t.s2;
+    scratch[at + 3u * row4] = t.s3;
+    scratch[at + 4u * row4] = t.s4;
+    scratch[at + 5u * row4] = t.s5;
+    scratch[at + 6u * row4] = t.s6;
+    scratch[at + 7u * row4] = t.s7;
+}
+
+// p.data += -lr * p.grad, four values at once.
+fn update(at: u32, lr: f32, grad: vec4<f32>) {
+    let p = models[at];
+    models[at] = vec4<f32>(
+        sgd_update(p.x, lr, grad.x),
+        sgd_update(p.y, lr, grad.y),
+        sgd_update(p.z, lr, grad.z),
+        sgd_update(p.w, lr, grad.w),
+    );
+}
+
+fn update_tile(at: u32, row4: u32, lr: f32, t: Tile) {
+    update(at, lr, t.s0);
+    update(at + row4, lr, t.s1);
+    update(at + 2u * row4, lr, t.s2);
+    update(at + 3u * row4, lr, t.s3);
+    update(at + 4u * row4, lr, t.s4);
+    update(at + 5u * row4, lr, t.s5);
+    update(at + 6u * row4, lr, t.s6);
+    update(at + 7u * row4, lr, t.s7);
+}
+
+// ---- the phases ----
+
+// embcat = C[Xb].view(n, -1)
+fn embed(model: u32, acts: u32, words: u32, worker: u32) {
+    for (var i = worker; i < BATCH * FAN_IN; i += WORKERS) {
+        let position = i / EMBD;
+        let token = embedding_token(inputs[words + position / 4u], position);
+        let c = token * EMBD + i % EMBD;
+        let row = i / FAN_IN;
+        let col = i % FAN_IN;
+        scratch[acts + row * FAN_IN4 + col / 4u][col % 4u] = models[model + c / 4u][c % 4u];
+    }
+}
+
+// hprebn = embcat @ W1 + b1
+fn first_layer(model: u32, acts: u32, group: u32, lane: u32) {
+    for (var g = group; g < BATCH_TILES * HIDDEN_GROUPS; g += GROUPS) {
+        let row = g / HIDDEN_GROUPS * TILE_ROWS;
+        let col = g % HIDDEN_GROUPS * LANES + lane;
+        // A lane beyond the last column computes that one too, and stores nothing.
+        let c = min(col, HIDDEN4 - 1u);
+        var t = forward_tile(acts + row * FAN_IN4, FAN_IN4, model + W1 + c, HIDDEN4, FAN_IN4, lane);
+        let b = models[model + B1 + c];
+        t.s0 += b;
+        t.s1 += b;
+        t.s2 += b;
+        t.s3 += b;
+        t.s4 += b;
+        t.s5 += b;
+        t.s6 += b;
+        t.s7 += b;
+        if col < HIDDEN4 {
+            store(acts + HPREBN + row * HIDDEN4 + col, HIDDEN4, t);
+        }
+    }
+}
+
+// bnraw = (hprebn - bnmean) * bnvar_inv
+fn normalize4(hprebn: vec4<f32>, bnmean: vec4<f32>, bnvar_inv: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(
+        batchnorm_normalize(hprebn.x, bnmean.x, bnvar_inv.x),
+        batchnorm_normalize(hprebn.y, bnmean.y, bnvar_inv.y),
+        batchnorm_normalize(hprebn.z, bnmean.z, bnvar_inv.z),
+        batchnorm_normalize(hprebn.w, bnmean.w, bnvar_inv.w),
+    );
+}
+
+// Batch norm and h = tanh(hpreact), four units an invocation: no sum crosses invocations.
+fn normalize(model: u32, acts: u32, worker: u32) {
+    let n = f32(BATCH);
+    for (var j = worker; j < HIDDEN4; j += WORKERS) {
+        let first = acts + HPREBN + j;
+        let end = first + BATCH * HIDDEN4;
+        var sum = vec4<f32>();
+        for (var i = first; i < end; i += HIDDEN4) {
+            sum += scratch[i];
+        }
+        let bnmean = sum / n;
+        var sum_bndiff2 = vec4<f32>();
+        for (var i = first; i < end; i += HIDDEN4) {
+            let bndiff = scratch[i] - bnmean;
+            sum_bndiff2 += bndiff * bndiff;
+        }
+        let bnvar_inv = vec4<f32>(
+            batchnorm_var_inv(batchnorm_variance(sum_bndiff2.x, n)),
+            batchnorm_var_inv(batchnorm_variance(sum_bndiff2.y, n)),
+            batchnorm_var_inv(batchnorm_variance(sum_bndiff2.z, n)),
+            batchnorm_var_inv(batchnorm_variance(sum_bndiff2.w, n)),
+        );
+        scratch[acts + BNMEAN + j] = bnmean;
+        scratch[acts + BNVAR_INV + j] = bnvar_inv;
+        let gain = models[model + BNGAIN + j];
+        let bias = models[model + BNBIAS + j];
+        let to_h = H - HPREBN;
+        for (var i = first; i < end; i += HIDDEN4) {
+            let bnraw = normalize4(scratch[i], bnmean, bnvar_inv);
+            let hpreact = vec4<f32>(
+                batchnorm_scale(gain.x, bnraw.x, bias.x),
+                batchnorm_scale(gain.y, bnraw.y, bias.y),
+                batchnorm_scale(gain.z, bnraw.z, bias.z),
+                batchnorm_scale(gain.w, bnraw.w, bias.w),
+            );
+            scratch[i + to_h] = vec4<f32>(
+                tanh_forward(hpreact.x),
+                tanh_forward(hpreact.y),
+                tanh_forward(hpreact.z),
+                tanh_forward(hpreact.w),
+            );
+        }
+    }
+}
+
+// logits = h @ W2, in slices
+fn second_layer(model: u32, acts: u32, group: u32, lane: u32) {
+    for (var g = group; g < BATCH_TILES * VOCAB_GROUPS * SLICES; g += GROUPS) {
+        let slice = g / (BATCH_TILES * VOCAB_GROUPS);
+        let row = g % (BATCH_TILES * VOCAB_GROUPS) / VOCAB_GROUPS * TILE_ROWS;
+        let col = g % VOCAB_GROUPS * LANES + lane;
+        let first = slice * SLICE4;
+        let t = forward_tile(
+            acts + H + row * HIDDEN4 + first, HIDDEN4,
+            model + W2 + 4u * first * VOCAB4 + min(col, VOCAB4 - 1u), VOCAB4,
+            min(SLICE4, HIDDEN4 - first), lane,
+        );
+        if col < VOCAB4 {
+            let rows = slice * BATCH_TILES * TILE_ROWS + row;
+            store(acts + LOGITS + rows * VOCAB4 + col, VOCAB4, t);
+        }
+    }
+}
+
+// One four of a row of logits: the sum of its slices, + b2. Padding is far below any logit, so that
+// neither the maximum nor the sum of counts knows of it.
+fn logits4(model: u32, acts: u32, row: u32, v: u32) -> vec4<f32> {
+    var sum = models[model + B2 + v];
+    let slice = BATCH_TILES * TILE_ROWS * VOCAB4;
+    var at = acts + LOGITS + row * VOCAB4 + v;
+    for (var s = 0u; s < SLICES; s++) {
+        sum += scratch[at];
+        at += slice;
+    }
+    let columns = vec4<u32>(4u * v) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<f32>(-3.4e38), sum, columns < vec4<u32>(VOCAB));
+}
+
+// The loss of each example, and dlogits
+fn loss(model: u32, acts: u32, words: u32, losses: u32, worker: u32) {
+    let n = f32(BATCH);
+    for (var row = worker; row < BATCH; row += WORKERS) {
+        let word = inputs[words + Y + row / 4u];
+        let target_token = (word >> (8u * (row % 4u))) & 0xffu;
+        let first = acts + DLOGITS + row * VOCAB4;
+        var maxes = vec4<f32>(-3.4e38);
+        for (var v = 0u; v < VOCAB4; v++) {
+            let logits = logits4(model, acts, row, v);
+            scratch[first + v] = logits;
+            maxes = max(maxes, logits);
+        }
+        let logit_max = max(max(maxes.x, maxes.y), max(maxes.z, maxes.w));
+        let norm_logit = scratch[first + target_token / 4u][target_token % 4u] - logit_max;
+        var sums = vec4<f32>();
+        for (var v = 0u; v < VOCAB4; v++) {
+            let counts = exp(scratch[first + v] - logit_max);
+            scratch[first + v] = counts;
+            sums += counts;
+        }
+        let counts_sum = (sums.x + sums.y) + (sums.z + sums.w);
+        results[losses + row] = bitcast<u32>(cross_entropy_loss(norm_logit, counts_sum));
+        for (var v = 0u; v < VOCAB4; v++) {
+            let probs = scratch[first + v] / counts_sum;
+            let hit = vec4<u32>(4u * v) + vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(target_token);
+            scratch[first + v] = vec4<f32>(
+                softmax_cross_entropy_backward(probs.x, hit.x, n),
+                softmax_cross_entropy_backward(probs.y, hit.y, n),
+                softmax_cross_entropy_backward(probs.z, hit.z, n),
+                softmax_cross_entropy_backward(probs.w, hit.w, n),
+            );
+        }
+    }
+}
+
+fn tanh_backward4(dh: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(
+        tanh_backward(dh.x, h.x),
+        tanh_backward(dh.y, h.y),
+        tanh_backward(dh.z, h.z),
+        tanh_backward(dh.w, h.w),
+    );
+}
+
+// dh = dlogits @ W2.T; dhpreact = (1.0 - h**2) * dh. It lies where dhprebn will be.
+fn through_second_layer(model: u32, acts: u32, group: u32, lane: u32) {
+    for (var g = group; g < BATCH_TILES * HIDDEN_GROUPS; g += GROUPS) {
+        let row = g / HIDDEN_GROUPS * TILE_ROWS;
+        let col = g % HIDDEN_GROUPS * LANES + lane;
+        var t = backward_input_tile(
+            acts + DLOGITS + row * VOCAB4, VOCAB4,
+            model + W2 + 4u * min(col, HIDDEN4 - 1u) * VOCAB4, VOCAB4,
+            VOCAB4, lane,
+        );
+        if col < HIDDEN4 {
+            let h = acts + H + row * HIDDEN4 + col;
+            t.s0 = tanh_backward4(t.s0, scratch[h]);
+            t.s1 = tanh_backward4(t.s1, scratch[h + HIDDEN4]);
+            t.s2 = tanh_backward4(t.s2, scratch[h + 2u * HIDDEN4]);
+            t.s3 = tanh_backward4(t.s3, scratch[h + 3u * HIDDEN4]);
+            t.s4 = tanh_backward4(t.s4, scratch[h + 4u * HIDDEN4]);
+            t.s5 = tanh_backward4(t.s5, scratch[h + 5u * HIDDEN4]);
+            t.s6 = tanh_backward4(t.s6, scratch[h + 6u * HIDDEN4]);
+            t.s7 = tanh_backward4(t.s7, scratch[h + 7u * HIDDEN4]);
+            store(acts + DHPREBN + row * HIDDEN4 + col, HIDDEN4, t);
+        }
+    }
+}
+
+// dbngain, dbnbias, dhprebn and db1 of four units; bngain, bnbias and b1 have no further use in this
+// step and are updated.
+fn through_batchnorm(model: u32, acts: u32, lr: f32, worker: u32) {
+    let n = f32(BATCH);
+    for (var j = worker; j < HIDDEN4; j += WORKERS) {
+        let first = acts + DHPREBN + j;
+        let end = first + BATCH * HIDDEN4;
+        let to_hprebn = HPREBN - DHPREBN;
+        let bnmean = scratch[acts + BNMEAN + j];
+        let bnvar_inv = scratch[acts + BNVAR_INV + j];
+        var dbnbias = vec4<f32>();
+        var dbngain = vec4<f32>();
+        for (var i = first; i < end; i += HIDDEN4) {
+            let dhpreact = scratch[i];
+            dbnbias += dhpreact;
+            dbngain += dhpreact * normalize4(scratch[i + to_hprebn], bnmean, bnvar_inv);
+        }
+        let gain = models[model + BNGAIN + j];
+        var db1 = vec4<f32>();
+        for (var i = first; i < end; i += HIDDEN4) {
+            let d = scratch[i];
+            let raw = normalize4(scratch[i + to_hprebn], bnmean, bnvar_inv);
+            let dhprebn = vec4<f32>(
+                batchnorm_backward(gain.x, bnvar_inv.x, n, d.x, dbnbias.x, raw.x, dbngain.x),
+                batchnorm_backward(gain.y, bnvar_inv.y, n, d.y, dbnbias.y, raw.y, dbngain.y),
+                batchnorm_backward(gain.z, bnvar_inv.z, n, d.z, dbnbias.z, raw.z, dbngain.z),
+                batchnorm_backward(gain.w, bnvar_inv.w, n, d.w, dbnbias.w, raw.w, dbngain.w),
+            );
+            scratch[i] = dhprebn;
+            db1 += dhprebn;
+        }
+        update(model + BNGAIN + j, lr, dbngain);
+        update(model + BNBIAS + j, lr, dbnbias);
+        update(model + B1 + j, lr, db1);
+    }
+}
+
+// dW2 = h.T @ dlogits and, by the first row of tiles, db2 = dlogits.sum(0), with their updates
+fn update_second_layer(model: u32, acts: u32, lr: f32, group: u32, lane: u32) {
+    for (var g = group; g < HIDDEN_TILES * VOCAB_GROUPS; g += GROUPS) {
+        let row = g / VOCAB_GROUPS * TILE_ROWS;
+        let col = g % VOCAB_GROUPS * LANES + lane;
+        let dlogits = acts + DLOGITS + min(col, VOCAB4 - 1u);
+        let t = backward_weight_tile(acts + H + row / 4u, HIDDEN4, dlogits, VOCAB4, lane);
+        if col < VOCAB4 {
+            update_tile(model + W2 + row * VOCAB4 + col, VOCAB4, lr, t);
+            if row == 0u {
+                var db2 = vec4<f32>();
+                for (var r = 0u; r < BATCH; r++) {
+                    db2 += scratch[dlogits + r * VOCAB4];
+                }
+                update(model + B2 + col, lr, db2);
+            }
+        }
+    }
+}
+
+// dembcat = dhprebn @ W1.T, in slices
+fn through_first_layer(model: u32, acts: u32, group: u32, lane: u32) {
+    for (var g = group; g < BATCH_TILES * FAN_IN_GROUPS * SLICES; g += GROUPS) {
+        let slice = g / (BATCH_TILES * FAN_IN_GROUPS);
+        let row = g % (BATCH_TILES * FAN_IN_GROUPS) / FAN_IN_GROUPS * TILE_ROWS;
+        let col = g % FAN_IN_GROUPS * LANES + lane;
+        let first = slice * SLICE4;
+        let t = backward_input_tile(
+            acts + DHPREBN + row * HIDDEN4 + first, HIDDEN4,
+            model + W1 + 4u * min(col, FAN_IN4 - 1u) * HIDDEN4 + first, HIDDEN4,
+            min(SLICE4, HIDDEN4 - first), lane,
+        );
+        if col < FAN_IN4 {
+            let rows = slice * BATCH_TILES * TILE_ROWS + row;
+            store(acts + DEMBCAT + rows * FAN_IN4 + col, FAN_IN4, t);
+        }
+    }
+}
+
+// dW1 = embcat.T @ dhprebn and its update
+fn update_first_layer(model: u32, acts: u32, lr: f32, group: u32, lane: u32) {
+    for (var g = group; g < FAN_IN_TILES * HIDDEN_GROUPS; g += GROUPS) {
+        let row = g / HIDDEN_GROUPS * TILE_ROWS;
+        let col = g % HIDDEN_GROUPS * LANES + lane;
+        let dhprebn = acts + DHPREBN + min(col, HIDDEN4 - 1u);
+        let t = backward_weight_tile(acts + row / 4u, FAN_IN4, dhprebn, HIDDEN4, lane);
+        if col < HIDDEN4 {
+            update_tile(model + W1 + row * HIDDEN4 + col, HIDDEN4, lr, t);
+        }
+    }
+}
+
+// dC[v, e] = sum of demb[p, e] over the positions p of token v, and its update
+fn update_embedding(model: u32, acts: u32, words: u32, lr: f32, worker: u32) {
+    let slice = BATCH_TILES * TILE_ROWS * FAN_IN4;
+    for (var i = worker; i < VOCAB * EMBD; i += WORKERS) {
+        let token = i / EMBD;
+        let e = i % EMBD;
+        var dC = 0.0;
+        let last = inputs[words + USES + token + 1u];
+        for (var u = inputs[words + USES + token]; u < last; u++) {
+            let p = (inputs[words + POSITIONS + u / 2u] >> (16u * (u % 2u))) & 0xffffu;
+            let col = p % BLOCK * EMBD + e;
+            var at = acts + DEMBCAT + p / BLOCK * FAN_IN4 + col / 4u;
+            for (var s = 0u; s < SLICES; s++) {
+                dC += scratch[at][col % 4u];
+                at += slice;
+            }
+        }
+        let at = model + i / 4u;
+        models[at][i % 4u] = sgd_update(models[at][i % 4u], lr, dC);
+    }
+}
+
+// Steps of the chunk, from the one where the last dispatch ended.
+fn train(model_index: u32, worker: u32, group: u32, lane: u32) {
+    let model = model_index * MODEL4;
+    let acts = model_index * SCRATCH4;
+    let input = model_index * INPUT_WORDS;
+    let result = model_index * RESULTS;
+    if worker == 0u {
+        let first = results[result];
+        range = vec2<u32>(first, min(first + STEPS, inputs[input]));
+    }
+    let steps = workgroupUniformLoad(&range);
+    var done = steps.x;
+    for (var step = steps.x; step < steps.y; step++) {
+        let words = input + FIRST_STEP + step * STEP_WORDS;
+        let lr = bitcast<f32>(inputs[input + LR + step]);
+        embed(model, acts, words, worker);
+        phase_ends();
+        first_layer(model, acts, group, lane);
+        phase_ends();
+        normalize(model, acts, worker);
+        phase_ends();
+        second_layer(model, acts, group, lane);
+        phase_ends();
+        loss(model, acts, words, result + LOSSES + step * BATCH, worker);
+        phase_ends();
+        through_second_layer(model, acts, group, lane);
+        phase_ends();
+        // What needs dhpreact or dlogits, and no parameter that another one changes. The last
+        // invocations begin with what the first ones have least time for.
+        through_batchnorm(model, acts, lr, worker);
+        update_second_layer(model, acts, lr, GROUPS - 1u - group, lane);
+        phase_ends();
+        through_first_layer(model, acts, group, lane);
+        phase_ends();
+        // The rest depends on nothing that it changes.
+        update_first_layer(model, acts, lr, group, lane);
+        update_embedding(model, acts, words, lr, WORKERS - 1u - worker);
+        phase_ends();
+        done += 1u;
+    }
+    // Some drivers leave every loop of an invocation after a number of rounds, and say nothing. Then
+    // the steps counted here are too few; or, if it was in the last step, this loop is left after
+    // one round. The host accepts a chunk only if every invocation has counted all of it.
+    var rounds = 0u;
+    for (var i = 0u; i < inputs[input + 1u]; i++) {
+        rounds += 1u;
+    }
+    results[result + worker] = select(0u, done, rounds == 2u);
+}

@@ -1,0 +1,642 @@
+//! The resident schedule: one workgroup keeps a model and runs many steps in a dispatch.
+//!
+//! `shaders/resident/train.wgsl` has the step. Here is what surrounds it: how the work is shared out
+//! on an adapter ([`Split`]), where everything lies in the four buffers ([`Plan`]), the words of a
+//! chunk of steps, and the proof that all of them were done.
+
+use std::ops::Range;
+
+use serde::Serialize;
+use wgpu::{Buffer, ComputePipeline, Features, Limits};
+
+use super::GpuError;
+use super::adapter::Found;
+use super::device::Gpu;
+use super::machine::to_f32;
+use super::probe;
+use super::shader::{Module, resident_module};
+use super::staged::{Staged, check_progress, info, mean};
+use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
+use crate::dims::Dims;
+use crate::params::{Params, Tensor};
+
+/// Rows of a tile, `TILE_ROWS` of the kernel.
+const TILE_ROWS: usize = 8;
+/// Steps of a chunk at most.
+const MAX_STEPS: usize = 4096;
+/// Words that a chunk may have in one buffer, over all models: 16 MiB.
+const MAX_WORDS: usize = 1 << 22;
+/// Storage buffers of the kernel.
+const BUFFERS: u32 = 4;
+
+/// How the work of a step is shared out among the invocations of a workgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Invocations of the workgroup.
+    pub workers: usize,
+    /// Size of a subgroup, whose invocations hand each other what they load; 1 where each loads for
+    /// itself.
+    pub lanes: usize,
+    /// Parts of the sums over all hidden units.
+    pub slices: usize,
+}
+
+impl Split {
+    /// On a GPU: many invocations, and something to do for each of them in every phase.
+    pub fn hardware(dims: &Dims, limits: &Limits) -> Self {
+        let most = limits
+            .max_compute_invocations_per_workgroup
+            .min(limits.max_compute_workgroup_size_x);
+        let workers = most.clamp(1, 256) as usize;
+        let rows = dims.batch.div_ceil(TILE_ROWS);
+        let tiles = rows * dims.vocab.max(dims.fan_in()).div_ceil(4);
+        Self {
+            workers,
+            lanes: 1,
+            slices: (workers / tiles).max(1),
+        }
+    }
+
+    /// On a software adapter, which does a subgroup's lanes at once and subgroups one after another:
+    /// every invocation beyond a few costs time at each barrier. (Measured on lavapipe, Mesa 22.3.6,
+    /// a step of the lecture with 8, 32, 64, 128 and 256 invocations: 459, 394, 415, 448 and 487 us;
+    /// without subgroups, with 64 and 256: 619 and 664 us.)
+    pub fn software(features: Features, subgroup: (u32, u32)) -> Self {
+        let fixed = subgroup.0 == subgroup.1 && (8..=32).contains(&subgroup.0);
+        let lanes = if features.contains(Features::SUBGROUP) && fixed {
+            subgroup.0 as usize
+        } else {
+            1
+        };
+        Self {
+            workers: 32,
+            lanes,
+            slices: 1,
+        }
+    }
+
+    /// What suits an adapter.
+    pub fn of(found: &Found, dims: &Dims) -> Self {
+        if found.is_software() {
+            let subgroup = (found.info.subgroup_min_size, found.info.subgroup_max_size);
+            Self::software(found.adapter.features(), subgroup)
+        } else {
+            Self::hardware(dims, &found.adapter.limits())
+        }
+    }
+}
+
+/// The `override` constants of `shaders/resident/train.wgsl`, under their names there.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+struct Constants {
+    workers: usize,
+    lanes: usize,
+    groups: usize,
+    batch: usize,
+    block: usize,
+    vocab: usize,
+    embd: usize,
+    fan_in: usize,
+    hidden4: usize,
+    vocab4: usize,
+    fan_in4: usize,
+    hidden_groups: usize,
+    vocab_groups: usize,
+    fan_in_groups: usize,
+    batch_tiles: usize,
+    hidden_tiles: usize,
+    fan_in_tiles: usize,
+    slices: usize,
+    slice4: usize,
+    steps: usize,
+    w1: usize,
+    b1: usize,
+    w2: usize,
+    b2: usize,
+    bngain: usize,
+    bnbias: usize,
+    model4: usize,
+    hprebn: usize,
+    bnmean: usize,
+    bnvar_inv: usize,
+    h: usize,
+    logits: usize,
+    dlogits: usize,
+    dhprebn: usize,
+    dembcat: usize,
+    scratch4: usize,
+    lr: usize,
+    first_step: usize,
+    step_words: usize,
+    input_words: usize,
+    y: usize,
+    uses: usize,
+    positions: usize,
+    losses: usize,
+    results: usize,
+}
+
+/// Sizes of one model's part of the buffers, and where everything lies in it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    dims: Dims,
+    constants: Constants,
+    /// Steps that a chunk may have.
+    capacity: usize,
+}
+
+impl Plan {
+    /// The plan for `models` models of these sizes, with dispatches in which no invocation goes round
+    /// loops more than `rounds` times.
+    pub fn new(dims: Dims, models: usize, split: Split, rounds: usize) -> Self {
+        let Split {
+            workers,
+            lanes,
+            slices,
+        } = split;
+        let Dims {
+            vocab,
+            block,
+            embd,
+            hidden,
+            batch,
+        } = dims;
+        let fan_in = dims.fan_in();
+        // A tile of a weight gradient has eight rows: so many rows, and columns, all weights have.
+        let rows = |size: usize| size.next_multiple_of(TILE_ROWS);
+        let (batch_rows, hidden_rows, fan_in_rows) = (rows(batch), rows(hidden), rows(fan_in));
+        let (hidden4, fan_in4, vocab4) = (hidden_rows / 4, fan_in_rows / 4, vocab.div_ceil(4));
+        let slice4 = hidden4.div_ceil(slices.clamp(1, hidden4));
+        let slices = hidden4.div_ceil(slice4);
+
+        let mut model = Places::default();
+        let _c = model.take((vocab * embd).div_ceil(4));
+        let mut scratch = Places::default();
+        let _embcat = scratch.take(batch_rows * fan_in4);
+        let mut step = Places::default();
+        let _x = step.take((batch * block).div_ceil(4));
+        let (y, uses) = (step.take(batch.div_ceil(4)), step.take(vocab + 1));
+        let positions = step.take((batch * block).div_ceil(2));
+        let fitting = MAX_WORDS / (models * (step.0 + 1).max(batch));
+        let capacity = fitting.clamp(1, MAX_STEPS);
+        let mut input = Places::default();
+        let _chunk_and_two = input.take(2);
+        let mut results = Places::default();
+        let _done = results.take(workers);
+
+        let constants = Constants {
+            workers,
+            lanes,
+            groups: workers / lanes,
+            batch,
+            block,
+            vocab,
+            embd,
+            fan_in,
+            hidden4,
+            vocab4,
+            fan_in4,
+            hidden_groups: hidden4.div_ceil(lanes),
+            vocab_groups: vocab4.div_ceil(lanes),
+            fan_in_groups: fan_in4.div_ceil(lanes),
+            batch_tiles: batch_rows / TILE_ROWS,
+            hidden_tiles: hidden_rows / TILE_ROWS,
+            fan_in_tiles: fan_in_rows / TILE_ROWS,
+            slices,
+            slice4,
+            steps: 0,
+            w1: model.take(fan_in_rows * hidden4),
+            b1: model.take(hidden4),
+            w2: model.take(hidden_rows * vocab4),
+            b2: model.take(vocab4),
+            bngain: model.take(hidden4),
+            bnbias: model.take(hidden4),
+            model4: model.0,
+            hprebn: scratch.take(batch_rows * hidden4),
+            bnmean: scratch.take(hidden4),
+            bnvar_inv: scratch.take(hidden4),
+            h: scratch.take(batch_rows * hidden4),
+            logits: scratch.take(slices * batch_rows * vocab4),
+            dlogits: scratch.take(batch_rows * vocab4),
+            dhprebn: scratch.take(batch_rows * hidden4),
+            dembcat: scratch.take(slices * batch_rows * fan_in4),
+            scratch4: scratch.0,
+            lr: input.take(capacity),
+            first_step: input.take(capacity * step.0),
+            step_words: step.0,
+            input_words: input.0,
+            y,
+            uses,
+            positions,
+            losses: results.take(capacity * batch),
+            results: results.0,
+        };
+        let mut plan = Self {
+            dims,
+            constants,
+            capacity,
+        };
+        plan.constants.steps = (rounds / plan.rounds()).clamp(1, MAX_STEPS);
+        plan
+    }
+
+    /// Bytes of the four buffers, for one model: inputs, models, scratch, results.
+    fn bytes(&self) -> [u64; BUFFERS as usize] {
+        let c = &self.constants;
+        [c.input_words, 4 * c.model4, 4 * c.scratch4, c.results].map(|words| 4 * words as u64)
+    }
+
+    /// Whether the adapter can hold `models` of these.
+    fn check(&self, models: usize, found: &Found) -> Result<(), GpuError> {
+        let limits = found.adapter.limits();
+        let largest = self.bytes().into_iter().max().unwrap_or(0) * models as u64;
+        let needs = [
+            (
+                "maxStorageBuffersPerShaderStage",
+                BUFFERS.into(),
+                limits.max_storage_buffers_per_shader_stage.into(),
+            ),
+            (
+                "maxComputeInvocationsPerWorkgroup",
+                self.constants.workers as u64,
+                limits.max_compute_invocations_per_workgroup.into(),
+            ),
+            (
+                "maxStorageBufferBindingSize",
+                largest,
+                limits.max_storage_buffer_binding_size,
+            ),
+            ("maxBufferSize", largest, limits.max_buffer_size),
+        ];
+        match needs.into_iter().find(|(_, needed, there)| needed > there) {
+            None => Ok(()),
+            Some((limit, needed, available)) => Err(GpuError::Limit {
+                adapter: found.info.name.clone(),
+                limit,
+                needed,
+                available,
+            }),
+        }
+    }
+
+    /// The constants by name.
+    fn named(&self) -> Vec<(String, f64)> {
+        match serde_json::to_value(self.constants) {
+            Ok(serde_json::Value::Object(map)) => map
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value.as_f64()?)))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Rounds of loops, nested ones counted, of the busiest invocation in a step.
+    fn rounds(&self) -> usize {
+        let Dims {
+            vocab,
+            block,
+            embd,
+            batch,
+            ..
+        } = self.dims;
+        let c = &self.constants;
+        let by_worker = |work: usize| work.div_ceil(c.workers);
+        let by_group = |work: usize| work.div_ceil(c.groups);
+        let embed = by_worker(batch * c.fan_in);
+        let first_layer = by_group(c.batch_tiles * c.hidden_groups) * (1 + c.fan_in4);
+        let normalize = by_worker(c.hidden4) * (1 + 3 * batch);
+        let second_layer = by_group(c.batch_tiles * c.vocab_groups * c.slices) * (1 + c.slice4);
+        let loss = by_worker(batch) * (1 + c.vocab4 * (3 + c.slices));
+        let through_second = by_group(c.batch_tiles * c.hidden_groups) * (1 + c.vocab4);
+        let through_batchnorm = by_worker(c.hidden4) * (1 + 2 * batch);
+        let rows = 2 * c.batch_tiles; // four at a time
+        let second_update = by_group(c.hidden_tiles * c.vocab_groups) * (1 + rows) + batch;
+        let through_first = by_group(c.batch_tiles * c.fan_in_groups * c.slices) * (1 + c.slice4);
+        let first_update = by_group(c.fan_in_tiles * c.hidden_groups) * (1 + rows);
+        // Each position has one token: an invocation meets it once for each `e` that it has of that.
+        let uses = embd.div_ceil(c.workers) * batch * block * (1 + c.slices);
+        let embedding = by_worker(vocab * embd) + uses;
+        embed
+            + first_layer
+            + normalize
+            + second_layer
+            + loss
+            + through_second
+            + through_batchnorm
+            + second_update
+            + through_first
+            + first_update
+            + embedding
+            + 1
+    }
+
+    /// Where value `i` of a parameter lies in a model's part of the buffer.
+    fn place(&self, tensor: Tensor) -> impl Fn(usize) -> usize {
+        let Dims { hidden, vocab, .. } = self.dims;
+        let record = &self.constants;
+        let (at, cols, row4) = match tensor {
+            Tensor::C => (0, 1, 0),
+            Tensor::W1 => (record.w1, hidden, record.hidden4),
+            Tensor::B1 => (record.b1, 1, 0),
+            Tensor::W2 => (record.w2, vocab, record.vocab4),
+            Tensor::B2 => (record.b2, 1, 0),
+            Tensor::Bngain => (record.bngain, 1, 0),
+            Tensor::Bnbias => (record.bnbias, 1, 0),
+        };
+        let (at, pitch) = (4 * at, 4 * row4);
+        move |i| {
+            if pitch == 0 {
+                at + i
+            } else {
+                at + i / cols * pitch + i % cols
+            }
+        }
+    }
+
+    /// A model as the kernel has it.
+    fn pack(&self, params: &Params<f32>) -> Vec<f32> {
+        let mut values = vec![0.0; 4 * self.constants.model4];
+        for tensor in Tensor::ALL {
+            let place = self.place(tensor);
+            for (i, &value) in params.get(tensor).iter().enumerate() {
+                values[place(i)] = value;
+            }
+        }
+        values
+    }
+
+    fn unpack(&self, values: &[f32]) -> Params<f32> {
+        Params::from_fn(|tensor| {
+            let place = self.place(tensor);
+            (0..tensor.len(&self.dims))
+                .map(|i| values[place(i)])
+                .collect()
+        })
+    }
+
+    /// The words of some steps, as the kernel reads them.
+    fn words(&self, steps: &Steps, range: Range<usize>) -> Vec<u32> {
+        let places = &self.constants;
+        let mut words = vec![0u32; places.first_step + range.len() * places.step_words];
+        let (header, step_words) = words.split_at_mut(places.first_step);
+        header[..2].copy_from_slice(&[range.len() as u32, 2]);
+        for (word, &lr) in header[places.lr..].iter_mut().zip(&steps.lr[range.clone()]) {
+            *word = lr.to_bits();
+        }
+        let mut next = vec![0u32; self.dims.vocab + 1];
+        for (i, words) in range.zip(step_words.chunks_exact_mut(places.step_words)) {
+            let (x, y, _) = steps.step(i);
+            let (tokens, lists) = words.split_at_mut(places.uses);
+            let tokens: &mut [u8] = bytemuck::cast_slice_mut(tokens);
+            tokens[..x.len()].copy_from_slice(x);
+            tokens[4 * places.y..][..y.len()].copy_from_slice(y);
+            let (begins, positions) = lists.split_at_mut(self.dims.vocab + 1);
+            list_uses(x, &mut next, begins, bytemuck::cast_slice_mut(positions));
+        }
+        words
+    }
+}
+
+/// For each token, its positions in `x`, in order: token `v` has `positions[begins[v]..begins[v + 1]]`.
+fn list_uses(x: &[u8], next: &mut [u32], begins: &mut [u32], positions: &mut [u16]) {
+    next.fill(0);
+    for &token in x {
+        next[usize::from(token) + 1] += 1;
+    }
+    for v in 1..next.len() {
+        next[v] += next[v - 1];
+    }
+    begins.copy_from_slice(next);
+    for (p, &token) in x.iter().enumerate() {
+        let next = &mut next[usize::from(token)];
+        positions[*next as usize] = p as u16;
+        *next += 1;
+    }
+}
+
+/// Hands out places one after another.
+#[derive(Default)]
+struct Places(usize);
+
+impl Places {
+    fn take(&mut self, len: usize) -> usize {
+        let at = self.0;
+        self.0 += len;
+        at
+    }
+}
+
+/// Models on a device, trained by the resident schedule.
+pub struct Resident {
+    gpu: Gpu,
+    plan: Plan,
+    count: usize,
+    info: BackendInfo,
+    pipeline: ComputePipeline,
+    bindings: wgpu::BindGroup,
+    inputs: Buffer,
+    models: Buffer,
+    results: Buffer,
+    found: Found,
+    /// Evaluates; made when it is needed.
+    staged: Option<Staged>,
+}
+
+impl Resident {
+    /// Opens the adapter, compiles the kernel and uploads `params`.
+    ///
+    /// # Errors
+    ///
+    /// The adapter cannot hold the model, cannot be opened, or refuses the kernel.
+    pub fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
+        let gpu = Gpu::open(found)?;
+        let rounds = probe::loop_rounds(&gpu)?;
+        let split = Split::of(found, &dims);
+        let module = resident_module(split.lanes > 1);
+        // A margin, in case a compiler adds rounds of its own.
+        let plan = Plan::new(dims, 1, split, rounds - rounds / 8);
+        Self::with(gpu, found, plan, std::slice::from_ref(params), module)
+    }
+
+    /// Several models with a plan for so many, and a kernel that tests may have changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resident::new`].
+    pub fn with(
+        gpu: Gpu,
+        found: &Found,
+        plan: Plan,
+        params: &[Params<f32>],
+        module: Module,
+    ) -> Result<Self, GpuError> {
+        plan.check(params.len(), found)?;
+        let named = plan.named();
+        let constants: Vec<_> = named
+            .iter()
+            .map(|(n, value)| (n.as_str(), *value))
+            .collect();
+        let mut pipelines = gpu.pipelines(&module.source, module.entry_points, &constants)?;
+        let pipeline = pipelines.swap_remove(0);
+        let names = ["inputs", "models", "scratch", "results"];
+        let bytes = plan.bytes().map(|bytes| bytes * params.len() as u64);
+        let buffers = std::array::from_fn(|i| gpu.storage(names[i], bytes[i]));
+        let entries = std::array::from_fn::<_, { BUFFERS as usize }, _>(|i| wgpu::BindGroupEntry {
+            binding: i as u32,
+            resource: Buffer::as_entire_binding(&buffers[i]),
+        });
+        let bindings = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("train_kernel"),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        let [inputs, models, _scratch, results] = buffers;
+        let resident = Self {
+            gpu,
+            plan,
+            count: params.len(),
+            info: info(found),
+            pipeline,
+            bindings,
+            inputs,
+            models,
+            results,
+            found: found.clone(),
+            staged: None,
+        };
+        for (i, params) in params.iter().enumerate() {
+            resident.write_params(i, params);
+        }
+        resident.gpu.check()?;
+        Ok(resident)
+    }
+
+    /// Replaces the parameters of one model.
+    fn write_params(&self, model: usize, params: &Params<f32>) {
+        let at = 16 * (self.plan.constants.model4 * model) as u64;
+        let values = self.plan.pack(params);
+        self.gpu
+            .queue
+            .write_buffer(&self.models, at, bytemuck::cast_slice(&values));
+    }
+
+    /// The parameters of one model.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub fn read_params(&self, model: usize) -> Result<Params<f32>, GpuError> {
+        let bytes = 16 * self.plan.constants.model4 as u64;
+        let encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let source = (&self.models, bytes * model as u64, bytes);
+        let mut read = self.gpu.finish_and_read(encoder, &[source])?;
+        Ok(self.plan.unpack(&to_f32(&read.swap_remove(0))))
+    }
+
+    /// Trains every model on steps of its own, the same number for each, and appends the losses of
+    /// each.
+    ///
+    /// # Errors
+    ///
+    /// The device failed, or did not do all steps of every model.
+    pub fn train_all(&mut self, steps: &[&Steps], losses: &mut [Vec<f32>]) -> Result<(), GpuError> {
+        let count = steps.first().map_or(0, |steps| steps.len());
+        for first in (0..count).step_by(self.plan.capacity) {
+            let end = count.min(first + self.plan.capacity);
+            self.chunk(steps, first..end, losses)?;
+        }
+        Ok(())
+    }
+
+    /// One chunk of steps for every model: `range` of its `steps`. Appends the losses of each.
+    fn chunk(
+        &self,
+        steps: &[&Steps],
+        range: Range<usize>,
+        losses: &mut [Vec<f32>],
+    ) -> Result<(), GpuError> {
+        let Constants {
+            workers,
+            steps: in_dispatch,
+            input_words,
+            results,
+            ..
+        } = self.plan.constants;
+        let batch = self.plan.dims.batch;
+        let queue = &self.gpu.queue;
+        for (model, steps) in steps.iter().enumerate() {
+            let words = self.plan.words(steps, range.clone());
+            let at = 4 * (input_words * model) as u64;
+            queue.write_buffer(&self.inputs, at, bytemuck::cast_slice(&words));
+            let at = 4 * (results * model) as u64;
+            queue.write_buffer(&self.results, at, &vec![0; 4 * workers]);
+        }
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        for _ in 0..range.len().div_ceil(in_dispatch) {
+            pass.dispatch_workgroups(self.count as u32, 1, 1);
+        }
+        drop(pass);
+        let bytes = 4 * (workers + range.len() * batch) as u64;
+        let sources: Vec<_> = (0..self.count)
+            .map(|model| (&self.results, 4 * (results * model) as u64, bytes))
+            .collect();
+        let read = self.gpu.finish_and_read(encoder, &sources)?;
+        for (bytes, losses) in read.iter().zip(losses) {
+            let (done, new) = bytes.split_at(4 * workers);
+            for done in bytemuck::pod_collect_to_vec::<u8, u32>(done) {
+                let first = steps[0].first + range.start as u64;
+                check_progress(first, range.len() as u32, done)?;
+            }
+            losses.extend(to_f32(new).chunks_exact(batch).map(mean));
+        }
+        Ok(())
+    }
+
+    /// The first model, ready to be evaluated.
+    fn staged(&mut self) -> Result<&mut Staged, GpuError> {
+        let params = self.read_params(0)?;
+        let staged = match self.staged.take() {
+            Some(staged) => {
+                staged.machine().write_params(&params);
+                staged
+            }
+            None => Staged::new(&self.found, self.plan.dims, &params)?,
+        };
+        Ok(self.staged.insert(staged))
+    }
+}
+
+impl Backend for Resident {
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    fn dims(&self) -> &Dims {
+        &self.plan.dims
+    }
+
+    fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+        Ok(self.train_all(&[steps], std::slice::from_mut(losses))?)
+    }
+
+    fn params(&mut self) -> Result<Params<f32>, BackendError> {
+        Ok(self.read_params(0)?)
+    }
+
+    fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
+        self.write_params(0, params);
+        Ok(self.gpu.check()?)
+    }
+
+    fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
+        self.staged()?.calibrate(x)
+    }
+
+    fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
+        self.staged()?.evaluate(stats, x, y)
+    }
+}

@@ -1,0 +1,383 @@
+//! The resident schedule on every adapter that the tests know.
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::adapters::{self, Check, Outcome};
+use common::{
+    Inputs, SIZES, Tolerance, bits, compare, f64s, inputs, lecture_steps, part, reference,
+};
+use gpu_makemore::backend::{Backend, Statistics, Steps};
+use gpu_makemore::cpu::CpuBackend;
+use gpu_makemore::dims::Dims;
+use gpu_makemore::gpu::adapter::Found;
+use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::probe::loop_rounds;
+use gpu_makemore::gpu::resident::{Plan, Resident, Split};
+use gpu_makemore::gpu::shader::{Module, resident_module};
+use gpu_makemore::params::{Params, Tensor};
+use libtest_mimic::Failed;
+
+/// What is asked of every adapter.
+const CHECKS: [Check; 9] = [
+    ("all_gradients_equal_the_f64_twin", gradients),
+    ("each_mistake_in_the_kernel_is_caught", mistakes),
+    ("a_diverged_run_shows_in_the_loss", divergence),
+    ("evaluation_equals_the_cpu", evaluation),
+    ("the_same_seed_gives_the_same_bits", same_bits),
+    ("chunks_and_dispatches_do_not_change_the_result", chunks),
+    ("a_dispatch_that_the_driver_cuts_off_is_an_error", cut_off),
+    ("models_side_by_side_are_each_as_if_alone", side_by_side),
+    ("two_thousand_real_steps_equal_the_cpu", two_thousand_steps),
+];
+
+fn main() -> ExitCode {
+    adapters::run(&CHECKS, Vec::new())
+}
+
+/// Rounds of loops that every driver does.
+const ROUNDS: usize = 50_000;
+
+/// How work is shared out on this adapter, and how it would be on a GPU: what runs there should not
+/// run there for the first time.
+fn splits(found: &Found, dims: &Dims) -> [Split; 2] {
+    let limits = found.adapter.limits();
+    [Split::of(found, dims), Split::hardware(dims, &limits)]
+}
+
+fn open(
+    found: &Found,
+    dims: Dims,
+    split: Split,
+    params: &[Params<f32>],
+    module: Module,
+) -> Result<Resident, Failed> {
+    let plan = Plan::new(dims, params.len(), split, ROUNDS);
+    Ok(Resident::with(
+        Gpu::open(found)?,
+        found,
+        plan,
+        params,
+        module,
+    )?)
+}
+
+/// The loss and the seven gradients of one step. The kernel updates at once and keeps no gradients;
+/// but a step with a learning rate of 2^20 leaves nothing in the parameters but them: what a
+/// parameter was is lost in the rounding.
+fn check_gradients(found: &Found, dims: Dims, split: Split, module: Module) -> Outcome {
+    const LR: f32 = 1048576.0;
+    let Inputs { params, x, y } = inputs(&dims, 11);
+    let model = reference(&dims, &inputs(&dims, 11));
+    let mut device = open(found, dims, split, std::slice::from_ref(&params), module)?;
+    let steps = Steps {
+        first: 0,
+        x,
+        y,
+        lr: vec![LR],
+    };
+    let mut losses = Vec::new();
+    device.train(&steps, &mut losses)?;
+    let loss = model.acts.row_loss.iter().sum::<f64>() / dims.batch as f64;
+    compare("loss", &f64s(&losses), &[loss], Tolerance::F32)?;
+    let after = device.params()?;
+    let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    for tensor in Tensor::ALL {
+        let (before, after) = (params.get(tensor), after.get(tensor));
+        let grads: Vec<f64> = (before.iter().zip(after))
+            .map(|(&before, &after)| (f64::from(before) - f64::from(after)) / f64::from(LR))
+            .collect();
+        // db1 is zero but for the rounding of its terms; see tests/gpu.rs.
+        let absolute = match tensor {
+            Tensor::B1 => {
+                let terms = largest(&model.acts.dhprebn) * (dims.batch as f64).sqrt() / 4.0;
+                Tolerance::F32.of_largest * terms
+            }
+            _ => 0.0,
+        };
+        let tolerance = Tolerance {
+            absolute,
+            ..Tolerance::F32_PASS
+        };
+        let name = format!("d{} ({dims}, {split:?})", tensor.name());
+        compare(&name, &grads, model.grads.get(tensor), tolerance)?;
+    }
+    Ok(())
+}
+
+fn gradients(found: &Found) -> Outcome {
+    for (name, dims) in SIZES {
+        if name == "tiny" {
+            continue; // cancels to rounding errors, see tests/reference.rs
+        }
+        for split in splits(found, &dims) {
+            check_gradients(found, dims, split, resident_module(split.lanes > 1))?;
+        }
+    }
+    Ok(())
+}
+
+/// Ways in which the kernel could be wrong that the staged kernels could not: all that it does by
+/// itself. (A formula is wrong in both at once, and tests/gradcheck.rs has those.)
+#[rustfmt::skip]
+const MISTAKES: [(&str, &str, &str); 16] = [
+    ("a phase does not wait for embcat", "embed(model, acts, words, worker);\n        phase_ends();", "embed(model, acts, words, worker);"),
+    ("a phase does not wait for hprebn", "\n        first_layer(model, acts, group, lane);\n        phase_ends();", "\n        first_layer(model, acts, group, lane);"),
+    ("a phase does not wait for h", "normalize(model, acts, worker);\n        phase_ends();", "normalize(model, acts, worker);"),
+    ("a phase does not wait for logits", "second_layer(model, acts, group, lane);\n        phase_ends();\n        loss", "second_layer(model, acts, group, lane);\n        loss"),
+    ("a phase does not wait for dlogits", "+ step * BATCH, worker);\n        phase_ends();", "+ step * BATCH, worker);"),
+    ("a phase does not wait for dhpreact", "through_second_layer(model, acts, group, lane);\n        phase_ends();", "through_second_layer(model, acts, group, lane);"),
+    ("a phase does not wait for dembcat", "through_first_layer(model, acts, group, lane);\n        phase_ends();", "through_first_layer(model, acts, group, lane);"),
+    ("only the first slice of logits", "sum += scratch[at];", "sum = select(sum, sum + scratch[at], s == 0u);"),
+    ("only the first slice of dembcat", "dC += scratch[at][col % 4u];", "dC += select(0.0, scratch[at][col % 4u], s == 0u);"),
+    ("padding counted in the softmax", "columns < vec4<u32>(VOCAB)", "columns < vec4<u32>(VOCAB + 3u)"),
+    ("the last four hidden units left out", "t.s0 += W * left.r0;", "t.s0 += W * left.r0 * select(1.0, 0.0, k + 1u == count);"),
+    ("the rows of a tile swapped", "t.s3 += left.r3 * W;", "t.s3 += left.r2 * W;"),
+    ("the last four examples left out of dW", "r < BATCH_TILES * TILE_ROWS;", "r + 4u < BATCH_TILES * TILE_ROWS;"),
+    ("db2 of another column", "db2 += scratch[dlogits + r * VOCAB4];", "db2 += scratch[dlogits - col + r * VOCAB4];"),
+    ("a token's first use left out", "var u = inputs[words + USES + token];", "var u = inputs[words + USES + token] + 1u;"),
+    ("the update of bngain forgotten", "update(model + BNGAIN + j, lr, dbngain);", "update(model + BNGAIN + j, 0.0 * lr, dbngain);"),
+];
+
+fn mistakes(found: &Found) -> Outcome {
+    let dims = Dims {
+        vocab: 11,
+        block: 3,
+        embd: 4,
+        hidden: 60,
+        batch: 21,
+    };
+    // With one slice, the first invocations to run need what the last ones to run have made: that
+    // shows a missing barrier on a driver that runs them in order.
+    let splits = [2, 1].map(|slices| Split {
+        slices,
+        ..Split::of(found, &dims)
+    });
+    let module = resident_module(splits[0].lanes > 1);
+    for split in splits {
+        check_gradients(found, dims, split, module.clone())?;
+    }
+    let mut missed = Vec::new();
+    for (name, from, to) in MISTAKES {
+        let source = module
+            .source
+            .replaced("resident/train.wgsl", from, to)
+            .ok_or_else(|| format!("{name}: its text is not in the kernel"))?;
+        let wrong = Module {
+            source,
+            ..module.clone()
+        };
+        let passes = |split| check_gradients(found, dims, split, wrong.clone()).is_ok();
+        if splits.into_iter().all(passes) {
+            missed.push(name);
+        }
+    }
+    if missed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("not noticed: {missed:?}").into())
+    }
+}
+
+fn divergence(found: &Found) -> Outcome {
+    let (params, mut steps) = lecture_steps(20)?;
+    steps.lr.fill(1e30);
+    let mut device = Resident::new(found, Dims::LECTURE, &params)?;
+    let mut losses = Vec::new();
+    device.train(&steps, &mut losses)?;
+    if losses.iter().all(|l| l.is_finite()) && device.params()?.first_non_finite().is_none() {
+        return Err("a learning rate of 1e30 left every loss and parameter finite".into());
+    }
+    Ok(())
+}
+
+/// Evaluation is the staged schedule's, with this one's parameters.
+fn evaluation(found: &Found) -> Outcome {
+    let (params, steps) = lecture_steps(20)?;
+    let mut device = Resident::new(found, Dims::LECTURE, &params)?;
+    let Inputs { x, y, .. } = inputs(&Dims::LECTURE.with_batch(999), 9);
+    for _ in 0..2 {
+        device.train(&steps, &mut Vec::new())?;
+        let mut cpu = CpuBackend::new(Dims::LECTURE, device.params()?);
+        let (got, want) = (device.calibrate(&x)?, cpu.calibrate(&x)?);
+        let both = |s: &Statistics| f64s(&[s.bnmean.as_slice(), &s.bnvar].concat());
+        compare("bnmean, bnvar", &both(&got), &both(&want), Tolerance::F32)?;
+        let (got, want) = (device.evaluate(&got, &x, &y)?, cpu.evaluate(&want, &x, &y)?);
+        compare("loss", &[got], &[want], Tolerance::F32)?;
+    }
+    Ok(())
+}
+
+/// What a run leaves: its losses and parameters, bit for bit.
+fn run(device: &mut Resident, steps: &Steps) -> Result<(Vec<f32>, Vec<u32>), Failed> {
+    let mut losses = Vec::new();
+    device.train(steps, &mut losses)?;
+    Ok((losses, bits(&device.params()?)))
+}
+
+fn same_bits(found: &Found) -> Outcome {
+    let (params, steps) = lecture_steps(100)?;
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        let mut device = Resident::new(found, Dims::LECTURE, &params)?;
+        runs.push(run(&mut device, &steps)?);
+    }
+    if runs[0] != runs[1] || runs[0] != runs[2] {
+        return Err("three runs of the same steps gave different parameters".into());
+    }
+    if runs[0].1 == bits(&params) {
+        return Err("the parameters did not move".into());
+    }
+    Ok(())
+}
+
+fn chunks(found: &Found) -> Outcome {
+    let (params, steps) = lecture_steps(50)?;
+    let dims = Dims::LECTURE;
+    let whole = run(&mut Resident::new(found, dims, &params)?, &steps)?;
+    let mut parts = Resident::new(found, dims, &params)?;
+    let mut losses = Vec::new();
+    for range in [0..1, 1..20, 20..50] {
+        parts.train(&part(&steps, range), &mut losses)?;
+    }
+    if whole != (losses, bits(&parts.params()?)) {
+        return Err("50 steps in one chunk and in three gave different bits".into());
+    }
+    // Room for one step in a dispatch.
+    let split = Split::of(found, &dims);
+    let plan = Plan::new(dims, 1, split, 1);
+    let module = resident_module(split.lanes > 1);
+    let gpu = Gpu::open(found)?;
+    let mut single = Resident::with(gpu, found, plan, std::slice::from_ref(&params), module)?;
+    if whole != run(&mut single, &steps)? {
+        return Err("50 steps in one dispatch and in fifty gave different bits".into());
+    }
+    Ok(())
+}
+
+/// Dispatches that are longer than this driver goes round loops: wherever it leaves them, in the
+/// midst of the dispatch or in the very last loop of its last step, the chunk is refused.
+fn cut_off(found: &Found) -> Outcome {
+    let gpu = Gpu::open(found)?;
+    let rounds = loop_rounds(&gpu)?;
+    let (params, steps) = lecture_steps(1200)?;
+    let dims = Dims::LECTURE;
+    let split = Split::of(found, &dims);
+    let open = |rounds| {
+        let plan = Plan::new(dims, 1, split, rounds);
+        let module = resident_module(split.lanes > 1);
+        let params = std::slice::from_ref(&params);
+        Resident::with(gpu.clone(), found, plan, params, module)
+    };
+    let mut safe = open(rounds)?;
+    let mut long = open(usize::MAX)?;
+    // Whether so many steps in one dispatch are done; if so, they must be right.
+    let mut done = |count: usize| -> Result<bool, Failed> {
+        let steps = part(&steps, 0..count);
+        long.set_params(&params)?;
+        safe.set_params(&params)?;
+        match long.train(&steps, &mut Vec::new()) {
+            Ok(()) => {
+                safe.train(&steps, &mut Vec::new())?;
+                let same = bits(&long.params()?) == bits(&safe.params()?);
+                if !same {
+                    return Err(format!("{count} steps were accepted, and are wrong").into());
+                }
+                Ok(true)
+            }
+            Err(error) if error.to_string().contains("did") => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    };
+    if done(1200)? {
+        eprintln!("{found}: no end of loops in sight, {rounds} rounds tried");
+        return Ok(());
+    }
+    let (mut good, mut bad) = (1, 1200);
+    while bad - good > 1 {
+        let middle = usize::midpoint(good, bad);
+        if done(middle)? {
+            good = middle;
+        } else {
+            bad = middle;
+        }
+    }
+    eprintln!("{found}: {rounds} rounds; {good} steps of the lecture in a dispatch, not {bad}");
+    for count in bad..bad + 8 {
+        if done(count)? {
+            return Err(format!("{bad} steps are too many, yet {count} were done").into());
+        }
+    }
+    Ok(())
+}
+
+fn side_by_side(found: &Found) -> Outcome {
+    let dims = Dims {
+        hidden: 60,
+        ..Dims::LECTURE
+    };
+    let runs: Vec<(Params<f32>, Steps)> = (0..3)
+        .map(|seed| {
+            let Inputs { params, x, y } = inputs(&dims, 20 + seed);
+            let steps = Steps {
+                first: 0,
+                x: x.repeat(5),
+                y: y.repeat(5),
+                lr: vec![0.1 * (seed + 1) as f32; 5],
+            };
+            (params, steps)
+        })
+        .collect();
+    let split = Split::of(found, &dims);
+    let module = resident_module(split.lanes > 1);
+    let params: Vec<_> = runs.iter().map(|(params, _)| params.clone()).collect();
+    let steps: Vec<_> = runs.iter().map(|(_, steps)| steps).collect();
+    let mut together = open(found, dims, split, &params, module.clone())?;
+    let mut losses = vec![Vec::new(); runs.len()];
+    together.train_all(&steps, &mut losses)?;
+    for (i, (params, steps)) in runs.iter().enumerate() {
+        let mut alone = open(
+            found,
+            dims,
+            split,
+            std::slice::from_ref(params),
+            module.clone(),
+        )?;
+        let (want, want_bits) = run(&mut alone, steps)?;
+        if losses[i] != want || bits(&together.read_params(i)?) != want_bits {
+            return Err(format!("model {i} of three is not what it is alone").into());
+        }
+    }
+    Ok(())
+}
+
+/// 2,000 steps of the lecture: the same tolerances as for the staged schedule, see tests/gpu.rs.
+fn two_thousand_steps(found: &Found) -> Outcome {
+    let (params, steps) = lecture_steps(2000)?;
+    let mut cpu = CpuBackend::new(Dims::LECTURE, params.clone());
+    let (mut want, mut got) = (Vec::new(), Vec::new());
+    cpu.train(&steps, &mut want)?;
+    Resident::new(found, Dims::LECTURE, &params)?.train(&steps, &mut got)?;
+    if got.len() != want.len() {
+        return Err(format!("{} losses for {} steps", got.len(), want.len()).into());
+    }
+    let torch = common::Fixture::open("lecture_run.safetensors").f32("losses");
+    for (name, want, count) in [("PyTorch", &torch, 100), ("CPU", &want, 2000)] {
+        for (i, (got, want)) in got.iter().zip(want).enumerate().take(count) {
+            let close = (got - want).abs() <= 1e-4;
+            if !close {
+                return Err(format!("loss of step {i}: {got}, {name} {want}").into());
+            }
+        }
+    }
+    let mean = |losses: &[f32]| losses.iter().map(|&l| f64::from(l)).sum::<f64>() / 200.0;
+    for (i, (got, want)) in got.chunks(200).zip(want.chunks(200)).enumerate() {
+        let (got, want) = (mean(got), mean(want));
+        let close = (got - want).abs() <= 1e-5;
+        if !close {
+            return Err(format!("mean loss of steps {}..: {got}, CPU {want}", i * 200).into());
+        }
+    }
+    Ok(())
+}
