@@ -22,7 +22,10 @@ use gpu_makemore::rng::TorchGenerator;
 type Open = fn(&Found, Dims, &Params<f32>) -> Result<Box<dyn Backend>, GpuError>;
 
 /// The schedules, each of which is timed on each adapter.
-const SCHEDULES: [(&str, Open); 1] = [("staged", |f, d, p| Ok(Box::new(Staged::new(f, d, p)?)))];
+const SCHEDULES: &[(&str, Open)] = &[
+    // One a line.
+    ("staged", |f, d, p| Ok(Box::new(Staged::new(f, d, p)?))),
+];
 
 /// Group, name and sizes of each point. The lecture's is the first point of both curves.
 const POINTS: [(&str, &str, usize, usize); 10] = [

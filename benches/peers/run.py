@@ -2,9 +2,13 @@
 
     cargo build --release && python3 benches/peers/run.py
 
-It needs this folder, data/names.txt and the program (--binary), and no Rust toolchain. What is not
-installed is named, with the command that installs it, and left out. The programs run one after
-another, and every peer's first step is held against a reference in f64 before it is timed.
+The programs run one after another, and every peer's first steps are held against a reference in f64
+before it is timed. What is not installed is named, with the command that installs it, and left out.
+
+A machine with a GPU needs no Rust toolchain: copy benches/peers and data/names.txt there, in the same
+folders, and the program.
+
+    python3 benches/peers/run.py --binary ./gpu-makemore --adapters vulkan:nvidia --out FILE.md
 """
 
 import argparse
