@@ -1,7 +1,7 @@
 //! Draws the two growth curves that `cargo bench` measured, and prints their numbers as tables:
 //!
 //! ```sh
-//! cargo bench --bench throughput && cargo bench --bench growth -- growth.png
+//! cargo bench && cargo run --release --example growth -- growth.png
 //! ```
 //!
 //! An example costs the same in a minibatch of any size, as far as the arithmetic goes: what falls in
@@ -30,9 +30,6 @@ struct Args {
     /// Folder of criterion's results
     #[arg(long, default_value = "target/criterion")]
     criterion: PathBuf,
-    /// Passed by `cargo bench`
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// One curve of each backend: microseconds of an example, by batch size or by hidden size.
@@ -76,12 +73,7 @@ fn main() -> Result<(), Error> {
 /// The curves over batch and over hidden, from every `new/estimates.json` below `folder`.
 fn read(folder: &Path) -> Result<(Curves, Curves), Error> {
     let mut found = Vec::new();
-    find(folder, &mut found).map_err(|e| {
-        format!(
-            "{}: {e}: run cargo bench --bench throughput",
-            folder.display()
-        )
-    })?;
+    find(folder, &mut found).map_err(|e| format!("{}: {e}: run cargo bench", folder.display()))?;
     let newest = found
         .iter()
         .map(|f| f.1)
@@ -106,7 +98,7 @@ fn read(folder: &Path) -> Result<(Curves, Curves), Error> {
         for curves in [&mut batch, &mut hidden] {
             curves.entry(name.to_owned()).or_default();
         }
-        let mut insert = |curves: &mut Curves, size: u32, examples: u32| {
+        let insert = |curves: &mut Curves, size: u32, examples: u32| {
             let curve = curves.entry(name.to_owned()).or_default();
             curve.insert(size, ns / 1e3 / f64::from(examples));
         };

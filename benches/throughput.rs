@@ -3,7 +3,7 @@
 //! curves, and at the largest size there is. As `elem/s`, `cargo bench` prints examples a second.
 //!
 //! Each backend first does a few steps that are held against the reference: a fast wrong kernel is
-//! not worth a time. Afterwards `cargo bench --bench growth` draws the two curves.
+//! not worth a time. Afterwards `cargo run --release --example growth` draws the two curves.
 
 use std::time::{Duration, Instant};
 
