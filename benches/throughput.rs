@@ -1,32 +1,52 @@
-//! Steps a second of every backend, side by side in one run: the CPU reference in f64, the CPU
-//! backend, and the staged schedule on each adapter found. `cargo bench` prints the time of a step
-//! and, as `elem/s`, the steps a second.
+//! The time of a training step of every backend, side by side in one run: the CPU reference in f64,
+//! the CPU backend, and each schedule on each adapter found; at the lecture's size, along two growth
+//! curves, and at the largest size there is. As `elem/s`, `cargo bench` prints examples a second.
 //!
 //! Each backend first does a few steps that are held against the reference: a fast wrong kernel is
-//! not worth a time.
+//! not worth a time. Afterwards `cargo run --release --example growth` draws the two curves.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use gpu_makemore::backend::{Backend, Steps};
 use gpu_makemore::cpu::{CpuBackend, Model};
 use gpu_makemore::dims::Dims;
-use gpu_makemore::gpu::adapter::{Api, api_name, enumerate};
+use gpu_makemore::gpu::GpuError;
+use gpu_makemore::gpu::adapter::{Api, Found, api_name, enumerate};
 use gpu_makemore::gpu::staged::Staged;
 use gpu_makemore::params::Params;
 use gpu_makemore::rng::TorchGenerator;
 
-const SIZES: [(&str, Dims); 2] = [
-    ("lecture", Dims::LECTURE),
-    (
-        "hidden_1024_batch_1024",
-        Dims {
-            hidden: 1024,
-            batch: 1024,
-            ..Dims::LECTURE
-        },
-    ),
+/// Opens an adapter with a schedule.
+type Open = fn(&Found, Dims, &Params<f32>) -> Result<Box<dyn Backend>, GpuError>;
+
+/// The schedules, each of which is timed on each adapter.
+const SCHEDULES: &[(&str, Open)] = &[
+    // One a line.
+    ("staged", |f, d, p| Ok(Box::new(Staged::new(f, d, p)?))),
 ];
+
+/// Group, name and sizes of each point. The lecture's is the first point of both curves.
+const POINTS: [(&str, &str, usize, usize); 10] = [
+    // group, name, batch, hidden
+    ("lecture", "batch 32, hidden 200", 32, 200),
+    ("batch", "128", 128, 200),
+    ("batch", "512", 512, 200),
+    ("batch", "2048", 2048, 200),
+    ("batch", "4096", 4096, 200),
+    ("hidden", "400", 32, 400),
+    ("hidden", "800", 32, 800),
+    ("hidden", "1200", 32, 1200),
+    ("hidden", "2048", 32, 2048),
+    ("largest", "batch 4096, hidden 2048", 4096, 2048),
+];
+
+/// A backend whose step takes longer is left out at that size: ten samples and the checks would keep
+/// the run waiting for one row out of some sixty.
+const SLOWEST: Duration = Duration::from_secs(2);
+/// About how long a call of `train` should take, as in the trainer.
+const CHUNK: Duration = Duration::from_millis(50);
 
 /// Initial values and `count` steps of random tokens.
 fn inputs(dims: &Dims, count: usize) -> (Params<f32>, Steps) {
@@ -46,75 +66,119 @@ fn inputs(dims: &Dims, count: usize) -> (Params<f32>, Steps) {
     (params, steps)
 }
 
-/// Panics unless the first losses are the reference's.
-fn check(backend: &mut dyn Backend, name: &str) {
-    let (params, steps) = inputs(backend.dims(), 3);
-    let mut reference = Model::new(*backend.dims(), params.map(f64::from));
-    let mut losses = Vec::new();
-    backend
-        .train(&steps, &mut losses)
-        .unwrap_or_else(|e| panic!("{name}: {e}"));
-    for (i, &loss) in losses.iter().enumerate() {
-        let (x, y, lr) = steps.step(i);
-        let want = reference.step(x, y, f64::from(lr));
-        let close = (f64::from(loss) - want).abs() <= 1e-4;
-        assert!(
-            close,
-            "{name}: loss of step {i} is {loss}, reference {want}"
-        );
+/// The reference's step as a row among the others. It has no `Backend`, since nothing trains on it.
+fn bench_reference(group: &mut BenchmarkGroup<'_, WallTime>, size: &str, dims: Dims) -> Vec<f64> {
+    let (params, steps) = inputs(&dims, 3);
+    let mut model = Model::new(dims, params.map(f64::from));
+    let start = Instant::now();
+    let losses = (0..steps.len())
+        .map(|i| {
+            let (x, y, lr) = steps.step(i);
+            model.step(x, y, f64::from(lr))
+        })
+        .collect();
+    if within_limit("reference_f64", &dims, start.elapsed() / 3) {
+        let (x, y, lr) = steps.step(0);
+        group.bench_function(BenchmarkId::new("reference_f64", size), |b| {
+            b.iter(|| model.step(x, y, f64::from(lr)));
+        });
     }
+    losses
 }
 
-fn bench(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, backend: &mut dyn Backend) {
-    check(backend, name);
-    let count = if backend.dims().batch > 100 { 4 } else { 256 };
-    let (_, steps) = inputs(backend.dims(), count);
+/// Checks a backend's first losses against the reference's, then times it.
+fn bench(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    size: &str,
+    backend: &mut dyn Backend,
+    reference: &[f64],
+) {
+    let dims = *backend.dims();
+    let mut train = |steps: &Steps, losses: &mut Vec<f32>| {
+        losses.clear();
+        let start = Instant::now();
+        backend
+            .train(steps, losses)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        start.elapsed()
+    };
+    let (_, steps) = inputs(&dims, reference.len());
     let mut losses = Vec::new();
-    group.bench_function(name, |b| {
+    train(&steps, &mut losses);
+    for (i, (&loss, &want)) in losses.iter().zip(reference).enumerate() {
+        assert!(
+            (f64::from(loss) - want).abs() <= 1e-4,
+            "{name}, {size}: loss of step {i} is {loss}, reference {want}"
+        );
+    }
+
+    let step = train(&steps, &mut losses) / steps.len() as u32;
+    if !within_limit(name, &dims, step) {
+        return;
+    }
+    let count = (CHUNK.as_secs_f64() / step.as_secs_f64()).clamp(1.0, 512.0) as usize;
+    let (_, steps) = inputs(&dims, count);
+    group.bench_function(BenchmarkId::new(name, size), |b| {
         b.iter_custom(|iterations| {
             // Whole chunks, scaled to the iterations asked for: a chunk is what the trainer submits.
             let chunks = iterations.div_ceil(count as u64);
-            let start = Instant::now();
-            for _ in 0..chunks {
-                losses.clear();
-                backend
-                    .train(&steps, &mut losses)
-                    .unwrap_or_else(|e| panic!("{name}: {e}"));
-            }
-            start
-                .elapsed()
-                .mul_f64(iterations as f64 / (chunks * count as u64) as f64)
+            let elapsed: Duration = (0..chunks).map(|_| train(&steps, &mut losses)).sum();
+            elapsed.mul_f64(iterations as f64 / (chunks * count as u64) as f64)
         });
     });
 }
 
+/// Whether a step is short enough to be timed; says so if not.
+fn within_limit(name: &str, dims: &Dims, step: Duration) -> bool {
+    let within = step <= SLOWEST;
+    if !within {
+        println!("{name}: left out at {dims}: a step takes {step:.1?}, the limit is {SLOWEST:?}");
+    }
+    within
+}
+
+/// The adapters that compute, each with a name of its own: a machine may have two of the same card.
+fn adapters() -> Vec<(String, Found)> {
+    let mut named: Vec<(String, Found)> = Vec::new();
+    for found in enumerate(Api::Auto).into_iter().filter(Found::computes) {
+        let mut name = format!("{}_{}", api_name(found.info.backend), found.info.name);
+        if named.iter().any(|(other, _)| *other == name) {
+            name = format!("{name} #{}", named.len());
+        }
+        named.push((name, found));
+    }
+    named
+}
+
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
-    let adapters = enumerate(Api::Auto);
-    for (size, dims) in SIZES {
-        let mut group = criterion.benchmark_group(size);
-        group.sample_size(10);
-        group.throughput(Throughput::Elements(1));
-        let (params, steps) = inputs(&dims, 1);
-        let mut reference = Model::new(dims, params.map(f64::from));
-        group.bench_function("reference_f64", |b| {
-            let (x, y, lr) = steps.step(0);
-            b.iter(|| reference.step(x, y, f64::from(lr)));
-        });
-        bench(
-            &mut group,
-            "cpu",
-            &mut CpuBackend::new(dims, params.clone()),
-        );
-        for found in adapters.iter().filter(|f| f.computes()) {
-            let name = format!(
-                "staged_{}_{}",
-                api_name(found.info.backend),
-                found.info.name
-            );
-            match Staged::new(found, dims, &params) {
-                Ok(mut staged) => bench(&mut group, &name, &mut staged),
-                Err(error) => eprintln!("{name}: not timed: {error}"),
+    // Short, since the rows are many: the spread that criterion prints tells whether too short.
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3))
+        .configure_from_args();
+    let adapters = adapters();
+    for (group, size, batch, hidden) in POINTS {
+        let dims = Dims {
+            batch,
+            hidden,
+            ..Dims::LECTURE
+        };
+        let (params, _) = inputs(&dims, 0);
+        let mut group = criterion.benchmark_group(group);
+        group.sampling_mode(SamplingMode::Flat); // the same number of steps in each sample
+        group.throughput(Throughput::Elements(batch as u64));
+        let losses = bench_reference(&mut group, size, dims);
+        let mut cpu = CpuBackend::new(dims, params.clone());
+        bench(&mut group, "cpu", size, &mut cpu, &losses);
+        for (adapter, found) in &adapters {
+            for (schedule, open) in SCHEDULES {
+                let name = format!("{schedule}_{adapter}");
+                match open(found, dims, &params) {
+                    Ok(mut backend) => bench(&mut group, &name, size, &mut *backend, &losses),
+                    Err(error) => println!("{name}: not timed at {dims}: {error}"),
+                }
             }
         }
         group.finish();
