@@ -14,6 +14,8 @@ pub struct BackendInfo {
     pub adapter: String,
     /// The driver and its version, as it reports them.
     pub driver: String,
+    /// How the steps are launched: `staged` or `resident`; a CPU launches nothing.
+    pub schedule: Option<&'static str>,
 }
 
 /// A run of consecutive training steps, drawn by the host.

@@ -9,6 +9,7 @@ use crate::chunks::Chunk;
 use crate::data::{Source, Split};
 use crate::dims::Dims;
 use crate::gpu::adapter::Api;
+use crate::gpu::schedule::Schedule;
 
 /// Trains the character model of the lecture "makemore, part 4: becoming a backprop ninja" with
 /// hand-written GPU kernels, forward and backward.
@@ -73,6 +74,9 @@ pub struct TrainArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub device: DeviceArgs,
+    /// How a GPU's steps are launched; auto takes what is faster for the sizes
+    #[arg(long, value_enum, default_value_t = Schedule::Auto)]
+    pub schedule: Schedule,
     /// Steps of gradient descent
     #[arg(long, default_value_t = 200_000, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub steps: u64,

@@ -6,6 +6,7 @@ use crate::cpu::CpuBackend;
 use crate::dims::Dims;
 use crate::error::Error;
 use crate::gpu::adapter::{Api, Choice, api_name, choose};
+use crate::gpu::schedule::{self, Opened, Schedule};
 use crate::gpu::staged::Staged;
 use crate::params::Params;
 
@@ -33,6 +34,25 @@ impl Device {
             Choice::Cpu { .. } => Box::new(CpuBackend::new(dims, params.clone())),
             Choice::Gpu { found, .. } => Box::new(Staged::new(found, dims, params)?),
         })
+    }
+
+    /// A backend that trains, with the schedule that was asked for, and why it has that one.
+    pub fn open_to_train(
+        &self,
+        dims: Dims,
+        params: &Params<f32>,
+        asked: Schedule,
+    ) -> Result<Opened, Error> {
+        match &self.0 {
+            Choice::Cpu { why } if asked != Schedule::Auto => Err(Error::Usage(format!(
+                "--schedule {asked} is about GPUs, and this run is on the CPU: {why}"
+            ))),
+            Choice::Cpu { .. } => Ok(Opened {
+                backend: self.open(dims, params)?,
+                why: String::new(),
+            }),
+            Choice::Gpu { found, .. } => Ok(schedule::open(found, dims, params, asked)?),
+        }
     }
 
     /// What it is, in a few words.

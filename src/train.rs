@@ -1,5 +1,7 @@
 //! `gpu-makemore train`: the training loop, from the data to the names.
 
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, BackendInfo, Statistics, Steps};
@@ -9,6 +11,7 @@ use crate::data::{self, Dataset, Examples};
 use crate::device::Device;
 use crate::dims::Dims;
 use crate::error::Error;
+use crate::gpu::schedule::Opened;
 use crate::params::Params;
 use crate::report::{Metrics, Progress, RunDir, Summary, loss_png};
 use crate::rng::TorchGenerator;
@@ -27,7 +30,7 @@ const SAMPLE_SEED_OFFSET: u64 = 10;
 
 /// The learning rate of each step.
 #[derive(Clone, Copy, Debug)]
-pub struct Schedule {
+pub struct LearningRate {
     /// Of the first steps.
     pub lr: f64,
     /// From `decay_at` on.
@@ -36,7 +39,7 @@ pub struct Schedule {
     pub decay_at: u64,
 }
 
-impl Schedule {
+impl LearningRate {
     /// `lr = 0.1 if i < 100000 else 0.01`
     pub fn lr(&self, step: u64) -> f64 {
         if step < self.decay_at {
@@ -51,7 +54,7 @@ impl Schedule {
 pub struct Stream<'a> {
     examples: &'a Examples,
     generator: TorchGenerator,
-    schedule: Schedule,
+    schedule: LearningRate,
     batch: usize,
     next: u64,
     /// `ix`, kept to save the allocation.
@@ -63,7 +66,7 @@ impl<'a> Stream<'a> {
     pub fn new(
         examples: &'a Examples,
         generator: TorchGenerator,
-        schedule: Schedule,
+        schedule: LearningRate,
         batch: usize,
     ) -> Self {
         Self {
@@ -124,9 +127,9 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
     let device = Device::choose(&args.device)?;
     let mut generator = TorchGenerator::manual_seed(args.seed);
     let params = Params::init(&dims, &mut generator);
-    let mut backend = device.open(dims, &params)?;
+    let Opened { mut backend, why } = device.open_to_train(dims, &params, args.schedule)?;
     let run_dir = RunDir::create(args.out.as_deref())?;
-    let schedule = Schedule {
+    let schedule = LearningRate {
         lr: args.lr,
         lr_final: args.lr_final,
         decay_at: args.lr_decay_at.unwrap_or(args.steps / 2),
@@ -138,6 +141,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         &dims,
         &device,
         backend.info(),
+        &why,
         &schedule,
         &run_dir,
     ) {
@@ -202,6 +206,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         backend: info.backend.to_owned(),
         adapter: info.adapter.clone(),
         driver: Some(info.driver.clone()),
+        schedule: info.schedule.map(str::to_owned),
         seed: args.seed,
         sizes: dims.into(),
         data: dataset.label.clone(),
@@ -237,7 +242,7 @@ fn config(
     args: &TrainArgs,
     dataset: &Dataset,
     dims: &Dims,
-    schedule: &Schedule,
+    schedule: &LearningRate,
     info: &BackendInfo,
 ) -> Config {
     Config {
@@ -266,13 +271,19 @@ fn set_up(
     dims: &Dims,
     device: &Device,
     info: &BackendInfo,
-    schedule: &Schedule,
+    why: &str,
+    schedule: &LearningRate,
     run_dir: &RunDir,
-) -> [String; 7] {
+) -> Vec<String> {
     let words = dataset.words.train + dataset.words.val + dataset.words.test;
-    [
+    let mut lines = vec![
         format!("device      {}; {}", device.name(), info.driver),
         format!("why         {}", device.why()),
+    ];
+    if let Some(schedule) = info.schedule {
+        lines.push(format!("schedule    {schedule}; {why}"));
+    }
+    lines.extend([
         format!(
             "data        {}: {words} words; {} examples to train, {} to validate, {} to test",
             dataset.label,
@@ -297,7 +308,8 @@ fn set_up(
             args.steps, dims.batch, schedule.lr, schedule.decay_at, schedule.lr_final, args.seed
         ),
         format!("output      {}", run_dir.path().display()),
-    ]
+    ]);
+    lines
 }
 
 /// How the steps ended.
@@ -336,11 +348,24 @@ fn steps(
     let mut now = Snapshot { params, steps: 0 };
     // Parameters can be finite and yet of no use: they are good once they have given a loss.
     let mut good = now.clone();
+    let mut drawn = Steps::default();
     while now.steps < count {
-        let steps = stream.take(chunk.min((count - now.steps) as usize));
         let start = Instant::now();
         let before = losses.len();
-        backend.train(&steps, &mut losses)?;
+        if drawn.is_empty() {
+            drawn = stream.take(chunk);
+        }
+        let steps = drawn;
+        // While the device is busy with this chunk, the next one is drawn.
+        let next = chunk.min((count - now.steps) as usize - steps.len());
+        let trained;
+        (trained, drawn) = thread::scope(|scope| {
+            let next = scope.spawn(|| stream.take(next));
+            let trained = backend.train(&steps, &mut losses);
+            let next = next.join();
+            (trained, next.unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        trained?;
         chunk = next_chunk(steps.len(), start.elapsed());
         let new = &losses[before..];
         let bad_loss = new.iter().position(|loss| !loss.is_finite());
@@ -400,7 +425,7 @@ mod tests {
 
     #[test]
     fn the_learning_rate_falls_at_its_step() {
-        let schedule = Schedule {
+        let schedule = LearningRate {
             lr: 0.1,
             lr_final: 0.01,
             decay_at: 5,

@@ -15,13 +15,13 @@ use gpu_makemore::data::{self, Dataset, Options, Source, Split};
 use gpu_makemore::dims::Dims;
 use gpu_makemore::params::{Params, Tensor};
 use gpu_makemore::rng::{PythonRandom, TorchGenerator};
-use gpu_makemore::train::{Schedule, Stream};
+use gpu_makemore::train::{LearningRate, Stream};
 use serde_json::Value;
 
 /// The lecture's `torch.Generator().manual_seed(2147483647)`.
 const SEED: u64 = 2_147_483_647;
 
-const SCHEDULE: Schedule = Schedule {
+const SCHEDULE: LearningRate = LearningRate {
     lr: 0.1,
     lr_final: 0.01,
     decay_at: 100_000,

@@ -350,6 +350,7 @@ impl CpuBackend {
             backend: "cpu",
             adapter: "CPU".to_owned(),
             driver: format!("{} {}", std::env::consts::ARCH, vector_unit()),
+            schedule: None,
         };
         let trainer = if ByUnit::<f32>::fits(&dims) {
             Trainer::ByUnit(ByUnit::new(dims, &params))

@@ -7,6 +7,7 @@ pub mod extras;
 pub mod machine;
 pub mod probe;
 pub mod resident;
+pub mod schedule;
 pub mod shader;
 pub mod staged;
 

@@ -496,7 +496,7 @@ impl Resident {
             gpu,
             plan,
             count: params.len(),
-            info: info(found),
+            info: info(found, "resident"),
             pipeline,
             bindings,
             inputs,

@@ -98,7 +98,7 @@ impl Staged {
         machine.write_params(params);
         let rows = machine.layout.rows;
         let staged = Self {
-            info: info(found),
+            info: info(found, "staged"),
             step: machine.pass(&STEP, dims.batch),
             calibrate: machine.pass(&CALIBRATE, rows),
             evaluate: machine.pass(&EVALUATE, rows),
@@ -183,11 +183,12 @@ pub(super) fn check_progress(first: u64, asked: u32, done: u32) -> Result<(), Gp
 }
 
 /// What a backend on this adapter says of itself.
-pub(super) fn info(found: &Found) -> BackendInfo {
+pub(super) fn info(found: &Found, schedule: &'static str) -> BackendInfo {
     BackendInfo {
         backend: api_name(found.info.backend),
         adapter: found.info.name.clone(),
         driver: found.driver(),
+        schedule: Some(schedule),
     }
 }
 

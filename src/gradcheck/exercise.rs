@@ -15,7 +15,7 @@ use crate::gpu::staged::Staged;
 use crate::params::Tensor;
 use crate::report::{Output, colour_png, grey_png};
 use crate::rng::TorchGenerator;
-use crate::train::{Schedule, Stream};
+use crate::train::{LearningRate, Stream};
 
 /// Steps of exercise 4's short run.
 const STEPS: usize = 1000;
@@ -149,7 +149,7 @@ pub fn four(engine: &Engine, inputs: &Inputs, seed: u64, out: &mut Output) -> Re
         block: inputs.dims.block,
         ..data::Options::default()
     })?;
-    let schedule = Schedule {
+    let schedule = LearningRate {
         lr: 0.1,
         lr_final: 0.1,
         decay_at: 0,

@@ -28,6 +28,8 @@ pub struct Summary {
     pub adapter: String,
     /// The driver and its version; `None` without a GPU.
     pub driver: Option<String>,
+    /// How the steps were launched: `staged` or `resident`; `None` without a GPU.
+    pub schedule: Option<String>,
     /// Seed of the run.
     pub seed: u64,
     /// The sizes, as fields of their own.

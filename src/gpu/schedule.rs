@@ -1,0 +1,141 @@
+//! The choice between the staged and the resident schedule.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use super::GpuError;
+use super::adapter::Found;
+use super::resident::Resident;
+use super::staged::Staged;
+use crate::backend::{Backend, BackendError, Steps};
+use crate::dims::Dims;
+use crate::params::Params;
+
+/// `--schedule`: how the steps are launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Schedule {
+    /// The faster one, by size; by a short measurement where it is close
+    Auto,
+    /// A launch an operation: for large models
+    Staged,
+    /// One workgroup keeps the model and runs many steps in a launch: for small models
+    Resident,
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Schedule::Auto => "auto",
+            Schedule::Staged => "staged",
+            Schedule::Resident => "resident",
+        })
+    }
+}
+
+/// A model with its schedule, and why it is that one.
+pub struct Opened {
+    /// The model.
+    pub backend: Box<dyn Backend>,
+    /// Why.
+    pub why: String,
+}
+
+/// Multiplications of a forward pass up to which the resident schedule is taken: twice the
+/// lecture's.
+const SMALL: usize = 2 * 364_800;
+/// Those from which the staged one is.
+const LARGE: usize = 32 * 364_800;
+/// How long each is measured in between.
+const TRIAL: Duration = Duration::from_millis(50);
+
+/// Opens a model on an adapter with the schedule that was asked for, or with the better one.
+///
+/// # Errors
+///
+/// The adapter cannot hold the model, cannot be opened, or refuses a kernel.
+pub fn open(
+    found: &Found,
+    dims: Dims,
+    params: &Params<f32>,
+    asked: Schedule,
+) -> Result<Opened, BackendError> {
+    let staged = |why: &str| -> Result<Opened, BackendError> {
+        Ok(Opened {
+            backend: Box::new(Staged::new(found, dims, params)?),
+            why: why.to_owned(),
+        })
+    };
+    let resident = |why: &str| -> Result<Opened, BackendError> {
+        Ok(Opened {
+            backend: Box::new(Resident::new(found, dims, params)?),
+            why: why.to_owned(),
+        })
+    };
+    let work = dims.batch * dims.hidden * (dims.fan_in() + dims.vocab);
+    match asked {
+        Schedule::Staged => staged("as asked for"),
+        Schedule::Resident => resident("as asked for"),
+        Schedule::Auto if work >= LARGE => staged("the model is large"),
+        Schedule::Auto => {
+            let small = match resident("the model is small") {
+                Err(BackendError::Gpu(GpuError::Limit { limit, .. })) => {
+                    return staged(&format!("the other one needs more {limit}"));
+                }
+                other => other?,
+            };
+            if work <= SMALL {
+                return Ok(small);
+            }
+            faster([small, staged("")?], &dims, params)
+        }
+    }
+}
+
+/// The faster of the two on some steps of random tokens.
+fn faster(both: [Opened; 2], dims: &Dims, params: &Params<f32>) -> Result<Opened, BackendError> {
+    let mut timed = Vec::new();
+    for mut opened in both {
+        let time = step_time(&mut *opened.backend, dims)?;
+        opened.backend.set_params(params)?;
+        timed.push((time, opened));
+    }
+    timed.sort_by_key(|(time, _)| *time);
+    let slow = timed.pop();
+    let (Some((time, mut opened)), Some((other, _))) = (timed.pop(), slow) else {
+        unreachable!("two schedules were timed")
+    };
+    opened.why = format!(
+        "measured: {:.0} us a step, the other one {:.0}",
+        time.as_secs_f64() * 1e6,
+        other.as_secs_f64() * 1e6
+    );
+    Ok(opened)
+}
+
+/// The time of a step, from a few of them after the first, which compiles the kernels.
+fn step_time(backend: &mut dyn Backend, dims: &Dims) -> Result<Duration, BackendError> {
+    // Any tokens take the same time, but for the uses of a token in the embedding's gradient.
+    let tokens = |len: usize| (0..len).map(|i| (i % dims.vocab) as u8).collect();
+    let mut time = |count: usize| -> Result<Duration, BackendError> {
+        let steps = Steps {
+            first: 0,
+            x: tokens(count * dims.batch * dims.block),
+            y: tokens(count * dims.batch),
+            lr: vec![0.0; count],
+        };
+        let start = Instant::now();
+        backend.train(&steps, &mut Vec::new())?;
+        Ok(start.elapsed())
+    };
+    time(1)?;
+    let mut count = 1;
+    loop {
+        let took = time(count)?;
+        if took >= TRIAL {
+            return Ok(took / count as u32);
+        }
+        count *= 4;
+    }
+}
