@@ -233,7 +233,7 @@ const MUTATIONS: [Mutation; 34] = [
         "(1.0 - h * h) * dh", "(1.0 - h) * dh",
         By::Gradcheck, Chunk::Hpreact),
     // Batch norm, in one go.
-    mutation("dbngain and dbnbias swapped", "staged/batchnorm_tanh.wgsl",
+    mutation("dbngain and dbnbias swapped", "staged/batchnorm.wgsl",
         "dbngain[j] = sum_dhpreact_bnraw;\n        dbnbias[j] = sum_dhpreact;",
         "dbngain[j] = sum_dhpreact;\n        dbnbias[j] = sum_dhpreact_bnraw;",
         By::Gradcheck, Chunk::Bngain),

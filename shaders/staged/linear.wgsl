@@ -29,18 +29,20 @@ struct Tile {
 const NO_SLICE = 0xffffffffu;
 
 // A workgroup has 64 / slices tiles: up to 16 side by side, so that neighbours load neighbouring
-// columns, and the others below. src/gpu/machine.rs counts the workgroups in the same way.
-fn tiles_wide(slices: u32) -> u32 {
-    return min(64u / slices, 16u);
+// columns, and the others below; 8 where the result is no wider. `Layout::tiles` of
+// src/gpu/machine.rs counts the workgroups in the same way.
+fn tiles_wide(cols: u32, slices: u32) -> u32 {
+    return min(64u / slices, select(16u, 8u, cols <= 8u));
 }
 
 fn groups_wide(cols: u32, slices: u32) -> u32 {
-    return (cols + tiles_wide(slices) - 1u) / tiles_wide(slices);
+    let wide = tiles_wide(cols, slices);
+    return (cols + wide - 1u) / wide;
 }
 
 fn tile_of(group: u32, lane: u32, rows: u32, cols: u32, slices: u32) -> Tile {
     let tiles = 64u / slices;
-    let wide = tiles_wide(slices);
+    let wide = tiles_wide(cols, slices);
     let tile = lane % tiles;
     let high = tiles / wide;
     let row = 8u * (group / groups_wide(cols, slices) * high + tile / wide);
@@ -260,10 +262,10 @@ fn linear_backward_kernel(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let high = 64u / SLICES / tiles_wide(SLICES);
-    let tiles_of_rows = (vectors(shape.fan_in) + 1u) / 2u;
-    let groups_of_weight = groups_wide(vectors(shape.fan_out), SLICES)
-        * ((tiles_of_rows + high - 1u) / high);
+    let cols = vectors(shape.fan_out);
+    let rows_of_group = 8u * 64u / SLICES / tiles_wide(cols, SLICES);
+    let groups_high = (shape.fan_in + rows_of_group - 1u) / rows_of_group;
+    let groups_of_weight = groups_wide(cols, SLICES) * groups_high;
     if group.x < groups_of_weight {
         backward_weight(group.x, lane);
     } else {

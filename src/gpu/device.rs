@@ -13,8 +13,8 @@ use super::adapter::Found;
 use super::shader::Source;
 
 /// How long a chunk may take. The training loop aims at a tenth of a second, but a chunk has one step
-/// at least: at the largest sizes that is 5e10 multiplications, more than a minute at the 7e8 a second
-/// that lavapipe does on two cores at hidden 1,024 and batch 1,024.
+/// at least: at the largest sizes that is 5e10 multiplications, a quarter of a minute and more at the
+/// 3e9 a second that lavapipe does on two cores at hidden 1,024 and batch 1,024.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A device with its queue, and the first fault that was reported outside a call.

@@ -337,7 +337,7 @@ impl Layout {
     /// Rounds of a loop that a slice has at least.
     const SLICE_ROUNDS: usize = 2;
     /// Invocations that keep any GPU busy. A processor is busy with one, and slices are only work for
-    /// it: two slices instead of one made a step on lavapipe half as long again.
+    /// it: two slices everywhere made a lecture step on lavapipe take 760 us and not 500.
     const ENOUGH: usize = 1 << 15;
 
     /// Slices for the sums of a launch: so many that it has enough invocations. A GPU is idle while
@@ -358,8 +358,9 @@ impl Layout {
         let (high, wide) = (rows.div_ceil(8), cols.div_ceil(4));
         let slices = self.slices(high * wide, terms.div_ceil(4));
         let tiles = WORKGROUP / slices;
-        let groups_wide = wide.div_ceil(tiles.min(16));
-        (slices, groups_wide * high.div_ceil(tiles / tiles.min(16)))
+        let tiles_wide = tiles.min(if wide <= 8 { 8 } else { 16 });
+        let groups = wide.div_ceil(tiles_wide) * high.div_ceil(tiles / tiles_wide);
+        (slices, groups)
     }
 
     /// Slices and workgroups of a launch over `rows` rows.
@@ -808,4 +809,45 @@ fn list_uses(dims: &Dims, x: &[u8], uses: &mut [u32]) {
 /// Values as they come back from the device.
 pub fn to_f32(bytes: &[u8]) -> Vec<f32> {
     bytemuck::pod_collect_to_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uses_of_each_token_are_listed_in_the_order_of_the_positions() {
+        let dims = Dims {
+            vocab: 4,
+            block: 3,
+            embd: 5,
+            hidden: 1,
+            batch: 2,
+        };
+        let mut uses = [9; 4 + 1 + 6];
+        list_uses(&dims, &[2, 0, 2, 3, 2, 0], &mut uses);
+        // A row of dembcat has 15 values and a pad of one.
+        let (ends, places) = ([0, 2, 2, 5, 6], [5, 16 + 10, 0, 10, 16 + 5, 16]);
+        assert_eq!(uses, [&ends[..], &places].concat()[..]);
+    }
+
+    #[test]
+    fn rows_are_padded_to_multiples_of_four_values() {
+        assert_eq!([1, 4, 5].map(pitch), [4, 4, 8]);
+        let (a, b) = ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]);
+        let want = [&a[..], &[0.0], &b, &[0.0]].concat();
+        assert_eq!(pad(&[a, b].concat(), 3), want);
+    }
+
+    #[test]
+    fn a_software_adapter_gets_one_slice_and_a_gpu_as_many_as_its_terms_allow() {
+        let slices = |software, results, rounds| {
+            Layout::new(Dims::LECTURE, software).slices(results, rounds)
+        };
+        assert_eq!(slices(true, 28, 50), 1);
+        assert_eq!(slices(false, 28, 50), 16); // logits: 28 tiles, 50 rounds
+        assert_eq!(slices(false, 28, 3), 1);
+        assert_eq!(slices(false, 1 << 14, 50), 2);
+        assert_eq!(slices(false, 1 << 15, 50), 1);
+    }
 }

@@ -109,7 +109,7 @@ pub fn staged_modules() -> Vec<Module> {
                 SHAPE,
                 part!("batchnorm.wgsl"),
                 TANH,
-                part!("staged/batchnorm_tanh.wgsl"),
+                part!("staged/batchnorm.wgsl"),
             ]),
             entry_points: &[
                 "batchnorm_tanh_forward_kernel",

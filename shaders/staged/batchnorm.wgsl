@@ -18,7 +18,7 @@
 
 // ---- the formulas, for four units at once ----
 
-fn variance(sum_bndiff2: vec4<f32>, n: f32) -> vec4<f32> {
+fn variance4(sum_bndiff2: vec4<f32>, n: f32) -> vec4<f32> {
     let s = sum_bndiff2;
     return vec4<f32>(
         batchnorm_variance(s.x, n),
@@ -28,7 +28,7 @@ fn variance(sum_bndiff2: vec4<f32>, n: f32) -> vec4<f32> {
     );
 }
 
-fn var_inv(bnvar: vec4<f32>) -> vec4<f32> {
+fn var_inv4(bnvar: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(
         batchnorm_var_inv(bnvar.x),
         batchnorm_var_inv(bnvar.y),
@@ -47,7 +47,7 @@ fn normalize4(x: vec4<f32>, mean: vec4<f32>, inv: vec4<f32>) -> vec4<f32> {
 }
 
 // h of bnraw: hpreact is on the way, and nothing else needs it.
-fn scale_tanh(gain: vec4<f32>, raw: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
+fn scale_tanh4(gain: vec4<f32>, raw: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(
         tanh_forward(batchnorm_scale(gain.x, raw.x, bias.x)),
         tanh_forward(batchnorm_scale(gain.y, raw.y, bias.y)),
@@ -57,7 +57,7 @@ fn scale_tanh(gain: vec4<f32>, raw: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
 }
 
 // dhpreact of dh
-fn through_tanh(dh: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
+fn tanh_backward4(dh: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(
         tanh_backward(dh.x, h.x),
         tanh_backward(dh.y, h.y),
@@ -66,7 +66,7 @@ fn through_tanh(dh: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
     );
 }
 
-fn through_batchnorm(
+fn batchnorm_backward4(
     gain: vec4<f32>,
     inv: vec4<f32>,
     n: f32,
@@ -138,8 +138,8 @@ fn batchnorm_tanh_forward_kernel(
         let bndiff = hprebn[i] - bnmean;
         sum_bndiff2 += bndiff * bndiff;
     }
-    let bnvar = variance(sum_of_slices(sum_bndiff2, lane), n);
-    let bnvar_inv = var_inv(bnvar);
+    let bnvar = variance4(sum_of_slices(sum_bndiff2, lane), n);
+    let bnvar_inv = var_inv4(bnvar);
     let hidden = vectors(shape.hidden);
     if walk.first == j && j < hidden {
         bnstats[j] = bnmean;
@@ -151,7 +151,7 @@ fn batchnorm_tanh_forward_kernel(
     for (var i = walk.first; i < walk.end; i += walk.stride) {
         let raw = normalize4(hprebn[i], bnmean, bnvar_inv);
         bnraw[i] = raw;
-        h[i] = scale_tanh(gain, raw, bias);
+        h[i] = scale_tanh4(gain, raw, bias);
     }
 }
 
@@ -167,8 +167,8 @@ fn batchnorm_tanh_inference_kernel(
         return;
     }
     let j = i % hidden;
-    let raw = normalize4(hprebn[i], bnstats[j], var_inv(bnstats[hidden + j]));
-    h[i] = scale_tanh(bngain[j], raw, bnbias[j]);
+    let raw = normalize4(hprebn[i], bnstats[j], var_inv4(bnstats[hidden + j]));
+    h[i] = scale_tanh4(bngain[j], raw, bnbias[j]);
 }
 
 // dbngain = (bnraw*dhpreact).sum(0), dbnbias = dhpreact.sum(0), and dhprebn from both.
@@ -182,7 +182,7 @@ fn batchnorm_tanh_backward_kernel(
     var sum = vec4<f32>();
     var sum_bnraw = vec4<f32>();
     for (var i = walk.first; i < walk.end; i += walk.stride) {
-        let dhpreact = through_tanh(dh[i], h[i]);
+        let dhpreact = tanh_backward4(dh[i], h[i]);
         sum += dhpreact;
         sum_bnraw += dhpreact * bnraw[i];
     }
@@ -197,11 +197,11 @@ fn batchnorm_tanh_backward_kernel(
     let gain = bngain[j];
     let bnvar_inv = bnstats[2u * hidden + j];
     for (var i = walk.first; i < walk.end; i += walk.stride) {
-        dhprebn[i] = through_batchnorm(
+        dhprebn[i] = batchnorm_backward4(
             gain,
             bnvar_inv,
             n,
-            through_tanh(dh[i], h[i]), // dhpreact once more: cheaper than to store it and load it
+            tanh_backward4(dh[i], h[i]), // dhpreact once more: cheaper than to store it and load it
             sum_dhpreact,
             bnraw[i],
             sum_dhpreact_bnraw,
