@@ -20,11 +20,12 @@ use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::Failed;
 
 /// What is asked of every adapter.
-const CHECKS: [Check; 14] = [
+const CHECKS: [Check; 15] = [
     ("every_kernel_equals_the_f64_twin", every_kernel),
     ("a_whole_step_equals_the_f64_twin", whole_step),
     ("random_shapes_equal_the_f64_twin", random_shapes),
     ("the_longest_loops_are_run_to_their_end", longest_loops),
+    ("a_token_that_fills_the_batch_is_added_up", one_token),
     ("each_mistake_in_a_slice_or_a_pad_is_caught", mistakes),
     ("pads_are_not_read_as_data", unread_pads),
     ("pads_of_parameters_stay_zero", zero_pads),
@@ -406,6 +407,32 @@ fn longest_loops(found: &Found) -> Outcome {
     for dims in longest {
         for machine in machines(found, dims)? {
             check_kernels(&machine, 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// All positions of the largest batch hold one token: the longest list of uses.
+fn one_token(found: &Found) -> Outcome {
+    let dims = Dims {
+        vocab: 3,
+        block: 16,
+        embd: 1,
+        hidden: 1,
+        batch: 4096,
+    };
+    let positions = dims.batch * dims.block;
+    let launch = STEP
+        .iter()
+        .position(|l| l.kernel == "embedding_backward_kernel")
+        .ok_or("no gather of dC in the table")?;
+    for machine in machines(found, dims)? {
+        machine.write_step(&vec![1; positions], &vec![0; dims.batch], 0.1);
+        machine.write(Slot::Dembcat, &vec![1.0; positions]);
+        machine.run(&machine.pass(&STEP, dims.batch), launch..launch + 1)?;
+        let got = machine.read(Slot::Grad(Tensor::C), dims.vocab)?;
+        if got != [0.0, positions as f32, 0.0] {
+            return Err(format!("{positions} uses of token 1 add up to {got:?}").into());
         }
     }
     Ok(())

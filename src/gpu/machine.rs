@@ -337,7 +337,7 @@ impl Layout {
     /// Rounds of a loop that a slice has at least.
     const SLICE_ROUNDS: usize = 2;
     /// Invocations that keep any GPU busy. A processor is busy with one, and slices are only work for
-    /// it: two slices everywhere made a lecture step on lavapipe take 760 us and not 500.
+    /// it: two slices everywhere made a lecture step on lavapipe take 760 us and not 500 (one thread).
     const ENOUGH: usize = 1 << 15;
 
     /// Slices for the sums of a launch: so many that it has enough invocations. A GPU is idle while
@@ -366,11 +366,12 @@ impl Layout {
     /// Slices and workgroups of a launch over `rows` rows.
     pub fn split(&self, grid: Grid, rows: usize) -> ([usize; 2], [u32; 3]) {
         let size = |s| self.size(s, rows);
-        let in_slices = |results: usize, rounds: usize| {
-            let slices = self.slices(results, rounds);
+        let groups = |results: usize, slices: usize| {
             let groups = results.div_ceil(WORKGROUP / slices);
             ([slices, 1], [groups as u32, 1, 1])
         };
+        let in_slices =
+            |results: usize, rounds: usize| groups(results, self.slices(results, rounds));
         match grid {
             Grid::Elements(rows, cols) => ([1, 1], folded(size(rows) * pitch(size(cols)))),
             Grid::Vectors(rows, cols) => ([1, 1], folded(size(rows) * size(cols).div_ceil(4))),
@@ -388,9 +389,12 @@ impl Layout {
             Grid::Columns(cols) => in_slices(size(cols).div_ceil(4), rows.div_ceil(4)),
             Grid::Rows(cols) => in_slices(rows, size(cols).div_ceil(4)),
             Grid::Embeddings => {
-                // A token has a sixteenth of all uses or so, if it is a frequent one.
-                let uses = rows * self.dims.block / 16;
-                in_slices(self.dims.vocab * pitch(self.dims.embd), uses)
+                // A frequent token has a sixteenth of all uses or so. One that has them all must
+                // not bring an invocation near the 65,535 rounds after which Mesa 22 leaves loops.
+                let uses = rows * self.dims.block;
+                let results = self.dims.vocab * pitch(self.dims.embd);
+                let at_least = uses.div_ceil(1 << 14).next_power_of_two();
+                groups(results, self.slices(results, uses / 16).max(at_least))
             }
         }
     }
