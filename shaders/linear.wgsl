@@ -40,3 +40,10 @@
 fn linear_term(sums: vec4<f32>, left: f32, right: vec4<f32>) -> vec4<f32> {
     return sums + left * right;
 }
+
+// Four terms of a product, for four neighbouring columns: four values of a row of `left`, and the
+// four rows of `right` that they meet.
+fn linear_terms(sums: vec4<f32>, left: vec4<f32>, right: mat4x4<f32>) -> vec4<f32> {
+    let two = linear_term(linear_term(sums, left.x, right[0]), left.y, right[1]);
+    return linear_term(linear_term(two, left.z, right[2]), left.w, right[3]);
+}

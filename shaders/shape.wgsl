@@ -1,4 +1,4 @@
-// What every kernel needs to know of a launch. Written by src/gpu/staged.rs (`ShapeRecord`), field
+// What every kernel needs to know of a launch. Written by src/gpu/machine.rs (`ShapeRecord`), field
 // for field.
 
 struct Shape {
@@ -11,6 +11,25 @@ struct Shape {
     fan_out: u32, // of the same layer: hidden, or vocab
     padding: u32,
 }
+
+// Rows of a tensor begin at multiples of four values, so that one load brings four of them. The rest
+// of a row, its pad, is zero, and so are the rows that bring W1 and W2 to a multiple of four: a sum
+// that runs on into a pad stays as it is. Vectors of four values in a row:
+fn vectors(values: u32) -> u32 {
+    return (values + 3u) / 4u;
+}
+
+// Values from one row to the next.
+fn pitch(values: u32) -> u32 {
+    return 4u * vectors(values);
+}
+
+// A long sum whose results are few would leave most of a GPU idle. So a workgroup of 64 invocations
+// has 64 / SLICES results. The invocations of one result take its terms in turns; then their partial
+// sums meet in workgroup memory and are added in one order, the same in every run. Constants of the
+// pipeline, set by src/gpu/machine.rs: 1, 2, 4, 8 or 16.
+override SLICES: u32 = 1u;
+override DX_SLICES: u32 = 1u; // of dx, where a launch computes dW and dx
 
 // The device counts its own steps. The first kernel of a step moves `started` on to `finished`, the
 // last sets `finished` to `started + 1`: each counter is written in a launch that does not read it,

@@ -11,18 +11,24 @@ use gpu_makemore::cpu::{CpuBackend, Model};
 use gpu_makemore::data;
 use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::adapter::Found;
-use gpu_makemore::gpu::machine::Slot;
+use gpu_makemore::gpu::chunked::CHUNKED;
+use gpu_makemore::gpu::machine::{Layout, Machine, Slot, pitch};
+use gpu_makemore::gpu::shader::{chunked_modules, staged_modules};
 use gpu_makemore::gpu::staged::{STEP, Staged};
 use gpu_makemore::params::{Params, Tensor};
 use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::Failed;
 
 /// What is asked of every adapter.
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 15] = [
     ("every_kernel_equals_the_f64_twin", every_kernel),
     ("a_whole_step_equals_the_f64_twin", whole_step),
     ("random_shapes_equal_the_f64_twin", random_shapes),
     ("the_longest_loops_are_run_to_their_end", longest_loops),
+    ("a_token_that_fills_the_batch_is_added_up", one_token),
+    ("each_mistake_in_a_slice_or_a_pad_is_caught", mistakes),
+    ("pads_are_not_read_as_data", unread_pads),
+    ("pads_of_parameters_stay_zero", zero_pads),
     ("a_diverged_run_shows_in_the_loss", divergence),
     ("tanh_is_right_at_the_edges", tanh_edges),
     ("twelve_steps_side_by_side", twelve_steps),
@@ -66,16 +72,12 @@ fn outputs(launch: usize) -> &'static [Slot] {
     const OUTPUTS: [&[Slot]; STEP.len() - 1] = [
         &[Slot::Embcat],
         &[Slot::Hprebn],
-        &[Slot::Bnstats, Slot::Bnraw, Slot::Hpreact],
-        &[Slot::H],
+        &[Slot::Bnstats, Slot::Bnraw, Slot::H],
         &[Slot::Logits],
         &[Slot::Losses, Slot::Dlogits],
-        &[Slot::Grad(W2), Slot::Grad(B2)],
-        &[Slot::Dh],
-        &[Slot::Dhpreact],
+        &[Slot::Grad(W2), Slot::Grad(B2), Slot::Dh],
         &[Slot::Grad(Bngain), Slot::Grad(Bnbias), Slot::Dhprebn],
-        &[Slot::Grad(W1), Slot::Grad(B1)],
-        &[Slot::Dembcat],
+        &[Slot::Grad(W1), Slot::Grad(B1), Slot::Dembcat],
         &[Slot::Grad(C)],
     ];
     OUTPUTS[launch]
@@ -109,46 +111,88 @@ fn to_f32(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&v| v as f32).collect()
 }
 
-/// Each launch alone, on the twin's own inputs, so that a failure names the kernel at fault.
-fn check_kernels(found: &Found, dims: Dims, seed: u64) -> Outcome {
+/// A slot as it lies on the device, pads included, by its rows.
+fn raw(machine: &Machine, slot: Slot) -> Result<Vec<Vec<f32>>, Failed> {
+    let layout = &machine.layout;
+    let cols = layout.extent(slot).1;
+    let rows = layout.len(slot) / pitch(cols);
+    let source = machine.range(slot, rows * cols);
+    let bytes = machine.gpu.finish_and_read(machine.encoder(), &[source])?;
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes[0]);
+    Ok(values.chunks(pitch(cols)).map(<[f32]>::to_vec).collect())
+}
+
+/// Overwrites rows of a slot as they lie on the device.
+fn write_raw(machine: &Machine, slot: Slot, rows: &[Vec<f32>]) {
+    let (buffer, offset, _) = machine.range(slot, 1);
+    let bytes: Vec<u8> = bytemuck::cast_slice(&rows.concat()).to_vec();
+    machine.gpu.queue.write_buffer(buffer, offset, &bytes);
+}
+
+/// What lies beyond a slot's columns, and beyond the rows of `values` of them.
+fn pads(rows: &[Vec<f32>], cols: usize, values: usize) -> Vec<f32> {
+    let beyond = rows.iter().skip(values / cols).flatten();
+    let beside = rows.iter().take(values / cols).flat_map(|r| &r[cols..]);
+    beside.chain(beyond).copied().collect()
+}
+
+/// Each launch alone, on the twin's own inputs, so that a failure names the kernel at fault. Every
+/// output is NaN before the launch: it has to write all of it, and zeros to its pads.
+fn check_kernels(machine: &Machine, seed: u64) -> Outcome {
+    let dims = machine.layout.dims;
     let Inputs { params, x, y } = inputs(&dims, seed);
     let mut model = reference(&dims, &inputs(&dims, seed));
-    let device = Staged::new(found, dims, &params)?;
+    machine.write_params(&params);
+    let pass = machine.pass(&STEP, dims.batch);
     let write = |slot: Slot, model: &Model<f64>| {
         if let Some(values) = twin_values(model, slot) {
-            device.machine().write(slot, &to_f32(&values));
+            machine.write(slot, &to_f32(&values));
         }
     };
     let check = |slot: Slot, model: &Model<f64>, kernel: &str| -> Outcome {
         let want = twin_values(model, slot).ok_or("not a tensor of the twin")?;
-        let got = device.machine().read(slot, want.len())?;
+        let got = machine.read(slot, want.len())?;
         let name = format!("{kernel} ({dims}): {slot:?}");
         let tolerance = tolerance_of(slot, model);
         Ok(compare(&name, &f64s(&got), &want, tolerance)?)
     };
     let (update, before) = STEP.split_last().ok_or("an empty table")?;
     for (launch, row) in before.iter().enumerate() {
-        device.machine().write_step(&x, &y, 0.1);
+        machine.write_step(&x, &y, 0.1);
         for &(_, slot) in row.binds {
             write(slot, &model);
         }
         for &slot in outputs(launch) {
-            // An output that the kernel does not write stays a NaN.
-            let len = twin_values(&model, slot).map_or(0, |v| v.len());
-            device.machine().write(slot, &vec![f32::NAN; len]);
+            let mut rows = raw(machine, slot)?;
+            rows.iter_mut().for_each(|row| row.fill(f32::NAN));
+            write_raw(machine, slot, &rows);
         }
-        device.run(launch..launch + 1)?;
+        machine.run(&pass, launch..launch + 1)?;
         for &slot in outputs(launch) {
             check(slot, &model, row.kernel)?;
+            let mut rows = raw(machine, slot)?;
+            let cols = machine.layout.extent(slot).1;
+            let values = twin_values(&model, slot).map_or(0, |v| v.len());
+            match slot {
+                Slot::Grad(_) => {}
+                // A list of all steps, without a pad; and the inverse of a variance of zero.
+                Slot::Losses | Slot::Bnstats => continue,
+                // There are as many rows as examples; what lies below them nobody reads.
+                _ => rows.truncate(values / cols),
+            }
+            if pads(&rows, cols, values).iter().any(|&v| v != 0.0) {
+                let kernel = row.kernel;
+                return Err(format!("{kernel} ({dims}): a pad of {slot:?} is not zero").into());
+            }
         }
     }
     // The update, which is its own inputs' successor.
-    device.machine().write_step(&x, &y, 0.1);
+    machine.write_step(&x, &y, 0.1);
     for tensor in Tensor::ALL {
         write(Slot::Param(tensor), &model);
         write(Slot::Grad(tensor), &model);
     }
-    device.run(before.len()..STEP.len())?;
+    machine.run(&pass, before.len()..STEP.len())?;
     model.update(f64::from(0.1f32));
     for tensor in Tensor::ALL {
         check(Slot::Param(tensor), &model, update.kernel)?;
@@ -156,9 +200,153 @@ fn check_kernels(found: &Found, dims: Dims, seed: u64) -> Outcome {
     Ok(())
 }
 
+/// The machine as the training step has it on this adapter, and with as many slices as a GPU has.
+fn machines(found: &Found, dims: Dims) -> Result<[Machine; 2], Failed> {
+    let layouts = [false, true].map(|software| Layout::new(dims, software));
+    let [gpu, software] =
+        layouts.map(|layout| Machine::with_layout(found, layout, &[&STEP], &staged_modules()));
+    Ok([software?, gpu?])
+}
+
 fn every_kernel(found: &Found) -> Outcome {
     for (_, dims) in SIZES {
-        check_kernels(found, dims, 3)?;
+        for machine in machines(found, dims)? {
+            check_kernels(&machine, 3)?;
+        }
+    }
+    Ok(())
+}
+
+/// Mistakes in what adds the slices of a sum, and in the zeros of the pads: kernel, file, text, wrong
+/// text. A missing barrier shows on lavapipe, where the invocations of a workgroup run one after
+/// another, eight at a time.
+#[rustfmt::skip]
+const MUTATIONS: [(&str, &str, &str, &str); 9] = [
+    ("linear_forward_kernel", "staged/linear.wgsl",
+        "        sum += partial[i];", "        sum = partial[i];"),
+    ("linear_forward_kernel", "staged/linear.wgsl",
+        "i < 64u * (row + 1u); i += tiles", "i < 64u * (row + 1u) - tiles; i += tiles"),
+    ("linear_forward_kernel", "staged/linear.wgsl",
+        "workgroupBarrier();\n        // The slices share", "// The slices share"),
+    ("linear_backward_kernel", "staged/linear.wgsl",
+        "partial[512u + lane] = bias;", "partial[512u + lane] = bias / f32(SLICES);"),
+    ("batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
+        "sum += partial[i];", "sum = partial[i];"),
+    ("batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
+        "    workgroupBarrier(); // the sum before this one has been read\n", ""),
+    ("softmax_cross_entropy_kernel", "staged/softmax_cross_entropy.wgsl",
+        "sum += partial[", "sum = partial["),
+    ("embedding_backward_kernel", "staged/embedding.wgsl",
+        "sum += partial[s];", "sum = partial[s];"),
+    ("embedding_forward_kernel", "staged/embedding.wgsl",
+        "if col >= shape.fan_in {", "if col > shape.fan_in {"),
+];
+
+/// Each of them is found, and in the kernel where it is.
+fn mistakes(found: &Found) -> Outcome {
+    let dims = Dims {
+        batch: 130,
+        ..Dims::LECTURE
+    };
+    let mut missed = Vec::new();
+    for (kernel, file, from, to) in MUTATIONS {
+        let mut modules = staged_modules();
+        for module in &mut modules {
+            if module.source.parts().iter().any(|p| p.file == file) {
+                let replaced = module.source.replaced(file, from, to);
+                module.source =
+                    replaced.ok_or_else(|| format!("{from:?} is not in {file} once"))?;
+            }
+        }
+        let layout = Layout::new(dims, false);
+        let machine = Machine::with_layout(found, layout, &[&STEP], &modules)?;
+        match check_kernels(&machine, 3) {
+            Err(error) if error.message().is_some_and(|e| e.starts_with(kernel)) => {}
+            other => missed.push(format!("{to:?} in {kernel}: {other:?}")),
+        }
+    }
+    if missed.is_empty() {
+        Ok(())
+    } else {
+        Err(missed.join("; ").into())
+    }
+}
+
+/// Where no sum runs over the columns, a pad is no data: kernels give the same with NaN in it.
+fn unread_pads(found: &Found) -> Outcome {
+    let unread = [
+        ("embedding_forward_kernel", vec![Slot::Param(Tensor::C)]),
+        (
+            "batchnorm_tanh_forward_kernel",
+            vec![
+                Slot::Hprebn,
+                Slot::Param(Tensor::Bngain),
+                Slot::Param(Tensor::Bnbias),
+            ],
+        ),
+        ("softmax_cross_entropy_kernel", vec![Slot::Logits]),
+        (
+            "batchnorm_tanh_backward_kernel",
+            vec![Slot::Bnraw, Slot::H, Slot::Dh],
+        ),
+        ("embedding_backward_kernel", vec![Slot::Dembcat]),
+    ];
+    for (_, dims) in SIZES {
+        let Inputs { x, y, .. } = inputs(&dims, 3);
+        let model = reference(&dims, &inputs(&dims, 3));
+        for machine in machines(found, dims)? {
+            let pass = machine.pass(&STEP, dims.batch);
+            for (kernel, slots) in &unread {
+                let launch = STEP.iter().position(|l| l.kernel == *kernel);
+                let launch = launch.ok_or("no such launch")?;
+                machine.write_step(&x, &y, 0.1);
+                for &(_, slot) in STEP[launch].binds {
+                    if let Some(values) = twin_values(&model, slot) {
+                        machine.write(slot, &to_f32(&values));
+                    }
+                }
+                for &slot in slots {
+                    let cols = machine.layout.extent(slot).1;
+                    let mut rows = raw(&machine, slot)?;
+                    rows.iter_mut().for_each(|row| row[cols..].fill(f32::NAN));
+                    write_raw(&machine, slot, &rows);
+                }
+                machine.run(&pass, launch..launch + 1)?;
+                for &slot in outputs(launch) {
+                    let want = twin_values(&model, slot).ok_or("not a tensor of the twin")?;
+                    let got = f64s(&machine.read(slot, want.len())?);
+                    let name = format!("{kernel} ({dims}): {slot:?}");
+                    compare(&name, &got, &want, tolerance_of(slot, &model))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The pads of the parameters, which sums run over, are zero after steps as before.
+fn zero_pads(found: &Found) -> Outcome {
+    for (name, dims) in SIZES {
+        let mut steps = Steps::default();
+        for seed in 0..3 {
+            let Inputs { x, y, .. } = inputs(&dims, seed);
+            steps.x.extend(x);
+            steps.y.extend(y);
+            steps.lr.push(0.1);
+        }
+        let mut device = Staged::new(found, dims, &inputs(&dims, 0).params)?;
+        device.train(&steps, &mut Vec::new())?;
+        for tensor in Tensor::ALL {
+            let slot = Slot::Param(tensor);
+            let rows = raw(device.machine(), slot)?;
+            let cols = device.machine().layout.extent(slot).1;
+            if pads(&rows, cols, tensor.len(&dims))
+                .iter()
+                .any(|&v| v != 0.0)
+            {
+                return Err(format!("{name}: a pad of {} is not zero", tensor.name()).into());
+            }
+        }
     }
     Ok(())
 }
@@ -179,7 +367,9 @@ fn random_shapes(found: &Found) -> Outcome {
             hidden: draw(1, 200),
             batch: draw(8, 200),
         };
-        check_kernels(found, dims, seed)?;
+        for machine in machines(found, dims)? {
+            check_kernels(&machine, seed)?;
+        }
     }
     Ok(())
 }
@@ -215,7 +405,35 @@ fn longest_loops(found: &Found) -> Outcome {
         },
     ];
     for dims in longest {
-        check_kernels(found, dims, 1)?;
+        for machine in machines(found, dims)? {
+            check_kernels(&machine, 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// All positions of the largest batch hold one token: the longest list of uses.
+fn one_token(found: &Found) -> Outcome {
+    let dims = Dims {
+        vocab: 3,
+        block: 16,
+        embd: 1,
+        hidden: 1,
+        batch: 4096,
+    };
+    let positions = dims.batch * dims.block;
+    let launch = STEP
+        .iter()
+        .position(|l| l.kernel == "embedding_backward_kernel")
+        .ok_or("no gather of dC in the table")?;
+    for machine in machines(found, dims)? {
+        machine.write_step(&vec![1; positions], &vec![0; dims.batch], 0.1);
+        machine.write(Slot::Dembcat, &vec![1.0; positions]);
+        machine.run(&machine.pass(&STEP, dims.batch), launch..launch + 1)?;
+        let got = machine.read(Slot::Grad(Tensor::C), dims.vocab)?;
+        if got != [0.0, positions as f32, 0.0] {
+            return Err(format!("{positions} uses of token 1 add up to {got:?}").into());
+        }
     }
     Ok(())
 }
@@ -268,13 +486,13 @@ fn tanh_edges(found: &Found) -> Outcome {
         hidden: values.len(),
         batch: 2,
     };
-    let device = Staged::new(found, dims, &Params::filled(&dims, 0.0))?;
-    device.machine().write(Slot::Hpreact, &values);
-    let launch = (0..STEP.len())
-        .find(|&i| STEP[i].kernel == "tanh_forward_kernel")
+    let machine = Machine::new(found, dims, &[&CHUNKED], &chunked_modules())?;
+    let launch = (0..CHUNKED.len())
+        .find(|&i| CHUNKED[i].kernel == "tanh_forward_kernel")
         .ok_or("no tanh in the table")?;
-    device.run(launch..launch + 1)?;
-    let got = device.machine().read(Slot::H, values.len())?;
+    machine.write(Slot::Hpreact, &values);
+    machine.run(&machine.pass(&CHUNKED, dims.batch), launch..launch + 1)?;
+    let got = machine.read(Slot::H, values.len())?;
     for (&x, &h) in values.iter().zip(&got) {
         let want = f64::from(x).tanh();
         let error = (f64::from(h) - want).abs();

@@ -26,6 +26,11 @@
 @group(0) @binding(19) var<storage, read_write> dbnmeani: array<f32>;
 @group(0) @binding(20) var<storage, read_write> dhprebn: array<f32>;
 
+// Whether a value of a tensor (batch, hidden) is one and not a pad, which stays zero.
+fn is_unit(i: u32) -> bool {
+    return i < shape.batch * pitch(shape.hidden) && i % pitch(shape.hidden) < shape.hidden;
+}
+
 // ---- forward ----
 
 @compute @workgroup_size(64)
@@ -36,7 +41,7 @@ fn bnmeani_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var sum = 0.0;
     for (var r = 0u; r < shape.batch; r++) {
-        sum += hprebn[r * shape.hidden + j];
+        sum += hprebn[r * pitch(shape.hidden) + j];
     }
     bnmeani[j] = sum / f32(shape.batch);
 }
@@ -47,8 +52,8 @@ fn bndiff_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.hidden {
-        bndiff[i] = hprebn[i] - bnmeani[i % shape.hidden];
+    if is_unit(i) {
+        bndiff[i] = hprebn[i] - bnmeani[i % pitch(shape.hidden)];
     }
 }
 
@@ -58,7 +63,7 @@ fn bndiff2_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.hidden {
+    if is_unit(i) {
         bndiff2[i] = bndiff[i] * bndiff[i];
     }
 }
@@ -71,7 +76,7 @@ fn bnvar_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var sum = 0.0;
     for (var r = 0u; r < shape.batch; r++) {
-        sum += bndiff2[r * shape.hidden + j];
+        sum += bndiff2[r * pitch(shape.hidden) + j];
     }
     bnvar[j] = batchnorm_variance(sum, f32(shape.batch));
 }
@@ -90,8 +95,8 @@ fn bnraw_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.hidden {
-        bnraw[i] = bndiff[i] * bnvar_inv[i % shape.hidden];
+    if is_unit(i) {
+        bnraw[i] = bndiff[i] * bnvar_inv[i % pitch(shape.hidden)];
     }
 }
 
@@ -101,8 +106,8 @@ fn hpreact_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.hidden {
-        let j = i % shape.hidden;
+    if is_unit(i) {
+        let j = i % pitch(shape.hidden);
         hpreact[i] = batchnorm_scale(bngain[j], bnraw[i], bnbias[j]);
     }
 }
@@ -122,7 +127,7 @@ fn dbngain_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var sum = 0.0;
     for (var r = 0u; r < shape.batch; r++) {
-        let i = r * shape.hidden + j;
+        let i = r * pitch(shape.hidden) + j;
         sum += bnraw[i] * dhpreact[i];
     }
     dbngain[j] = sum;
@@ -140,7 +145,7 @@ fn dbnbias_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var sum = 0.0;
     for (var r = 0u; r < shape.batch; r++) {
-        sum += dhpreact[r * shape.hidden + j];
+        sum += dhpreact[r * pitch(shape.hidden) + j];
     }
     dbnbias[j] = sum;
 }
@@ -155,8 +160,8 @@ fn dbnraw_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.hidden {
-        dbnraw[i] = bngain[i % shape.hidden] * dhpreact[i];
+    if is_unit(i) {
+        dbnraw[i] = bngain[i % pitch(shape.hidden)] * dhpreact[i];
     }
 }
 
@@ -172,7 +177,7 @@ fn dbnvar_inv_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var sum = 0.0;
     for (var r = 0u; r < shape.batch; r++) {
-        let i = r * shape.hidden + j;
+        let i = r * pitch(shape.hidden) + j;
         sum += bndiff[i] * dbnraw[i];
     }
     dbnvar_inv[j] = sum;
@@ -202,8 +207,8 @@ fn dbndiff2_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.hidden {
-        dbndiff2[i] = 1.0 / (f32(shape.batch) - 1.0) * dbnvar[i % shape.hidden];
+    if is_unit(i) {
+        dbndiff2[i] = 1.0 / (f32(shape.batch) - 1.0) * dbnvar[i % pitch(shape.hidden)];
     }
 }
 
@@ -219,8 +224,8 @@ fn dbndiff_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.hidden {
-        dbndiff[i] = bnvar_inv[i % shape.hidden] * dbnraw[i] + (2.0 * bndiff[i]) * dbndiff2[i];
+    if is_unit(i) {
+        dbndiff[i] = bnvar_inv[i % pitch(shape.hidden)] * dbnraw[i] + (2.0 * bndiff[i]) * dbndiff2[i];
     }
 }
 
@@ -236,7 +241,7 @@ fn dbnmeani_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var sum = 0.0;
     for (var r = 0u; r < shape.batch; r++) {
-        sum += -dbndiff[r * shape.hidden + j];
+        sum += -dbndiff[r * pitch(shape.hidden) + j];
     }
     dbnmeani[j] = sum;
 }
@@ -253,7 +258,7 @@ fn dhprebn_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.hidden {
-        dhprebn[i] = dbndiff[i] + 1.0 / f32(shape.batch) * dbnmeani[i % shape.hidden];
+    if is_unit(i) {
+        dhprebn[i] = dbndiff[i] + 1.0 / f32(shape.batch) * dbnmeani[i % pitch(shape.hidden)];
     }
 }

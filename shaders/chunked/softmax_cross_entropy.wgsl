@@ -23,6 +23,11 @@
 @group(0) @binding(16) var<storage, read_write> dlogit_maxes: array<f32>;
 @group(0) @binding(17) var<storage, read_write> dlogits: array<f32>;
 
+// Whether a value of a tensor (batch, vocab) is one and not a pad, which stays zero.
+fn is_logit(i: u32) -> bool {
+    return i < shape.batch * pitch(shape.vocab) && i % pitch(shape.vocab) < shape.vocab;
+}
+
 // ---- forward ----
 
 @compute @workgroup_size(64)
@@ -31,9 +36,9 @@ fn logit_maxes_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     if row >= shape.batch {
         return;
     }
-    var largest = logits[row * shape.vocab];
+    var largest = logits[row * pitch(shape.vocab)];
     for (var v = 1u; v < shape.vocab; v++) {
-        largest = max(largest, logits[row * shape.vocab + v]);
+        largest = max(largest, logits[row * pitch(shape.vocab) + v]);
     }
     logit_maxes[row] = largest;
 }
@@ -44,8 +49,8 @@ fn norm_logits_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.vocab {
-        norm_logits[i] = logits[i] - logit_maxes[i / shape.vocab];
+    if is_logit(i) {
+        norm_logits[i] = logits[i] - logit_maxes[i / pitch(shape.vocab)];
     }
 }
 
@@ -55,7 +60,7 @@ fn counts_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.vocab {
+    if is_logit(i) {
         counts[i] = exp(norm_logits[i]);
     }
 }
@@ -68,7 +73,7 @@ fn counts_sum_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var sum = 0.0;
     for (var v = 0u; v < shape.vocab; v++) {
-        sum += counts[row * shape.vocab + v];
+        sum += counts[row * pitch(shape.vocab) + v];
     }
     counts_sum[row] = sum;
 }
@@ -87,8 +92,8 @@ fn probs_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.vocab {
-        probs[i] = counts[i] * counts_sum_inv[i / shape.vocab];
+    if is_logit(i) {
+        probs[i] = counts[i] * counts_sum_inv[i / pitch(shape.vocab)];
     }
 }
 
@@ -98,7 +103,7 @@ fn logprobs_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.vocab {
+    if is_logit(i) {
         logprobs[i] = log(probs[i]);
     }
 }
@@ -116,10 +121,10 @@ fn dlogprobs_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.vocab {
-        let row = i / shape.vocab;
+    if is_logit(i) {
+        let row = i / pitch(shape.vocab);
         let y = (Y[row / 4u] >> (8u * (row % 4u))) & 0xffu;
-        dlogprobs[i] = select(0.0, -1.0 / f32(shape.batch), i % shape.vocab == y);
+        dlogprobs[i] = select(0.0, -1.0 / f32(shape.batch), i % pitch(shape.vocab) == y);
     }
 }
 
@@ -134,7 +139,7 @@ fn dprobs_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.vocab {
+    if is_logit(i) {
         dprobs[i] = (1.0 / probs[i]) * dlogprobs[i];
     }
 }
@@ -152,7 +157,7 @@ fn dcounts_sum_inv_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var sum = 0.0;
     for (var v = 0u; v < shape.vocab; v++) {
-        let i = row * shape.vocab + v;
+        let i = row * pitch(shape.vocab) + v;
         sum += counts[i] * dprobs[i];
     }
     dcounts_sum_inv[row] = sum;
@@ -183,8 +188,8 @@ fn dcounts_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.vocab {
-        let row = i / shape.vocab;
+    if is_logit(i) {
+        let row = i / pitch(shape.vocab);
         dcounts[i] = counts_sum_inv[row] * dprobs[i] + dcounts_sum[row];
     }
 }
@@ -199,7 +204,7 @@ fn dnorm_logits_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * shape.vocab {
+    if is_logit(i) {
         dnorm_logits[i] = counts[i] * dcounts[i];
     }
 }
@@ -217,7 +222,7 @@ fn dlogit_maxes_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var sum = 0.0;
     for (var v = 0u; v < shape.vocab; v++) {
-        sum += -dnorm_logits[row * shape.vocab + v];
+        sum += -dnorm_logits[row * pitch(shape.vocab) + v];
     }
     dlogit_maxes[row] = sum;
 }
@@ -235,7 +240,7 @@ fn dlogits_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     if row >= shape.batch {
         return;
     }
-    let first = row * shape.vocab;
+    let first = row * pitch(shape.vocab);
     var at = 0u;
     for (var v = 0u; v < shape.vocab; v++) {
         if logits[first + v] > logits[first + at] {

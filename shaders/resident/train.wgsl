@@ -28,7 +28,6 @@ const TILE_ROWS = 8u;
 // Sizes and places, set by src/gpu/resident.rs (`Plan`) when the pipeline is made: constants, because
 // then a driver can unroll loops and divide by multiplying. `4` in a name: counted in vec4.
 override BATCH: u32;
-override BLOCK: u32;
 override VOCAB: u32;
 override EMBD: u32;
 override FAN_IN: u32;  // BLOCK * EMBD
@@ -72,11 +71,10 @@ override LR: u32;
 override FIRST_STEP: u32;
 override STEP_WORDS: u32;
 override INPUT_WORDS: u32;
-// In the words of a step: X is at 0; then Y; then, for each token, where its positions begin in the
-// list that follows, of 16 bits each.
+// In the words of a step: X is at 0; then Y; then the end of each token's list of uses, behind a 0;
+// then the lists: where the embedding of each use begins in dembcat, counted in values.
 override Y: u32;
 override USES: u32;
-override POSITIONS: u32;
 // Where a model's numbers lie in `results`: one for each invocation, then the losses.
 override LOSSES: u32;
 override RESULTS: u32;
@@ -135,14 +133,14 @@ fn forward_tile(x: u32, x_row4: u32, w: u32, w_row4: u32, count: u32, lane: u32)
     for (var k = 0u; k < count; k++) {
         let W = rows_of_model(w + 4u * k * w_row4, w_row4);
         let left = eight_rows(x + k, x_row4, lane);
-        t.s0 += W * left.r0;
-        t.s1 += W * left.r1;
-        t.s2 += W * left.r2;
-        t.s3 += W * left.r3;
-        t.s4 += W * left.r4;
-        t.s5 += W * left.r5;
-        t.s6 += W * left.r6;
-        t.s7 += W * left.r7;
+        t.s0 = linear_terms(t.s0, left.r0, W);
+        t.s1 = linear_terms(t.s1, left.r1, W);
+        t.s2 = linear_terms(t.s2, left.r2, W);
+        t.s3 = linear_terms(t.s3, left.r3, W);
+        t.s4 = linear_terms(t.s4, left.r4, W);
+        t.s5 = linear_terms(t.s5, left.r5, W);
+        t.s6 = linear_terms(t.s6, left.r6, W);
+        t.s7 = linear_terms(t.s7, left.r7, W);
     }
     return t;
 }
@@ -151,16 +149,16 @@ fn forward_tile(x: u32, x_row4: u32, w: u32, w_row4: u32, count: u32, lane: u32)
 fn backward_input_tile(dy: u32, dy_row4: u32, w: u32, w_row4: u32, count: u32, lane: u32) -> Tile {
     var t = Tile();
     for (var k = 0u; k < count; k++) {
-        let W = rows_of_model(w + k, w_row4);
+        let W = transpose(rows_of_model(w + k, w_row4));
         let left = eight_rows(dy + k, dy_row4, lane);
-        t.s0 += left.r0 * W;
-        t.s1 += left.r1 * W;
-        t.s2 += left.r2 * W;
-        t.s3 += left.r3 * W;
-        t.s4 += left.r4 * W;
-        t.s5 += left.r5 * W;
-        t.s6 += left.r6 * W;
-        t.s7 += left.r7 * W;
+        t.s0 = linear_terms(t.s0, left.r0, W);
+        t.s1 = linear_terms(t.s1, left.r1, W);
+        t.s2 = linear_terms(t.s2, left.r2, W);
+        t.s3 = linear_terms(t.s3, left.r3, W);
+        t.s4 = linear_terms(t.s4, left.r4, W);
+        t.s5 = linear_terms(t.s5, left.r5, W);
+        t.s6 = linear_terms(t.s6, left.r6, W);
+        t.s7 = linear_terms(t.s7, left.r7, W);
     }
     return t;
 }
@@ -178,14 +176,14 @@ fn backward_weight_tile(x: u32, x_row4: u32, dy: u32, dy_row4: u32, lane: u32) -
         );
         // Eight columns of four rows: low and high half of each row.
         let left = four_pairs(x + r * x_row4, x_row4, lane);
-        t.s0 += d * vec4<f32>(left.r0.x, left.r2.x, left.r4.x, left.r6.x);
-        t.s1 += d * vec4<f32>(left.r0.y, left.r2.y, left.r4.y, left.r6.y);
-        t.s2 += d * vec4<f32>(left.r0.z, left.r2.z, left.r4.z, left.r6.z);
-        t.s3 += d * vec4<f32>(left.r0.w, left.r2.w, left.r4.w, left.r6.w);
-        t.s4 += d * vec4<f32>(left.r1.x, left.r3.x, left.r5.x, left.r7.x);
-        t.s5 += d * vec4<f32>(left.r1.y, left.r3.y, left.r5.y, left.r7.y);
-        t.s6 += d * vec4<f32>(left.r1.z, left.r3.z, left.r5.z, left.r7.z);
-        t.s7 += d * vec4<f32>(left.r1.w, left.r3.w, left.r5.w, left.r7.w);
+        t.s0 = linear_terms(t.s0, vec4<f32>(left.r0.x, left.r2.x, left.r4.x, left.r6.x), d);
+        t.s1 = linear_terms(t.s1, vec4<f32>(left.r0.y, left.r2.y, left.r4.y, left.r6.y), d);
+        t.s2 = linear_terms(t.s2, vec4<f32>(left.r0.z, left.r2.z, left.r4.z, left.r6.z), d);
+        t.s3 = linear_terms(t.s3, vec4<f32>(left.r0.w, left.r2.w, left.r4.w, left.r6.w), d);
+        t.s4 = linear_terms(t.s4, vec4<f32>(left.r1.x, left.r3.x, left.r5.x, left.r7.x), d);
+        t.s5 = linear_terms(t.s5, vec4<f32>(left.r1.y, left.r3.y, left.r5.y, left.r7.y), d);
+        t.s6 = linear_terms(t.s6, vec4<f32>(left.r1.z, left.r3.z, left.r5.z, left.r7.z), d);
+        t.s7 = linear_terms(t.s7, vec4<f32>(left.r1.w, left.r3.w, left.r5.w, left.r7.w), d);
     }
     return t;
 }
@@ -507,7 +505,7 @@ fn update_first_layer(model: u32, acts: u32, lr: f32, group: u32, lane: u32) {
     }
 }
 
-// dC[v, e] = sum of demb[p, e] over the positions p of token v, and its update
+// dC[v, e] = sum of demb[p, e] over the uses p of token v, and its update
 fn update_embedding(model: u32, acts: u32, words: u32, lr: f32, worker: u32) {
     let slice = BATCH_TILES * TILE_ROWS * FAN_IN4;
     for (var i = worker; i < VOCAB * EMBD; i += WORKERS) {
@@ -516,11 +514,10 @@ fn update_embedding(model: u32, acts: u32, words: u32, lr: f32, worker: u32) {
         var dC = 0.0;
         let last = inputs[words + USES + token + 1u];
         for (var u = inputs[words + USES + token]; u < last; u++) {
-            let p = (inputs[words + POSITIONS + u / 2u] >> (16u * (u % 2u))) & 0xffffu;
-            let col = p % BLOCK * EMBD + e;
-            var at = acts + DEMBCAT + p / BLOCK * FAN_IN4 + col / 4u;
+            let use_e = inputs[words + USES + VOCAB + 1u + u] + e;
+            var at = acts + DEMBCAT + use_e / 4u;
             for (var s = 0u; s < SLICES; s++) {
-                dC += scratch[at][col % 4u];
+                dC += scratch[at][use_e % 4u];
                 at += slice;
             }
         }

@@ -2,17 +2,25 @@
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> progress: Progress;
-@group(0) @binding(2) var<storage, read> X: array<u32>;            // (steps, batch * block) packed, each step from a new word
-@group(0) @binding(3) var<storage, read> C: array<f32>;            // (vocab, embd)
-@group(0) @binding(4) var<storage, read_write> embcat: array<f32>; // (batch, block * embd)
-@group(0) @binding(5) var<storage, read> dembcat: array<f32>;      // (batch, block * embd)
-@group(0) @binding(6) var<storage, read_write> dC: array<f32>;     // (vocab, embd)
+@group(0) @binding(2) var<storage, read> X: array<u32>;                  // (steps, batch * block) packed, each step from a new word
+@group(0) @binding(2) var<storage, read> uses: array<u32>;               // (steps, vocab + 1 + batch * block): see below
+@group(0) @binding(3) var<storage, read> C: array<f32>;                  // (vocab, embd)
+@group(0) @binding(4) var<storage, read_write> embcat: array<vec4<f32>>; // (batch, block * embd)
+@group(0) @binding(5) var<storage, read> dembcat: array<f32>;            // (batch, block * embd)
+@group(0) @binding(6) var<storage, read_write> dC: array<f32>;           // (vocab, embd)
 
-fn words_per_step() -> u32 {
-    return (shape.batch * shape.block + 3u) / 4u;
+// One element of emb, by its place in embcat.
+fn embedded(step: u32, row: u32, col: u32) -> f32 {
+    if col >= shape.fan_in {
+        return 0.0; // the pad of embcat
+    }
+    let words_per_step = (shape.batch * shape.block + 3u) / 4u;
+    let position = row * shape.block + col / shape.embd;
+    let word = X[step * words_per_step + position / 4u];
+    return C[embedding_token(word, position) * pitch(shape.embd) + col % shape.embd];
 }
 
-// emb = C[X]. One invocation, one element of embcat. First kernel of a step.
+// emb = C[X]. One invocation, four elements of embcat. First kernel of a step.
 @compute @workgroup_size(64)
 fn embedding_forward_kernel(
     @builtin(global_invocation_id) id: vec3<u32>,
@@ -23,45 +31,54 @@ fn embedding_forward_kernel(
     if i == 0u {
         progress.started = step;
     }
-    if i >= shape.batch * shape.fan_in {
+    let cols = vectors(shape.fan_in);
+    if i >= shape.batch * cols {
         return;
     }
-    let position = i / shape.embd;
-    let word = X[step * words_per_step() + position / 4u];
-    embcat[i] = C[embedding_token(word, position) * shape.embd + i % shape.embd];
+    let row = i / cols;
+    let col = i % cols * 4u;
+    embcat[i] = vec4<f32>(
+        embedded(step, row, col),
+        embedded(step, row, col + 1u),
+        embedded(step, row, col + 2u),
+        embedded(step, row, col + 3u),
+    );
 }
 
-// The term of one position: demb[p, e] where X[p] is `token`, else nothing.
-fn term(word: u32, position: u32, token: u32, e: u32) -> f32 {
-    if position < shape.batch * shape.block && embedding_token(word, position) == token {
-        return dembcat[position * shape.embd + e];
-    }
-    return 0.0;
-}
+var<workgroup> partial: array<f32, 64>;
 
-// dC[X[p]] += demb[p]. One invocation, one element of dC. Four positions an iteration, written out:
-// that is a word of X, and it keeps the largest batch at 16,384 iterations, as some software drivers
-// leave all loops without a word once an invocation has gone round 65,535 times.
+// dC[X[p]] += demb[p]. One invocation, one slice of one element of dC.
+//
+// The host has listed the uses of each token (`list_uses` of src/gpu/machine.rs): where each list
+// begins and the last one ends; then where the embedding of each use begins in dembcat. So a token
+// costs as much as it is used, not a look at every position.
 @compute @workgroup_size(64)
 fn embedding_backward_kernel(
-    @builtin(global_invocation_id) id: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = invocation_index(id, workgroups);
-    if i >= shape.vocab * shape.embd {
-        return;
-    }
-    let token = i / shape.embd;
-    let e = i % shape.embd;
-    let first_word = progress.started * words_per_step();
+    let elements = 64u / SLICES;
+    let i = group.x * elements + lane % elements;
+    let token = i / pitch(shape.embd);
+    let e = i % pitch(shape.embd);
+    let first = progress.started * (shape.vocab + 1u + shape.batch * shape.block);
+    let places = first + shape.vocab + 1u;
     var sum = 0.0;
-    for (var w = 0u; w < words_per_step(); w++) {
-        let word = X[first_word + w];
-        let p = 4u * w;
-        sum += term(word, p, token, e);
-        sum += term(word, p + 1u, token, e);
-        sum += term(word, p + 2u, token, e);
-        sum += term(word, p + 3u, token, e);
+    if token < shape.vocab && e < shape.embd {
+        let end = uses[first + token + 1u];
+        for (var u = uses[first + token] + lane / elements; u < end; u += SLICES) {
+            sum += dembcat[uses[places + u] + e];
+        }
     }
-    dC[i] = sum;
+    if SLICES > 1u {
+        partial[lane] = sum;
+        workgroupBarrier();
+        sum = 0.0;
+        for (var s = lane % elements; s < 64u; s += elements) {
+            sum += partial[s];
+        }
+    }
+    if lane < elements && token < shape.vocab {
+        dC[i] = sum;
+    }
 }

@@ -1,114 +1,274 @@
 // Launches of the linear layers. Formulas: linear.wgsl.
 //
-// Each invocation computes a tile of 4 x 4 elements: it loads 8 values for 16 products, where one
-// element an invocation would load 32. Loads are what these kernels wait for. A workgroup of 16 x 4
-// invocations covers 64 columns and 16 rows of the result. Beyond an edge the loads are held to the
-// last row or column and the results dropped.
+// Loads are what these kernels wait for. So each invocation computes a tile of 8 rows x 4 columns: in
+// a round it loads 12 vectors and adds 4 terms to each of 32 sums. One sum at a time would load 64.
+// A slice of a tile takes every `slices`-th round. Rows beyond the last are held to the last: what is
+// computed there is stored twice, and the same. Columns beyond the last are pad, which stays zero.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> x: array<f32>;        // (rows, fan_in)
-@group(0) @binding(2) var<storage, read> W: array<f32>;        // (fan_in, fan_out)
-@group(0) @binding(3) var<storage, read> b: array<f32>;        // (fan_out)
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;  // (rows, fan_out)
-@group(0) @binding(5) var<storage, read> dy: array<f32>;       // (rows, fan_out)
-@group(0) @binding(6) var<storage, read_write> dx: array<f32>; // (rows, fan_in)
-@group(0) @binding(7) var<storage, read_write> dW: array<f32>; // (fan_in, fan_out)
-@group(0) @binding(8) var<storage, read_write> db: array<f32>; // (fan_out)
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // (rows, fan_in)
+@group(0) @binding(2) var<storage, read> W: array<vec4<f32>>;        // (fan_in, fan_out)
+@group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;        // (fan_out)
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;  // (rows, fan_out)
+@group(0) @binding(5) var<storage, read> dy: array<vec4<f32>>;       // (rows, fan_out)
+@group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>; // (rows, fan_in)
+@group(0) @binding(7) var<storage, read_write> dW: array<vec4<f32>>; // (fan_in, fan_out)
+@group(0) @binding(8) var<storage, read_write> db: array<vec4<f32>>; // (fan_out)
 
-// The four rows or columns of a tile, each held to the last there is.
-fn tile_indices(first: u32, count: u32) -> vec4<u32> {
-    return min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(count - 1u));
+// Partial sums: the eight rows of a tile, and a ninth for db, each for 64 invocations.
+var<workgroup> partial: array<vec4<f32>, 576>;
+
+// ---- tiles ----
+
+struct Tile {
+    row: u32,   // its first row
+    col: u32,   // its column, counted in vectors
+    slice: u32, // which rounds are this invocation's; none of them beyond the last row or column
 }
 
-// y = x @ W + b
-@compute @workgroup_size(16, 4)
-fn linear_forward_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
-    let first = id.xy * 4u; // column, row
-    if first.x >= shape.fan_out || first.y >= shape.batch {
-        return;
+const NO_SLICE = 0xffffffffu;
+
+// A workgroup has 64 / slices tiles: up to 16 side by side, so that neighbours load neighbouring
+// columns, and the others below; 8 where the result is no wider. `Layout::tiles` of
+// src/gpu/machine.rs counts the workgroups in the same way.
+fn tiles_wide(cols: u32, slices: u32) -> u32 {
+    return min(64u / slices, select(16u, 8u, cols <= 8u));
+}
+
+fn groups_wide(cols: u32, slices: u32) -> u32 {
+    let wide = tiles_wide(cols, slices);
+    return (cols + wide - 1u) / wide;
+}
+
+fn tile_of(group: u32, lane: u32, rows: u32, cols: u32, slices: u32) -> Tile {
+    let tiles = 64u / slices;
+    let wide = tiles_wide(cols, slices);
+    let tile = lane % tiles;
+    let high = tiles / wide;
+    let row = 8u * (group / groups_wide(cols, slices) * high + tile / wide);
+    let col = group % groups_wide(cols, slices) * wide + tile % wide;
+    return Tile(row, col, select(NO_SLICE, lane / tiles, row < rows && col < cols));
+}
+
+// Where four rows begin, each held to the last there is.
+fn row_starts(first: u32, rows: u32, pitch: u32) -> vec4<u32> {
+    return min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(rows - 1u)) * pitch;
+}
+
+// Leaves the partial sums of a tile to all of its slices.
+fn put(
+    lane: u32,
+    s0: vec4<f32>,
+    s1: vec4<f32>,
+    s2: vec4<f32>,
+    s3: vec4<f32>,
+    s4: vec4<f32>,
+    s5: vec4<f32>,
+    s6: vec4<f32>,
+    s7: vec4<f32>,
+) {
+    partial[lane] = s0;
+    partial[64u + lane] = s1;
+    partial[128u + lane] = s2;
+    partial[192u + lane] = s3;
+    partial[256u + lane] = s4;
+    partial[320u + lane] = s5;
+    partial[384u + lane] = s6;
+    partial[448u + lane] = s7;
+}
+
+// One row of a tile: the sum of its slices, in their order.
+fn sum_of_slices(row: u32, lane: u32, slices: u32) -> vec4<f32> {
+    let tiles = 64u / slices;
+    var sum = vec4<f32>();
+    for (var i = 64u * row + lane % tiles; i < 64u * (row + 1u); i += tiles) {
+        sum += partial[i];
     }
-    let cols = tile_indices(first.x, shape.fan_out);
-    let rows = tile_indices(first.y, shape.batch) * shape.fan_in;
-    var s0 = vec4<f32>(b[cols.x], b[cols.y], b[cols.z], b[cols.w]);
+    return sum;
+}
+
+// ---- forward ----
+
+// y = x @ W + b
+@compute @workgroup_size(64)
+fn linear_forward_kernel(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let terms = vectors(shape.fan_in);
+    let cols = vectors(shape.fan_out);
+    let tile = tile_of(group.x, lane, shape.batch, cols, SLICES);
+    let upper = row_starts(tile.row, shape.batch, terms);
+    let lower = row_starts(tile.row + 4u, shape.batch, terms);
+    var s0 = vec4<f32>();
+    if tile.slice == 0u {
+        s0 = b[tile.col];
+    }
     var s1 = s0;
     var s2 = s0;
     var s3 = s0;
-    for (var i = 0u; i < shape.fan_in; i++) {
-        let w = i * shape.fan_out + cols;
-        let right = vec4<f32>(W[w.x], W[w.y], W[w.z], W[w.w]);
-        s0 = linear_term(s0, x[rows.x + i], right);
-        s1 = linear_term(s1, x[rows.y + i], right);
-        s2 = linear_term(s2, x[rows.z + i], right);
-        s3 = linear_term(s3, x[rows.w + i], right);
+    var s4 = s0;
+    var s5 = s0;
+    var s6 = s0;
+    var s7 = s0;
+    for (var i = tile.slice; i < terms; i += SLICES) {
+        let w = 4u * i * cols + tile.col; // four rows of W
+        let right = mat4x4<f32>(W[w], W[w + cols], W[w + 2u * cols], W[w + 3u * cols]);
+        s0 = linear_terms(s0, x[upper.x + i], right);
+        s1 = linear_terms(s1, x[upper.y + i], right);
+        s2 = linear_terms(s2, x[upper.z + i], right);
+        s3 = linear_terms(s3, x[upper.w + i], right);
+        s4 = linear_terms(s4, x[lower.x + i], right);
+        s5 = linear_terms(s5, x[lower.y + i], right);
+        s6 = linear_terms(s6, x[lower.z + i], right);
+        s7 = linear_terms(s7, x[lower.w + i], right);
     }
-    let sums = array<vec4<f32>, 4>(s0, s1, s2, s3);
-    for (var r = 0u; r < min(4u, shape.batch - first.y); r++) {
-        for (var c = 0u; c < min(4u, shape.fan_out - first.x); c++) {
-            y[(first.y + r) * shape.fan_out + first.x + c] = sums[r][c];
+    let to_upper = row_starts(tile.row, shape.batch, cols) + tile.col;
+    let to_lower = row_starts(tile.row + 4u, shape.batch, cols) + tile.col;
+    if SLICES > 1u {
+        put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
+        workgroupBarrier();
+        // The slices share the rows of their tile.
+        for (var r = tile.slice; r < 8u; r += SLICES) {
+            let to = select(to_upper, to_lower, r >= 4u)[r % 4u];
+            y[to] = sum_of_slices(r, lane, SLICES);
         }
+    } else if tile.slice == 0u {
+        y[to_upper.x] = s0;
+        y[to_upper.y] = s1;
+        y[to_upper.z] = s2;
+        y[to_upper.w] = s3;
+        y[to_lower.x] = s4;
+        y[to_lower.y] = s5;
+        y[to_lower.z] = s6;
+        y[to_lower.w] = s7;
+    }
+}
+
+// ---- backward ----
+
+// dW = x.T @ dy, db = dy.sum(0)
+fn backward_weight(group: u32, lane: u32) {
+    let inputs = vectors(shape.fan_in);
+    let cols = vectors(shape.fan_out);
+    let tile = tile_of(group, lane, 4u * inputs, cols, SLICES);
+    // The tile's rows are columns of x: two vectors of them.
+    let upper = min(tile.row / 4u, inputs - 1u);
+    let lower = min(tile.row / 4u + 1u, inputs - 1u);
+    var s0 = vec4<f32>();
+    var s1 = s0;
+    var s2 = s0;
+    var s3 = s0;
+    var s4 = s0;
+    var s5 = s0;
+    var s6 = s0;
+    var s7 = s0;
+    var bias = s0;
+    for (var r = tile.slice; r < shape.batch; r += SLICES) {
+        let right = dy[r * cols + tile.col];
+        let left = x[r * inputs + upper];
+        let below = x[r * inputs + lower];
+        s0 = linear_term(s0, left.x, right);
+        s1 = linear_term(s1, left.y, right);
+        s2 = linear_term(s2, left.z, right);
+        s3 = linear_term(s3, left.w, right);
+        s4 = linear_term(s4, below.x, right);
+        s5 = linear_term(s5, below.y, right);
+        s6 = linear_term(s6, below.z, right);
+        s7 = linear_term(s7, below.w, right);
+        bias += right;
+    }
+    let to_upper = row_starts(4u * upper, 4u * inputs, cols) + tile.col;
+    let to_lower = row_starts(4u * lower, 4u * inputs, cols) + tile.col;
+    if SLICES > 1u {
+        put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
+        partial[512u + lane] = bias;
+        workgroupBarrier();
+        for (var r = tile.slice; r < 8u; r += SLICES) {
+            let to = select(to_upper, to_lower, r >= 4u)[r % 4u];
+            dW[to] = sum_of_slices(r, lane, SLICES);
+        }
+        bias = sum_of_slices(8u, lane, SLICES);
+    } else if tile.slice == 0u {
+        dW[to_upper.x] = s0;
+        dW[to_upper.y] = s1;
+        dW[to_upper.z] = s2;
+        dW[to_upper.w] = s3;
+        dW[to_lower.x] = s4;
+        dW[to_lower.y] = s5;
+        dW[to_lower.z] = s6;
+        dW[to_lower.w] = s7;
+    }
+    // Every row of tiles has the sum; the first one stores it.
+    if tile.row == 0u && tile.slice == 0u {
+        db[tile.col] = bias;
     }
 }
 
 // dx = dy @ W.T
-@compute @workgroup_size(16, 4)
-fn linear_backward_input_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
-    let first = id.xy * 4u;
-    if first.x >= shape.fan_in || first.y >= shape.batch {
-        return;
-    }
-    let cols = tile_indices(first.x, shape.fan_in) * shape.fan_out; // rows of W, columns of W.T
-    let rows = tile_indices(first.y, shape.batch) * shape.fan_out;
+fn backward_input(group: u32, lane: u32) {
+    let terms = vectors(shape.fan_out);
+    let cols = vectors(shape.fan_in);
+    let tile = tile_of(group, lane, shape.batch, cols, DX_SLICES);
+    let upper = row_starts(tile.row, shape.batch, terms);
+    let lower = row_starts(tile.row + 4u, shape.batch, terms);
     var s0 = vec4<f32>();
-    var s1 = vec4<f32>();
-    var s2 = vec4<f32>();
-    var s3 = vec4<f32>();
-    for (var o = 0u; o < shape.fan_out; o++) {
-        let right = vec4<f32>(W[cols.x + o], W[cols.y + o], W[cols.z + o], W[cols.w + o]);
-        s0 = linear_term(s0, dy[rows.x + o], right);
-        s1 = linear_term(s1, dy[rows.y + o], right);
-        s2 = linear_term(s2, dy[rows.z + o], right);
-        s3 = linear_term(s3, dy[rows.w + o], right);
+    var s1 = s0;
+    var s2 = s0;
+    var s3 = s0;
+    var s4 = s0;
+    var s5 = s0;
+    var s6 = s0;
+    var s7 = s0;
+    for (var o = tile.slice; o < terms; o += DX_SLICES) {
+        let w = 4u * tile.col * terms + o; // four rows of W, columns of W.T
+        let right = transpose(
+            mat4x4<f32>(W[w], W[w + terms], W[w + 2u * terms], W[w + 3u * terms]),
+        );
+        s0 = linear_terms(s0, dy[upper.x + o], right);
+        s1 = linear_terms(s1, dy[upper.y + o], right);
+        s2 = linear_terms(s2, dy[upper.z + o], right);
+        s3 = linear_terms(s3, dy[upper.w + o], right);
+        s4 = linear_terms(s4, dy[lower.x + o], right);
+        s5 = linear_terms(s5, dy[lower.y + o], right);
+        s6 = linear_terms(s6, dy[lower.z + o], right);
+        s7 = linear_terms(s7, dy[lower.w + o], right);
     }
-    let sums = array<vec4<f32>, 4>(s0, s1, s2, s3);
-    for (var r = 0u; r < min(4u, shape.batch - first.y); r++) {
-        for (var c = 0u; c < min(4u, shape.fan_in - first.x); c++) {
-            dx[(first.y + r) * shape.fan_in + first.x + c] = sums[r][c];
+    let to_upper = row_starts(tile.row, shape.batch, cols) + tile.col;
+    let to_lower = row_starts(tile.row + 4u, shape.batch, cols) + tile.col;
+    if DX_SLICES > 1u {
+        put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
+        workgroupBarrier();
+        for (var r = tile.slice; r < 8u; r += DX_SLICES) {
+            let to = select(to_upper, to_lower, r >= 4u)[r % 4u];
+            dx[to] = sum_of_slices(r, lane, DX_SLICES);
         }
+    } else if tile.slice == 0u {
+        dx[to_upper.x] = s0;
+        dx[to_upper.y] = s1;
+        dx[to_upper.z] = s2;
+        dx[to_upper.w] = s3;
+        dx[to_lower.x] = s4;
+        dx[to_lower.y] = s5;
+        dx[to_lower.z] = s6;
+        dx[to_lower.w] = s7;
     }
 }
 
-// dW = x.T @ dy, db = dy.sum(0)
-@compute @workgroup_size(16, 4)
-fn linear_backward_weight_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
-    let first = id.xy * 4u;
-    if first.x >= shape.fan_out || first.y >= shape.fan_in {
-        return;
-    }
-    let cols = tile_indices(first.x, shape.fan_out);
-    let rows = tile_indices(first.y, shape.fan_in); // columns of x, rows of x.T
-    var s0 = vec4<f32>();
-    var s1 = vec4<f32>();
-    var s2 = vec4<f32>();
-    var s3 = vec4<f32>();
-    var bias = vec4<f32>();
-    for (var r = 0u; r < shape.batch; r++) {
-        let d = r * shape.fan_out + cols;
-        let right = vec4<f32>(dy[d.x], dy[d.y], dy[d.z], dy[d.w]);
-        let left = r * shape.fan_in + rows;
-        s0 = linear_term(s0, x[left.x], right);
-        s1 = linear_term(s1, x[left.y], right);
-        s2 = linear_term(s2, x[left.z], right);
-        s3 = linear_term(s3, x[left.w], right);
-        bias += right;
-    }
-    let sums = array<vec4<f32>, 4>(s0, s1, s2, s3);
-    for (var c = 0u; c < min(4u, shape.fan_out - first.x); c++) {
-        for (var r = 0u; r < min(4u, shape.fan_in - first.y); r++) {
-            dW[(first.y + r) * shape.fan_out + first.x + c] = sums[r][c];
-        }
-        // Every row of tiles has the sum; the first one stores it.
-        if first.y == 0u {
-            db[first.x + c] = bias[c];
-        }
+// The gradients do not depend on each other, so one launch has workgroups for dW and db, and behind
+// them workgroups for dx.
+@compute @workgroup_size(64)
+fn linear_backward_kernel(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let cols = vectors(shape.fan_out);
+    let rows_of_group = 8u * 64u / SLICES / tiles_wide(cols, SLICES);
+    let groups_high = (shape.fan_in + rows_of_group - 1u) / rows_of_group;
+    let groups_of_weight = groups_wide(cols, SLICES) * groups_high;
+    if group.x < groups_of_weight {
+        backward_weight(group.x, lane);
+    } else {
+        backward_input(group.x - groups_of_weight, lane);
     }
 }

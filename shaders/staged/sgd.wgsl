@@ -1,11 +1,11 @@
 // Launch of the update. Formula: sgd.wgsl.
 
 @group(0) @binding(1) var<storage, read_write> progress: Progress;
-@group(0) @binding(2) var<storage, read> lr: array<f32>;           // (steps)
-@group(0) @binding(3) var<storage, read_write> params: array<f32>; // all seven parameters
-@group(0) @binding(4) var<storage, read> grads: array<f32>;        // in the same order
+@group(0) @binding(2) var<storage, read> lr: array<f32>;                 // (steps)
+@group(0) @binding(3) var<storage, read_write> params: array<vec4<f32>>; // all seven parameters
+@group(0) @binding(4) var<storage, read> grads: array<vec4<f32>>;        // in the same order
 
-// One invocation, one value, over all parameters at once. Last kernel of a step.
+// One invocation, four values, over all parameters at once. Last kernel of a step.
 @compute @workgroup_size(64)
 fn sgd_kernel(
     @builtin(global_invocation_id) id: vec3<u32>,
@@ -17,6 +17,14 @@ fn sgd_kernel(
         progress.finished = step + 1u;
     }
     if i < arrayLength(&params) {
-        params[i] = sgd_update(params[i], lr[step], grads[i]);
+        let rate = lr[step];
+        let p = params[i];
+        let grad = grads[i];
+        params[i] = vec4<f32>(
+            sgd_update(p.x, rate, grad.x),
+            sgd_update(p.y, rate, grad.y),
+            sgd_update(p.z, rate, grad.z),
+            sgd_update(p.w, rate, grad.w),
+        );
     }
 }

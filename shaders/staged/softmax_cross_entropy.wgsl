@@ -2,40 +2,100 @@
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> progress: Progress;
-@group(0) @binding(2) var<storage, read> Y: array<u32>;             // (steps, batch) packed, each step from a new word
-@group(0) @binding(3) var<storage, read> logits: array<f32>;        // (batch, vocab)
-@group(0) @binding(4) var<storage, read_write> losses: array<f32>;  // (steps, batch)
-@group(0) @binding(5) var<storage, read_write> dlogits: array<f32>; // (batch, vocab)
+@group(0) @binding(2) var<storage, read> Y: array<u32>;                   // (steps, batch) packed, each step from a new word
+@group(0) @binding(3) var<storage, read> logits: array<vec4<f32>>;        // (batch, vocab)
+@group(0) @binding(4) var<storage, read_write> losses: array<f32>;        // (steps, batch)
+@group(0) @binding(5) var<storage, read_write> dlogits: array<vec4<f32>>; // (batch, vocab)
 
-// The loss of each example and dlogits. One invocation, one row. The mean over the rows is left to
-// the host, which reads all losses of a chunk at once and adds them in f64.
+const LOWEST = -3.4e38;
+
+var<workgroup> partial: array<f32, 64>;
+
+// The slices of a row are neighbours, so that they read neighbouring addresses.
+fn largest_of_slices(value: f32, lane: u32) -> f32 {
+    if SLICES == 1u {
+        return value;
+    }
+    partial[lane] = value;
+    workgroupBarrier();
+    var largest = value;
+    for (var i = 0u; i < SLICES; i++) {
+        largest = max(largest, partial[lane / SLICES * SLICES + i]);
+    }
+    workgroupBarrier(); // all have read it
+    return largest;
+}
+
+fn sum_of_slices(value: f32, lane: u32) -> f32 {
+    if SLICES == 1u {
+        return value;
+    }
+    partial[lane] = value;
+    workgroupBarrier();
+    var sum = 0.0;
+    for (var i = 0u; i < SLICES; i++) {
+        sum += partial[lane / SLICES * SLICES + i];
+    }
+    return sum;
+}
+
+// The columns of a vector.
+fn columns(i: u32) -> vec4<u32> {
+    return vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);
+}
+
+// Those from `vocab` on are the pad: no logits, whatever they hold.
+fn is_logit(i: u32) -> vec4<bool> {
+    return columns(i) < vec4<u32>(shape.vocab);
+}
+
+fn counts(i: u32, row_start: u32, logit_max: f32) -> vec4<f32> {
+    let count = exp(logits[row_start + i] - logit_max);
+    return select(vec4<f32>(), count, is_logit(i));
+}
+
+// The loss of each example and dlogits. One invocation, one slice of a row. The mean over the rows is
+// left to the host, which reads all losses of a chunk at once and adds them in f64.
 @compute @workgroup_size(64)
-fn softmax_cross_entropy_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
-    let row = id.x;
-    if row >= shape.batch {
-        return;
-    }
+fn softmax_cross_entropy_kernel(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
     let step = progress.started;
-    let word = Y[step * ((shape.batch + 3u) / 4u) + row / 4u];
-    let target_token = (word >> (8u * (row % 4u))) & 0xffu;
-    let first = row * shape.vocab;
-    let end = first + shape.vocab;
+    let row = group.x * (64u / SLICES) + lane / SLICES;
+    let slice = lane % SLICES;
+    let row_start = row * vectors(shape.vocab);
+    // Beyond the last row there is nothing to do but to wait for the others.
+    let end = select(0u, vectors(shape.vocab), row < shape.batch);
 
-    var logit_max = logits[first];
-    for (var i = first + 1u; i < end; i++) {
-        logit_max = max(logit_max, logits[i]);
+    var largest = LOWEST;
+    for (var i = slice; i < end; i += SLICES) {
+        let l = select(vec4<f32>(LOWEST), logits[row_start + i], is_logit(i));
+        largest = max(largest, max(max(l.x, l.y), max(l.z, l.w)));
     }
-    var counts_sum = 0.0;
-    for (var i = first; i < end; i++) {
-        let count = exp(logits[i] - logit_max);
-        dlogits[i] = count;
-        counts_sum += count;
+    let logit_max = largest_of_slices(largest, lane);
+    var sum = 0.0;
+    for (var i = slice; i < end; i += SLICES) {
+        let c = counts(i, row_start, logit_max);
+        sum += (c.x + c.y) + (c.z + c.w);
     }
-    let norm_logit = logits[first + target_token] - logit_max;
-    losses[step * shape.batch + row] = cross_entropy_loss(norm_logit, counts_sum);
+    let counts_sum = sum_of_slices(sum, lane);
+
+    let word = Y[step * ((shape.batch + 3u) / 4u) + min(row, shape.batch - 1u) / 4u];
+    let target_token = (word >> (8u * (row % 4u))) & 0xffu;
+    if slice == 0u && row < shape.batch {
+        let norm_logit = logits[row_start + target_token / 4u][target_token % 4u] - logit_max;
+        losses[step * shape.batch + row] = cross_entropy_loss(norm_logit, counts_sum);
+    }
     let n = f32(shape.batch);
-    for (var i = first; i < end; i++) {
-        let prob = dlogits[i] / counts_sum;
-        dlogits[i] = softmax_cross_entropy_backward(prob, i - first == target_token, n);
+    for (var i = slice; i < end; i += SLICES) {
+        let prob = counts(i, row_start, logit_max) / counts_sum;
+        let is_target = columns(i) == vec4<u32>(target_token);
+        dlogits[row_start + i] = vec4<f32>(
+            softmax_cross_entropy_backward(prob.x, is_target.x, n),
+            softmax_cross_entropy_backward(prob.y, is_target.y, n),
+            softmax_cross_entropy_backward(prob.z, is_target.z, n),
+            softmax_cross_entropy_backward(prob.w, is_target.w, n),
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! The lecture's first exercise on the device: every line of the notebook's forward and backward
 //! pass is a launch, and every gradient is computed from the one before.
 //!
-//! Where a line is one operation of the training step too (the linear layers, tanh, the embedding),
-//! the launch is that of [`STEP`]. What the step computes in one go, softmax with cross-entropy and
-//! batch norm, comes apart here. So the two can be compared on one device with one set of inputs.
+//! Where a line is one operation of the training step too (the linear layers, the embedding), the
+//! launch is that of [`STEP`]. What the step computes in one go, softmax with cross-entropy and batch
+//! norm with tanh, comes apart here. So the two can be compared on one device with one set of inputs.
 
 use super::GpuError;
 use super::adapter::Found;
@@ -25,7 +25,7 @@ const ROWS_BY_HIDDEN: Grid = Grid::Elements(Batch, Hidden);
 
 /// The pass in chunks, forward and backward.
 #[rustfmt::skip]
-pub const CHUNKED: [Launch; 41] = [
+pub const CHUNKED: [Launch; 39] = [
     // Forward.
     STEP[0], // embcat = C[Xb].view(n, -1)
     STEP[1], // hprebn = embcat @ W1 + b1
@@ -43,8 +43,9 @@ pub const CHUNKED: [Launch; 41] = [
         &[(3, S::Chunk(K::Bndiff)), (6, S::Chunk(K::BnvarInv)), (7, S::Bnraw)]),
     launch("hpreact_kernel", First, ROWS_BY_HIDDEN,
         &[(7, S::Bnraw), (8, S::Hpreact), (9, S::Param(T::Bngain)), (10, S::Param(T::Bnbias))]),
-    STEP[3], // h = torch.tanh(hpreact)
-    STEP[4], // logits = h @ W2 + b2
+    launch("tanh_forward_kernel", First, Grid::Vectors(Batch, Hidden),
+        &[(1, S::Hpreact), (2, S::H)]),
+    STEP[3], // logits = h @ W2 + b2
     launch("logit_maxes_kernel", Second, Grid::Each(Batch),
         &[(2, S::Logits), (3, S::Chunk(K::LogitMaxes))]),
     launch("norm_logits_kernel", Second, ROWS_BY_VOCAB,
@@ -81,9 +82,9 @@ pub const CHUNKED: [Launch; 41] = [
     launch("dlogits_kernel", Second, Grid::Each(Batch),
         &[(2, S::Logits), (15, S::ChunkGrad(K::NormLogits)), (16, S::ChunkGrad(K::LogitMaxes)),
           (17, S::Dlogits)]),
-    STEP[6], // dW2 = h.T @ dlogits; db2 = dlogits.sum(0)
-    STEP[7], // dh = dlogits @ W2.T
-    STEP[8], // dhpreact = (1.0 - h**2) * dh
+    STEP[5], // dh = dlogits @ W2.T; dW2 = h.T @ dlogits; db2 = dlogits.sum(0)
+    launch("tanh_backward_kernel", First, Grid::Vectors(Batch, Hidden),
+        &[(2, S::H), (3, S::Dh), (4, S::Dhpreact)]),
     launch("dbngain_kernel", First, Grid::Each(Hidden),
         &[(7, S::Bnraw), (11, S::Dhpreact), (12, S::Grad(T::Bngain))]),
     launch("dbnbias_kernel", First, Grid::Each(Hidden),
@@ -103,9 +104,8 @@ pub const CHUNKED: [Launch; 41] = [
         &[(18, S::ChunkGrad(K::Bndiff)), (19, S::ChunkGrad(K::Bnmeani))]),
     launch("dhprebn_kernel", First, ROWS_BY_HIDDEN,
         &[(18, S::ChunkGrad(K::Bndiff)), (19, S::ChunkGrad(K::Bnmeani)), (20, S::Dhprebn)]),
-    STEP[10], // dW1 = embcat.T @ dhprebn; db1 = dhprebn.sum(0)
-    STEP[11], // dembcat = dhprebn @ W1.T
-    STEP[12], // dC[Xb[k,j]] += demb[k,j]
+    STEP[7], // dembcat = dhprebn @ W1.T; dW1 = embcat.T @ dhprebn; db1 = dhprebn.sum(0)
+    STEP[8], // dC[Xb[k,j]] += demb[k,j]
 ];
 
 /// Where a tensor's values lie.
@@ -138,10 +138,10 @@ fn param(chunk: Chunk) -> Option<Tensor> {
     Tensor::ALL.into_iter().find(|t| t.name() == chunk.name())
 }
 
-/// Whether the training step computes this tensor's gradient. It passes over what its two fused
-/// formulas make unnecessary.
+/// Whether the training step stores this tensor's gradient. It passes over what its fused kernels
+/// make unnecessary.
 pub fn in_training_step(chunk: Chunk) -> bool {
-    !matches!(grad_slot(chunk), S::ChunkGrad(_))
+    !matches!(grad_slot(chunk), S::ChunkGrad(_) | S::Dhpreact)
 }
 
 /// One minibatch on a device, by the training step's kernels and by the chunked ones.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wgpu::{
     Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePipeline, Device, Features,
-    MapMode, PollType, Queue,
+    MapMode, PollType, Queue, ShaderModule,
 };
 
 use super::GpuError;
@@ -13,8 +13,8 @@ use super::adapter::Found;
 use super::shader::Source;
 
 /// How long a chunk may take. The training loop aims at a tenth of a second, but a chunk has one step
-/// at least: at the largest sizes that is 5e10 multiplications, more than a minute at the 7e8 a second
-/// that lavapipe does on two cores at hidden 1,024 and batch 1,024.
+/// at least: at the largest sizes that is 5e10 multiplications, a quarter of a minute and more at the
+/// 3e9 a second that lavapipe does on two cores at hidden 1,024 and batch 1,024.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A device with its queue, and the first fault that was reported outside a call. A clone is another
@@ -70,14 +70,12 @@ impl Gpu {
         }
     }
 
-    /// Compiles the entry points of one source to pipelines, with bind group layouts derived from
-    /// the bindings that each entry point uses. `constants` are values for `override` declarations.
-    pub fn pipelines(
-        &self,
-        source: &Source,
-        entry_points: &[&'static str],
-        constants: &[(&str, f64)],
-    ) -> Result<Vec<ComputePipeline>, GpuError> {
+    /// Reads one source.
+    ///
+    /// # Errors
+    ///
+    /// [`GpuError::Shader`], with the first mistake in it.
+    pub fn module(&self, source: &Source) -> Result<ShaderModule, GpuError> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self
             .device
@@ -107,22 +105,47 @@ impl Gpu {
                 message: error.to_string(),
             });
         }
+        Ok(module)
+    }
+
+    /// Compiles an entry point with constants for its overrides, and a bind group layout derived
+    /// from the bindings that it uses.
+    pub fn pipeline(
+        &self,
+        module: &ShaderModule,
+        entry: &str,
+        constants: &[(&str, f64)],
+    ) -> ComputePipeline {
+        self.device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(entry),
+                layout: None,
+                module,
+                entry_point: Some(entry),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants,
+                    // Every kernel writes what it reads there; zeros would be written by each
+                    // workgroup of each launch.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            })
+    }
+
+    /// Compiles the entry points of one source, which has no overrides or leaves them as they are.
+    ///
+    /// # Errors
+    ///
+    /// The source has a mistake, or the device failed.
+    pub fn pipelines(
+        &self,
+        source: &Source,
+        entry_points: &[&'static str],
+    ) -> Result<Vec<ComputePipeline>, GpuError> {
+        let module = self.module(source)?;
         let pipelines = entry_points
             .iter()
-            .map(|entry| {
-                self.device
-                    .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                        label: Some(entry),
-                        layout: None,
-                        module: &module,
-                        entry_point: Some(entry),
-                        compilation_options: wgpu::PipelineCompilationOptions {
-                            constants,
-                            ..Default::default()
-                        },
-                        cache: None,
-                    })
-            })
+            .map(|entry| self.pipeline(&module, entry, &[]))
             .collect();
         self.check()?;
         Ok(pipelines)

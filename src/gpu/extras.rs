@@ -1,5 +1,6 @@
 //! The kernels of `shaders/extras/`, each run by itself on given values. They take part in no
-//! schedule: every call makes its buffers, runs one launch and reads the result.
+//! schedule: every call makes its buffers, runs one launch and reads the result. Their tensors have
+//! no pads, and an invocation computes one value: what the kernels of the step were before tiles.
 
 use std::collections::HashMap;
 
@@ -94,7 +95,7 @@ impl Extras {
             entry_points,
         } in modules
         {
-            let compiled = gpu.pipelines(source, entry_points, &[])?;
+            let compiled = gpu.pipelines(source, entry_points)?;
             pipelines.extend(entry_points.iter().copied().zip(compiled));
         }
         Ok(Self { gpu, pipelines })

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
-use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline};
+use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline, ShaderModule};
 
 use super::GpuError;
 use super::adapter::Found;
@@ -21,6 +22,8 @@ use crate::params::{Params, Tensor};
 pub enum Slot {
     Progress,
     X,
+    /// Where each token stands in `X`: see `list_uses`.
+    Uses,
     Y,
     Lr,
     /// The loss of each example of each step of a chunk.
@@ -52,16 +55,28 @@ pub enum Slot {
     ChunkGrad(Chunk),
 }
 
-/// How the invocations of a launch are laid out.
+/// How the invocations of a launch are laid out. Where a sum is long and its results are few, a
+/// workgroup cuts it into slices: see `Layout::slices`.
 #[derive(Clone, Copy, Debug)]
 pub enum Grid {
-    /// One invocation for each of `rows * cols` elements.
+    /// One invocation for each value of a tensor `(rows, cols)`, pads included.
     Elements(Size, Size),
+    /// One invocation for each four values of a row.
+    Vectors(Size, Size),
     /// One invocation for each.
     Each(Size),
-    /// One invocation for each tile of 4 x 4, in workgroups of 16 x 4: `(rows, cols)`.
-    Tiles(Size, Size),
-    /// One invocation for each value of the parameters.
+    /// `(rows, cols, terms)`: one invocation for each slice of each tile of 8 x 4 sums.
+    Tiles(Size, Size, Size),
+    /// `(fan_in, fan_out)`: the same for the tiles of dW, and behind them for those of dx.
+    TwoGradients(Size, Size),
+    /// One invocation for each slice of each four columns of a tensor `(batch, cols)`, all of whose
+    /// rows are summed.
+    Columns(Size),
+    /// One invocation for each slice of each row of a tensor `(batch, cols)`.
+    Rows(Size),
+    /// One invocation for each slice of each value of `dC`.
+    Embeddings,
+    /// One invocation for each four values of the parameters.
     Params,
 }
 
@@ -113,9 +128,11 @@ pub const fn launch(
     }
 }
 
+use Chunk as K;
 use Layer::{First, Second};
 use Size::{Batch, Embd, FanIn, Hidden, Vocab};
 use Slot as S;
+use Tensor as T;
 
 /// Invocations of a workgroup; every kernel has the same number.
 const WORKGROUP: usize = 64;
@@ -126,6 +143,12 @@ pub fn folded(values: usize) -> [u32; 3] {
     let groups = values.div_ceil(WORKGROUP);
     let x = groups.clamp(1, 32_768);
     [x as u32, groups.div_ceil(x) as u32, 1]
+}
+
+/// Values from one row of a tensor to the next: rows begin at multiples of four values, for the
+/// kernels read four at once. The rest of a row, its pad, is zero.
+pub fn pitch(cols: usize) -> usize {
+    cols.next_multiple_of(4)
 }
 
 /// `struct Shape` of `shaders/shape.wgsl`, field for field.
@@ -184,6 +207,8 @@ pub struct Layout {
     pub offsets: [usize; 7],
     /// Values in that buffer.
     pub params: usize,
+    /// Invocations that are enough: sums are cut into slices until a launch has as many.
+    pub enough: usize,
 }
 
 impl Layout {
@@ -197,22 +222,22 @@ impl Layout {
     /// Tokens of a chunk.
     const MAX_TOKENS: usize = 1 << 20;
 
-    /// The layout for a model of these sizes.
-    pub fn new(dims: Dims) -> Self {
+    /// The layout for a model of these sizes on a GPU, or on a processor that plays one.
+    pub fn new(dims: Dims, software: bool) -> Self {
         let widest = dims.hidden.max(dims.fan_in()).max(dims.vocab);
-        let mut offsets = [0; 7];
-        let mut params = 0;
-        for (offset, tensor) in offsets.iter_mut().zip(Tensor::ALL) {
-            *offset = params;
-            params += tensor.len(&dims).next_multiple_of(Self::ALIGN);
-        }
-        Self {
+        let mut layout = Self {
             dims,
             rows: dims.batch.max((Self::EVAL_VALUES / widest).min(4096)),
             steps: (Self::MAX_TOKENS / (dims.batch * dims.block)).clamp(1, Self::MAX_STEPS),
-            offsets,
-            params,
+            offsets: [0; 7],
+            params: 0,
+            enough: if software { 1 } else { Self::ENOUGH },
+        };
+        for tensor in Tensor::ALL {
+            layout.offsets[tensor as usize] = layout.params;
+            layout.params += layout.len(S::Param(tensor)).next_multiple_of(Self::ALIGN);
         }
+        layout
     }
 
     /// Words of packed tokens of one step.
@@ -224,8 +249,8 @@ impl Layout {
         rows.div_ceil(4)
     }
 
-    /// Values of a slot.
-    pub fn len(&self, slot: Slot) -> usize {
+    /// Rows and columns of a slot, as the host knows it. What has one row or one column is a row.
+    pub fn extent(&self, slot: Slot) -> (usize, usize) {
         let Dims {
             vocab,
             hidden,
@@ -234,21 +259,53 @@ impl Layout {
         } = self.dims;
         let fan_in = self.dims.fan_in();
         match slot {
-            S::Progress => 2,
-            S::X => (self.steps * self.x_words(batch)).max(self.x_words(self.rows)),
-            S::Y => (self.steps * self.y_words(batch)).max(self.y_words(self.rows)),
-            S::Lr => self.steps,
-            S::Losses => (self.steps * batch).max(self.rows),
-            S::Param(tensor) | S::Grad(tensor) => tensor.len(&self.dims),
-            S::Params | S::Grads => self.params,
-            S::Embcat | S::Dembcat => self.rows * fan_in,
-            S::Bnstats => 3 * hidden,
-            S::Hprebn | S::Bnraw | S::Hpreact | S::H | S::Dh | S::Dhpreact | S::Dhprebn => {
-                self.rows * hidden
+            S::Progress => (1, 2),
+            S::X => {
+                let words = (self.steps * self.x_words(batch)).max(self.x_words(self.rows));
+                (1, words)
             }
-            S::Logits | S::Dlogits => self.rows * vocab,
-            S::Chunk(chunk) | S::ChunkGrad(chunk) => chunk.len(&self.dims),
+            S::Uses => (1, self.steps * uses_words(&self.dims)),
+            S::Y => {
+                let words = (self.steps * self.y_words(batch)).max(self.y_words(self.rows));
+                (1, words)
+            }
+            S::Lr => (1, self.steps),
+            S::Losses => (1, (self.steps * batch).max(self.rows)),
+            S::Param(tensor) | S::Grad(tensor) => match tensor.shape(&self.dims)[..] {
+                [rows, cols] => (rows, cols),
+                ref shape => (1, shape.iter().product()),
+            },
+            S::Params | S::Grads => (1, self.params),
+            S::Embcat | S::Dembcat => (self.rows, fan_in),
+            S::Bnstats => (3, hidden),
+            S::Hprebn | S::Bnraw | S::Hpreact | S::H | S::Dh | S::Dhpreact | S::Dhprebn => {
+                (self.rows, hidden)
+            }
+            S::Logits | S::Dlogits => (self.rows, vocab),
+            S::Chunk(K::CountsSumInv | K::CountsSum | K::LogitMaxes)
+            | S::ChunkGrad(K::CountsSumInv | K::CountsSum | K::LogitMaxes) => (1, batch),
+            S::Chunk(chunk) | S::ChunkGrad(chunk) => match chunk.shape(&self.dims)[..] {
+                [rows, cols] => (rows, cols),
+                ref shape => (1, shape.iter().product()),
+            },
         }
+    }
+
+    /// Values of a slot on the device, pads included.
+    pub fn len(&self, slot: Slot) -> usize {
+        let (rows, cols) = self.extent(slot);
+        let rows = match slot {
+            // A sum over the rows of a weight goes in steps of four as well.
+            S::Param(T::W1 | T::W2) | S::Grad(T::W1 | T::W2) => pitch(rows),
+            _ => rows,
+        };
+        rows * pitch(cols)
+    }
+
+    /// Values on the device that hold a slot's first `len` values.
+    fn padded(&self, slot: Slot, len: usize) -> usize {
+        let (_, cols) = self.extent(slot);
+        len.div_ceil(cols) * pitch(cols)
     }
 
     /// The buffer that holds a slot, and the first value of the slot in it.
@@ -270,18 +327,70 @@ impl Layout {
         }
     }
 
-    /// Workgroups of a launch over `rows` rows.
-    pub fn workgroups(&self, grid: Grid, rows: usize) -> [u32; 3] {
+    /// Slices of a sum at most.
+    const MAX_SLICES: usize = 16;
+    /// Rounds of a loop that a slice has at least.
+    const SLICE_ROUNDS: usize = 2;
+    /// Invocations that keep any GPU busy. A processor is busy with one, and slices are only work for
+    /// it: two slices everywhere made a lecture step on lavapipe take 760 us and not 500 (one thread).
+    const ENOUGH: usize = 1 << 15;
+
+    /// Slices for the sums of a launch: so many that it has enough invocations. A GPU is idle while
+    /// a few of them add up thousands of terms.
+    fn slices(&self, results: usize, rounds: usize) -> usize {
+        let mut slices = 1;
+        while 2 * slices <= Self::MAX_SLICES
+            && 2 * slices * Self::SLICE_ROUNDS <= rounds
+            && 2 * slices * results <= self.enough
+        {
+            slices *= 2;
+        }
+        slices
+    }
+
+    /// Slices and workgroups for tiles of 8 x 4 sums, as shaders/staged/linear.wgsl arranges them.
+    fn tiles(&self, rows: usize, cols: usize, terms: usize) -> (usize, usize) {
+        let (high, wide) = (rows.div_ceil(8), cols.div_ceil(4));
+        let slices = self.slices(high * wide, terms.div_ceil(4));
+        let tiles = WORKGROUP / slices;
+        let tiles_wide = tiles.min(if wide <= 8 { 8 } else { 16 });
+        let groups = wide.div_ceil(tiles_wide) * high.div_ceil(tiles / tiles_wide);
+        (slices, groups)
+    }
+
+    /// Slices and workgroups of a launch over `rows` rows.
+    pub fn split(&self, grid: Grid, rows: usize) -> ([usize; 2], [u32; 3]) {
         let size = |s| self.size(s, rows);
+        let groups = |results: usize, slices: usize| {
+            let groups = results.div_ceil(WORKGROUP / slices);
+            ([slices, 1], [groups as u32, 1, 1])
+        };
+        let in_slices =
+            |results: usize, rounds: usize| groups(results, self.slices(results, rounds));
         match grid {
-            Grid::Elements(rows, cols) => folded(size(rows) * size(cols)),
-            Grid::Params => folded(self.params),
-            Grid::Each(count) => [size(count).div_ceil(WORKGROUP) as u32, 1, 1],
-            Grid::Tiles(rows, cols) => [
-                size(cols).div_ceil(4 * 16) as u32,
-                size(rows).div_ceil(4 * 4) as u32,
-                1,
-            ],
+            Grid::Elements(rows, cols) => ([1, 1], folded(size(rows) * pitch(size(cols)))),
+            Grid::Vectors(rows, cols) => ([1, 1], folded(size(rows) * size(cols).div_ceil(4))),
+            Grid::Params => ([1, 1], folded(self.params / 4)),
+            Grid::Each(count) => ([1, 1], folded(size(count))),
+            Grid::Tiles(rows, cols, terms) => {
+                let (slices, groups) = self.tiles(size(rows), size(cols), size(terms));
+                ([slices, 1], [groups as u32, 1, 1])
+            }
+            Grid::TwoGradients(fan_in, fan_out) => {
+                let (of_weight, weight) = self.tiles(size(fan_in), size(fan_out), rows);
+                let (of_input, input) = self.tiles(rows, size(fan_in), size(fan_out));
+                ([of_weight, of_input], [(weight + input) as u32, 1, 1])
+            }
+            Grid::Columns(cols) => in_slices(size(cols).div_ceil(4), rows.div_ceil(4)),
+            Grid::Rows(cols) => in_slices(rows, size(cols).div_ceil(4)),
+            Grid::Embeddings => {
+                // A frequent token has a sixteenth of all uses or so. One that has them all must
+                // not bring an invocation near the 65,535 rounds after which Mesa 22 leaves loops.
+                let uses = rows * self.dims.block;
+                let results = self.dims.vocab * pitch(self.dims.embd);
+                let at_least = uses.div_ceil(1 << 14).next_power_of_two();
+                groups(results, self.slices(results, uses / 16).max(at_least))
+            }
         }
     }
 
@@ -359,7 +468,10 @@ pub struct Machine {
     /// Where the tensors lie.
     pub layout: Layout,
     buffers: HashMap<Slot, Buffer>,
-    pipelines: HashMap<&'static str, ComputePipeline>,
+    /// The module of each entry point.
+    modules: HashMap<&'static str, ShaderModule>,
+    /// What was made of them so far, by entry point and slices.
+    pipelines: Mutex<HashMap<(&'static str, [usize; 2]), ComputePipeline>>,
 }
 
 impl Machine {
@@ -374,18 +486,45 @@ impl Machine {
         tables: &[&[Launch]],
         modules: &[Module],
     ) -> Result<Self, GpuError> {
-        let layout = Layout::new(dims);
+        let layout = Layout::new(dims, found.is_software());
+        Self::with_layout(found, layout, tables, modules)
+    }
+
+    /// The same with a layout of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Machine::new`].
+    pub fn with_layout(
+        found: &Found,
+        layout: Layout,
+        tables: &[&[Launch]],
+        modules: &[Module],
+    ) -> Result<Self, GpuError> {
         // The adapter's limits are known before anything is opened or compiled.
         layout.check(tables, &found.adapter.limits(), &found.info.name)?;
-        let gpu = Gpu::open(found)?;
-        let mut pipelines = HashMap::new();
+        Self::on(Gpu::open(found)?, layout, tables, modules)
+    }
+
+    /// The same on a device that is open.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Machine::new`], but what does not fit is a fault of the device.
+    pub fn on(
+        gpu: Gpu,
+        layout: Layout,
+        tables: &[&[Launch]],
+        modules: &[Module],
+    ) -> Result<Self, GpuError> {
+        let mut compiled = HashMap::new();
         for Module {
             source,
             entry_points,
         } in modules
         {
-            let compiled = gpu.pipelines(source, entry_points, &[])?;
-            pipelines.extend(entry_points.iter().copied().zip(compiled));
+            let module = gpu.module(source)?;
+            compiled.extend(entry_points.iter().map(|&entry| (entry, module.clone())));
         }
         let mut buffers = HashMap::new();
         for &(_, slot) in tables.iter().copied().flatten().flat_map(|l| l.binds) {
@@ -399,8 +538,24 @@ impl Machine {
             gpu,
             layout,
             buffers,
-            pipelines,
+            modules: compiled,
+            pipelines: Mutex::default(),
         })
+    }
+
+    /// The pipeline of a kernel for a number of slices.
+    fn pipeline(&self, kernel: &'static str, slices: [usize; 2]) -> ComputePipeline {
+        let mut pipelines = self
+            .pipelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let [slices, of_dx] = slices.map(|s| s as f64);
+            let constants = [("SLICES", slices), ("DX_SLICES", of_dx)];
+            self.gpu.pipeline(&self.modules[kernel], kernel, &constants)
+        };
+        let pipeline = pipelines.entry((kernel, slices)).or_insert_with(make);
+        pipeline.clone()
     }
 
     /// Uploads all seven parameters.
@@ -410,9 +565,17 @@ impl Machine {
         }
     }
 
-    /// Overwrites a tensor's first values.
+    /// Overwrites a tensor's first values, a whole number of rows, and their pads with zeros.
     pub fn write(&self, slot: Slot, values: &[f32]) {
         let (buffer, first) = self.layout.place(slot);
+        let (_, cols) = self.layout.extent(slot);
+        let padded: Vec<f32>;
+        let values = if cols == pitch(cols) {
+            values
+        } else {
+            padded = pad(values, cols);
+            &padded
+        };
         let bytes = bytemuck::cast_slice(values);
         let buffer = &self.buffers[&buffer];
         self.gpu.queue.write_buffer(buffer, 4 * first as u64, bytes);
@@ -424,19 +587,66 @@ impl Machine {
     ///
     /// The device failed.
     pub fn read(&self, slot: Slot, len: usize) -> Result<Vec<f32>, GpuError> {
-        let mut bytes = self
-            .gpu
-            .finish_and_read(self.encoder(), &[self.range(slot, len)])?;
-        Ok(to_f32(&bytes.swap_remove(0)))
+        let sources = [self.range(slot, len)];
+        let bytes = self.gpu.finish_and_read(self.encoder(), &sources)?;
+        Ok(self.values(slot, len, &bytes[0]))
     }
 
-    /// Uploads the tokens of one step and resets the device's counters, so that launches can be
-    /// run one by one with [`Machine::run`].
-    pub fn write_step(&self, x: &[u8], y: &[u8], lr: f32) {
-        self.upload(S::X, x, x.len());
-        self.upload(S::Y, y, y.len());
-        self.write(S::Lr, &[lr]);
+    /// The first `len` values of a tensor, from the bytes of their [`range`](Self::range).
+    pub fn values(&self, slot: Slot, len: usize, bytes: &[u8]) -> Vec<f32> {
+        let (_, cols) = self.layout.extent(slot);
+        let padded: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+        let rows = padded.chunks(pitch(cols));
+        let mut values: Vec<f32> = rows
+            .flat_map(|row| &row[..cols.min(row.len())])
+            .copied()
+            .collect();
+        values.truncate(len);
+        values
+    }
+
+    /// All seven parameters.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub fn read_params(&self) -> Result<Params<f32>, GpuError> {
+        let layout = &self.layout;
+        let sources = [self.range(S::Params, layout.params)];
+        let bytes = self.gpu.finish_and_read(self.encoder(), &sources)?;
+        Ok(Params::from_fn(|tensor| {
+            let first = layout.offsets[tensor as usize];
+            let slot = S::Param(tensor);
+            let bytes = &bytes[0][4 * first..4 * (first + layout.len(slot))];
+            self.values(slot, tensor.len(&layout.dims), bytes)
+        }))
+    }
+
+    /// Uploads the tokens and learning rates of as many steps as there are rates, and resets the
+    /// device's counters.
+    pub fn write_steps(&self, x: &[u8], y: &[u8], lr: &[f32]) {
+        let Dims { batch, block, .. } = self.layout.dims;
+        self.upload(S::X, x, batch * block);
+        self.upload(S::Y, y, batch);
+        let words = uses_words(&self.layout.dims);
+        let mut uses = vec![0; lr.len() * words];
+        for (uses, x) in uses
+            .chunks_exact_mut(words)
+            .zip(x.chunks_exact(batch * block))
+        {
+            list_uses(&self.layout.dims, pitch(self.layout.dims.fan_in()), x, uses);
+        }
+        let bytes = bytemuck::cast_slice(&uses);
+        self.gpu
+            .queue
+            .write_buffer(&self.buffers[&S::Uses], 0, bytes);
+        self.write(S::Lr, lr);
         self.write(S::Progress, &[0.0, 0.0]);
+    }
+
+    /// The same for a single step, whose launches can then be run one by one with [`Machine::run`].
+    pub fn write_step(&self, x: &[u8], y: &[u8], lr: f32) {
+        self.write_steps(x, y, &[lr]);
     }
 
     /// Runs some launches of a pass, once, and waits for them.
@@ -455,9 +665,10 @@ impl Machine {
         self.gpu.device.create_command_encoder(&Default::default())
     }
 
-    /// Buffer, offset and length in bytes of a slot's first `len` values.
+    /// Buffer, offset and length in bytes of what holds a slot's first `len` values.
     pub fn range(&self, slot: Slot, len: usize) -> (&Buffer, u64, u64) {
         let (buffer, first) = self.layout.place(slot);
+        let len = self.layout.padded(slot, len);
         (&self.buffers[&buffer], 4 * first as u64, 4 * len as u64)
     }
 
@@ -482,7 +693,7 @@ impl Machine {
             gpu,
             layout,
             buffers,
-            pipelines,
+            ..
         } = self;
         let dims = layout.dims.with_batch(rows);
         let shapes = [First, Second].map(|layer| {
@@ -500,7 +711,8 @@ impl Machine {
         let launches = table
             .iter()
             .map(|launch| {
-                let pipeline = pipelines[launch.kernel].clone();
+                let (slices, workgroups) = layout.split(launch.grid, rows);
+                let pipeline = self.pipeline(launch.kernel, slices);
                 let mut entries = Vec::with_capacity(launch.binds.len() + 1);
                 // The update needs no sizes: it covers its buffer, whatever lies in it.
                 if !matches!(launch.grid, Grid::Params) {
@@ -528,7 +740,7 @@ impl Machine {
                 Ready {
                     pipeline,
                     bindings,
-                    workgroups: layout.workgroups(launch.grid, rows),
+                    workgroups,
                 }
             })
             .collect();
@@ -568,7 +780,91 @@ fn encode(encoder: &mut CommandEncoder, launches: &[Ready], times: usize) {
     }
 }
 
+/// Rows of `cols` values with their pads.
+fn pad(values: &[f32], cols: usize) -> Vec<f32> {
+    let mut padded = vec![0.0; values.len().div_ceil(cols) * pitch(cols)];
+    for (to, from) in padded
+        .chunks_exact_mut(pitch(cols))
+        .zip(values.chunks(cols))
+    {
+        to[..from.len()].copy_from_slice(from);
+    }
+    padded
+}
+
+/// Words of a step's lists of uses.
+pub(super) fn uses_words(dims: &Dims) -> usize {
+    dims.vocab + 1 + dims.batch * dims.block
+}
+
+/// Where each token stands in the contexts `x (batch, block)` of a step: a row of dC is added up from
+/// the list of its token. First the end of each token's list, behind a 0; then the lists, token after
+/// token: where the embedding of each use begins in `dembcat`, whose rows are `row` values apart, in
+/// the order of the positions.
+pub(super) fn list_uses(dims: &Dims, row: usize, x: &[u8], uses: &mut [u32]) {
+    let (ends, places) = uses.split_at_mut(dims.vocab + 1);
+    // A counting sort: the lengths of the lists, then their beginnings, which move on to their ends
+    // as the lists are filled.
+    ends.fill(0);
+    for &token in x {
+        ends[usize::from(token) + 1] += 1;
+    }
+    let mut first = 0;
+    for end in ends.iter_mut() {
+        (first, *end) = (first + *end, first);
+    }
+    let (row, embd) = (row as u32, dims.embd as u32);
+    for (r, tokens) in (0..).zip(x.chunks_exact(dims.block)) {
+        for (k, &token) in (0..).zip(tokens) {
+            let end = &mut ends[usize::from(token) + 1];
+            places[*end as usize] = r * row + k * embd;
+            *end += 1;
+        }
+    }
+}
+
 /// Values as they come back from the device.
 pub fn to_f32(bytes: &[u8]) -> Vec<f32> {
     bytemuck::pod_collect_to_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uses_of_each_token_are_listed_in_the_order_of_the_positions() {
+        let dims = Dims {
+            vocab: 4,
+            block: 3,
+            embd: 5,
+            hidden: 1,
+            batch: 2,
+        };
+        let mut uses = [9; 4 + 1 + 6];
+        list_uses(&dims, 16, &[2, 0, 2, 3, 2, 0], &mut uses);
+        // A row of dembcat has 15 values and a pad of one.
+        let (ends, places) = ([0, 2, 2, 5, 6], [5, 16 + 10, 0, 10, 16 + 5, 16]);
+        assert_eq!(uses, [&ends[..], &places].concat()[..]);
+    }
+
+    #[test]
+    fn rows_are_padded_to_multiples_of_four_values() {
+        assert_eq!([1, 4, 5].map(pitch), [4, 4, 8]);
+        let (a, b) = ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]);
+        let want = [&a[..], &[0.0], &b, &[0.0]].concat();
+        assert_eq!(pad(&[a, b].concat(), 3), want);
+    }
+
+    #[test]
+    fn a_software_adapter_gets_one_slice_and_a_gpu_as_many_as_its_terms_allow() {
+        let slices = |software, results, rounds| {
+            Layout::new(Dims::LECTURE, software).slices(results, rounds)
+        };
+        assert_eq!(slices(true, 28, 50), 1);
+        assert_eq!(slices(false, 28, 50), 16); // logits: 28 tiles, 50 rounds
+        assert_eq!(slices(false, 28, 3), 1);
+        assert_eq!(slices(false, 1 << 14, 50), 2);
+        assert_eq!(slices(false, 1 << 15, 50), 1);
+    }
 }

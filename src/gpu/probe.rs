@@ -16,7 +16,7 @@ const ROUNDS: u32 = 1 << 18;
 /// The device failed, or did not even begin.
 pub fn loop_rounds(gpu: &Gpu) -> Result<usize, GpuError> {
     let module = probe_module();
-    let pipelines = gpu.pipelines(&module.source, module.entry_points, &[])?;
+    let pipelines = gpu.pipelines(&module.source, module.entry_points)?;
     let answers = gpu.storage("answers", 12);
     gpu.queue
         .write_buffer(&answers, 0, bytemuck::bytes_of(&ROUNDS));

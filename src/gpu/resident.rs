@@ -12,7 +12,7 @@ use wgpu::{Buffer, ComputePipeline, Features, Limits};
 use super::GpuError;
 use super::adapter::Found;
 use super::device::Gpu;
-use super::machine::to_f32;
+use super::machine::{list_uses, to_f32, uses_words};
 use super::probe;
 use super::shader::{Module, resident_module};
 use super::staged::{Staged, check_progress, info, mean};
@@ -94,7 +94,6 @@ struct Constants {
     lanes: usize,
     groups: usize,
     batch: usize,
-    block: usize,
     vocab: usize,
     embd: usize,
     fan_in: usize,
@@ -132,7 +131,6 @@ struct Constants {
     input_words: usize,
     y: usize,
     uses: usize,
-    positions: usize,
     losses: usize,
     results: usize,
 }
@@ -176,8 +174,7 @@ impl Plan {
         let _embcat = scratch.take(batch_rows * fan_in4);
         let mut step = Places::default();
         let _x = step.take((batch * block).div_ceil(4));
-        let (y, uses) = (step.take(batch.div_ceil(4)), step.take(vocab + 1));
-        let positions = step.take((batch * block).div_ceil(2));
+        let (y, uses) = (step.take(batch.div_ceil(4)), step.take(uses_words(&dims)));
         let fitting = MAX_WORDS / (models * (step.0 + 1).max(batch));
         let capacity = fitting.clamp(1, MAX_STEPS);
         let mut input = Places::default();
@@ -190,7 +187,6 @@ impl Plan {
             lanes,
             groups: workers / lanes,
             batch,
-            block,
             vocab,
             embd,
             fan_in,
@@ -228,7 +224,6 @@ impl Plan {
             input_words: input.0,
             y,
             uses,
-            positions,
             losses: results.take(capacity * batch),
             results: results.0,
         };
@@ -384,34 +379,15 @@ impl Plan {
         for (word, &lr) in header[places.lr..].iter_mut().zip(&steps.lr[range.clone()]) {
             *word = lr.to_bits();
         }
-        let mut next = vec![0u32; self.dims.vocab + 1];
         for (i, words) in range.zip(step_words.chunks_exact_mut(places.step_words)) {
             let (x, y, _) = steps.step(i);
-            let (tokens, lists) = words.split_at_mut(places.uses);
+            let (tokens, uses) = words.split_at_mut(places.uses);
             let tokens: &mut [u8] = bytemuck::cast_slice_mut(tokens);
             tokens[..x.len()].copy_from_slice(x);
             tokens[4 * places.y..][..y.len()].copy_from_slice(y);
-            let (begins, positions) = lists.split_at_mut(self.dims.vocab + 1);
-            list_uses(x, &mut next, begins, bytemuck::cast_slice_mut(positions));
+            list_uses(&self.dims, 4 * places.fan_in4, x, uses);
         }
         words
-    }
-}
-
-/// For each token, its positions in `x`, in order: token `v` has `positions[begins[v]..begins[v + 1]]`.
-fn list_uses(x: &[u8], next: &mut [u32], begins: &mut [u32], positions: &mut [u16]) {
-    next.fill(0);
-    for &token in x {
-        next[usize::from(token) + 1] += 1;
-    }
-    for v in 1..next.len() {
-        next[v] += next[v - 1];
-    }
-    begins.copy_from_slice(next);
-    for (p, &token) in x.iter().enumerate() {
-        let next = &mut next[usize::from(token)];
-        positions[*next as usize] = p as u16;
-        *next += 1;
     }
 }
 
@@ -477,8 +453,8 @@ impl Resident {
             .iter()
             .map(|(n, value)| (n.as_str(), *value))
             .collect();
-        let mut pipelines = gpu.pipelines(&module.source, module.entry_points, &constants)?;
-        let pipeline = pipelines.swap_remove(0);
+        let shader = gpu.module(&module.source)?;
+        let pipeline = gpu.pipeline(&shader, module.entry_points[0], &constants);
         let names = ["inputs", "models", "scratch", "results"];
         let bytes = plan.bytes().map(|bytes| bytes * params.len() as u64);
         let buffers = std::array::from_fn(|i| gpu.storage(names[i], bytes[i]));
@@ -604,7 +580,7 @@ impl Resident {
                 staged.machine().write_params(&params);
                 staged
             }
-            None => Staged::new(&self.found, self.plan.dims, &params)?,
+            None => Staged::on(self.gpu.clone(), &self.found, self.plan.dims, &params)?,
         };
         Ok(self.staged.insert(staged))
     }

@@ -77,6 +77,7 @@ impl Source {
 }
 
 const SHAPE: Part = part!("shape.wgsl");
+const TANH: Part = part!("tanh.wgsl");
 
 /// A module with the entry points that are taken from it.
 #[derive(Clone, Debug)]
@@ -101,27 +102,20 @@ pub fn staged_modules() -> Vec<Module> {
         },
         Module {
             source: Source::new([SHAPE, part!("linear.wgsl"), part!("staged/linear.wgsl")]),
-            entry_points: &[
-                "linear_forward_kernel",
-                "linear_backward_input_kernel",
-                "linear_backward_weight_kernel",
-            ],
+            entry_points: &["linear_forward_kernel", "linear_backward_kernel"],
         },
         Module {
             source: Source::new([
                 SHAPE,
                 part!("batchnorm.wgsl"),
+                TANH,
                 part!("staged/batchnorm.wgsl"),
             ]),
             entry_points: &[
-                "batchnorm_forward_kernel",
-                "batchnorm_inference_kernel",
-                "batchnorm_backward_kernel",
+                "batchnorm_tanh_forward_kernel",
+                "batchnorm_tanh_inference_kernel",
+                "batchnorm_tanh_backward_kernel",
             ],
-        },
-        Module {
-            source: Source::new([SHAPE, part!("tanh.wgsl"), part!("staged/tanh.wgsl")]),
-            entry_points: &["tanh_forward_kernel", "tanh_backward_kernel"],
         },
         Module {
             source: Source::new([
@@ -142,6 +136,10 @@ pub fn staged_modules() -> Vec<Module> {
 pub fn chunked_modules() -> Vec<Module> {
     let mut modules = staged_modules();
     modules.extend([
+        Module {
+            source: Source::new([SHAPE, TANH, part!("chunked/tanh.wgsl")]),
+            entry_points: &["tanh_forward_kernel", "tanh_backward_kernel"],
+        },
         Module {
             source: Source::new([
                 SHAPE,

@@ -8,9 +8,10 @@ use std::ops::Range;
 
 use super::GpuError;
 use super::adapter::{Found, api_name};
+use super::device::Gpu;
 use super::machine::Layer::{First, Second};
-use super::machine::Size::{Batch, Embd, FanIn, Hidden, Vocab};
-use super::machine::{Grid, Launch, Layout, Machine, Pass, Slot, launch, to_f32};
+use super::machine::Size::{Batch, FanIn, Hidden, Vocab};
+use super::machine::{Grid, Launch, Layout, Machine, Pass, Slot, launch};
 use super::shader::staged_modules;
 use crate::backend::{Backend, BackendError, BackendInfo, MergedStatistics, Statistics, Steps};
 use crate::dims::Dims;
@@ -21,38 +22,32 @@ use Tensor as T;
 
 /// One training step.
 #[rustfmt::skip]
-pub const STEP: [Launch; 14] = [
+pub const STEP: [Launch; 10] = [
     // Forward.
-    launch("embedding_forward_kernel", First, Grid::Elements(Batch, FanIn),
+    launch("embedding_forward_kernel", First, Grid::Vectors(Batch, FanIn),
         &[(1, S::Progress), (2, S::X), (3, S::Param(T::C)), (4, S::Embcat)]),
-    launch("linear_forward_kernel", First, Grid::Tiles(Batch, Hidden),
+    launch("linear_forward_kernel", First, Grid::Tiles(Batch, Hidden, FanIn),
         &[(1, S::Embcat), (2, S::Param(T::W1)), (3, S::Param(T::B1)), (4, S::Hprebn)]),
-    launch("batchnorm_forward_kernel", First, Grid::Each(Hidden),
+    launch("batchnorm_tanh_forward_kernel", First, Grid::Columns(Hidden),
         &[(1, S::Hprebn), (2, S::Param(T::Bngain)), (3, S::Param(T::Bnbias)), (4, S::Bnstats),
-          (5, S::Bnraw), (6, S::Hpreact)]),
-    launch("tanh_forward_kernel", First, Grid::Elements(Batch, Hidden),
-        &[(1, S::Hpreact), (2, S::H)]),
-    launch("linear_forward_kernel", Second, Grid::Tiles(Batch, Vocab),
+          (5, S::Bnraw), (6, S::H)]),
+    launch("linear_forward_kernel", Second, Grid::Tiles(Batch, Vocab, Hidden),
         &[(1, S::H), (2, S::Param(T::W2)), (3, S::Param(T::B2)), (4, S::Logits)]),
     // Loss, and the first gradient with it.
-    launch("softmax_cross_entropy_kernel", Second, Grid::Each(Batch),
+    launch("softmax_cross_entropy_kernel", Second, Grid::Rows(Vocab),
         &[(1, S::Progress), (2, S::Y), (3, S::Logits), (4, S::Losses), (5, S::Dlogits)]),
     // Backward.
-    launch("linear_backward_weight_kernel", Second, Grid::Tiles(Hidden, Vocab),
-        &[(1, S::H), (5, S::Dlogits), (7, S::Grad(T::W2)), (8, S::Grad(T::B2))]),
-    launch("linear_backward_input_kernel", Second, Grid::Tiles(Batch, Hidden),
-        &[(2, S::Param(T::W2)), (5, S::Dlogits), (6, S::Dh)]),
-    launch("tanh_backward_kernel", First, Grid::Elements(Batch, Hidden),
-        &[(2, S::H), (3, S::Dh), (4, S::Dhpreact)]),
-    launch("batchnorm_backward_kernel", First, Grid::Each(Hidden),
-        &[(2, S::Param(T::Bngain)), (4, S::Bnstats), (5, S::Bnraw), (7, S::Dhpreact),
+    launch("linear_backward_kernel", Second, Grid::TwoGradients(Hidden, Vocab),
+        &[(1, S::H), (2, S::Param(T::W2)), (5, S::Dlogits), (6, S::Dh), (7, S::Grad(T::W2)),
+          (8, S::Grad(T::B2))]),
+    launch("batchnorm_tanh_backward_kernel", First, Grid::Columns(Hidden),
+        &[(2, S::Param(T::Bngain)), (4, S::Bnstats), (5, S::Bnraw), (6, S::H), (7, S::Dh),
           (8, S::Grad(T::Bngain)), (9, S::Grad(T::Bnbias)), (10, S::Dhprebn)]),
-    launch("linear_backward_weight_kernel", First, Grid::Tiles(FanIn, Hidden),
-        &[(1, S::Embcat), (5, S::Dhprebn), (7, S::Grad(T::W1)), (8, S::Grad(T::B1))]),
-    launch("linear_backward_input_kernel", First, Grid::Tiles(Batch, FanIn),
-        &[(2, S::Param(T::W1)), (5, S::Dhprebn), (6, S::Dembcat)]),
-    launch("embedding_backward_kernel", First, Grid::Elements(Vocab, Embd),
-        &[(1, S::Progress), (2, S::X), (5, S::Dembcat), (6, S::Grad(T::C))]),
+    launch("linear_backward_kernel", First, Grid::TwoGradients(FanIn, Hidden),
+        &[(1, S::Embcat), (2, S::Param(T::W1)), (5, S::Dhprebn), (6, S::Dembcat),
+          (7, S::Grad(T::W1)), (8, S::Grad(T::B1))]),
+    launch("embedding_backward_kernel", First, Grid::Embeddings,
+        &[(1, S::Progress), (2, S::Uses), (5, S::Dembcat), (6, S::Grad(T::C))]),
     // Update.
     launch("sgd_kernel", First, Grid::Params,
         &[(1, S::Progress), (2, S::Lr), (3, S::Params), (4, S::Grads)]),
@@ -64,15 +59,14 @@ const CALIBRATE: [Launch; 3] = [STEP[0], STEP[1], STEP[2]];
 /// The loss of a batch of examples with fixed statistics: a step's forward pass with another batch
 /// norm.
 #[rustfmt::skip]
-const EVALUATE: [Launch; 6] = [
+const EVALUATE: [Launch; 5] = [
     STEP[0],
     STEP[1],
-    launch("batchnorm_inference_kernel", First, Grid::Elements(Batch, Hidden),
+    launch("batchnorm_tanh_inference_kernel", First, Grid::Vectors(Batch, Hidden),
         &[(1, S::Hprebn), (2, S::Param(T::Bngain)), (3, S::Param(T::Bnbias)), (4, S::Bnstats),
-          (6, S::Hpreact)]),
+          (6, S::H)]),
     STEP[3],
     STEP[4],
-    STEP[5],
 ];
 
 /// All tables of the schedule.
@@ -95,7 +89,29 @@ impl Staged {
     /// The adapter cannot hold the model, cannot be opened, or refuses a kernel.
     pub fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
         let machine = Machine::new(found, dims, &TABLES, &staged_modules())?;
+        Self::with(machine, found, params)
+    }
+
+    /// The same on a device that is open.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Staged::new`].
+    pub(super) fn on(
+        gpu: Gpu,
+        found: &Found,
+        dims: Dims,
+        params: &Params<f32>,
+    ) -> Result<Self, GpuError> {
+        let layout = Layout::new(dims, found.is_software());
+        layout.check(&TABLES, &found.adapter.limits(), &found.info.name)?;
+        let machine = Machine::on(gpu, layout, &TABLES, &staged_modules())?;
+        Self::with(machine, found, params)
+    }
+
+    fn with(machine: Machine, found: &Found, params: &Params<f32>) -> Result<Self, GpuError> {
         machine.write_params(params);
+        let dims = machine.layout.dims;
         let rows = machine.layout.rows;
         let staged = Self {
             info: info(found, "staged"),
@@ -127,12 +143,11 @@ impl Staged {
         let Dims { batch, block, .. } = self.machine.layout.dims;
         let count = range.len();
         let (xs, ys) = (batch * block, batch);
-        self.machine
-            .upload(S::X, &steps.x[range.start * xs..range.end * xs], xs);
-        self.machine
-            .upload(S::Y, &steps.y[range.start * ys..range.end * ys], ys);
-        self.machine.write(S::Lr, &steps.lr[range.clone()]);
-        self.machine.write(S::Progress, &[0.0, 0.0]);
+        self.machine.write_steps(
+            &steps.x[range.start * xs..range.end * xs],
+            &steps.y[range.start * ys..range.end * ys],
+            &steps.lr[range.clone()],
+        );
         let mut encoder = self.machine.encoder();
         self.step.encode(&mut encoder, count);
         let results = self.machine.gpu.finish_and_read(
@@ -144,7 +159,7 @@ impl Staged {
         )?;
         let progress: Vec<u32> = bytemuck::pod_collect_to_vec(&results[0]);
         check_progress(steps.first + range.start as u64, count as u32, progress[1])?;
-        let losses = to_f32(&results[1]);
+        let losses = self.machine.values(S::Losses, count * batch, &results[1]);
         Ok(losses.chunks_exact(batch).map(mean).collect())
     }
 
@@ -165,11 +180,9 @@ impl Staged {
         self.machine.write(S::Progress, &[0.0, 0.0]);
         let mut encoder = self.machine.encoder();
         pass.encode(&mut encoder, 1);
-        let mut bytes = self
-            .machine
-            .gpu
-            .finish_and_read(encoder, &[self.machine.range(result, len)])?;
-        Ok(to_f32(&bytes.swap_remove(0)))
+        let sources = [self.machine.range(result, len)];
+        let bytes = self.machine.gpu.finish_and_read(encoder, &sources)?;
+        Ok(self.machine.values(result, len, &bytes[0]))
     }
 }
 
@@ -217,12 +230,7 @@ impl Backend for Staged {
     }
 
     fn params(&mut self) -> Result<Params<f32>, BackendError> {
-        let all = self.machine.read(S::Params, self.machine.layout.params)?;
-        let layout = &self.machine.layout;
-        Ok(Params::from_fn(|t| {
-            let first = layout.offsets[t as usize];
-            all[first..first + t.len(&layout.dims)].to_vec()
-        }))
+        Ok(self.machine.read_params()?)
     }
 
     fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
@@ -280,15 +288,19 @@ mod tests {
         };
         let enough = wgpu::Limits::default();
         assert!(
-            Layout::new(Dims::LECTURE)
+            Layout::new(Dims::LECTURE, false)
                 .check(&TABLES, &enough, "GPU")
                 .is_ok()
         );
-        assert!(Layout::new(largest).check(&TABLES, &enough, "GPU").is_ok());
+        assert!(
+            Layout::new(largest, false)
+                .check(&TABLES, &enough, "GPU")
+                .is_ok()
+        );
         let short = |change: fn(&mut wgpu::Limits)| {
             let mut limits = enough.clone();
             change(&mut limits);
-            Layout::new(largest)
+            Layout::new(largest, false)
                 .check(&TABLES, &limits, "GPU")
                 .unwrap_err()
                 .to_string()
@@ -322,13 +334,13 @@ mod tests {
             hidden: 2048,
             batch: 4096,
         };
-        let layout = Layout::new(largest);
-        for launch in TABLES.into_iter().flatten() {
-            let groups = layout.workgroups(launch.grid, layout.rows);
-            assert!(
-                groups.iter().all(|&g| (1..=65_535).contains(&g)),
-                "{groups:?}"
-            );
+        for software in [false, true] {
+            let layout = Layout::new(largest, software);
+            for launch in TABLES.into_iter().flatten() {
+                let (_, groups) = layout.split(launch.grid, layout.rows);
+                let allowed = groups.iter().all(|g| (1..=65_535).contains(g));
+                assert!(allowed, "{}: {groups:?}", launch.kernel);
+            }
         }
     }
 }

@@ -109,6 +109,7 @@ mod tests {
             backend: "vulkan".to_owned(),
             adapter: "Some GPU".to_owned(),
             driver: None,
+            schedule: None,
             seed: 2_147_483_647,
             sizes: Dims::LECTURE.into(),
             data: "names".to_owned(),
