@@ -127,7 +127,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
     let device = Device::choose(&args.device)?;
     let mut generator = TorchGenerator::manual_seed(args.seed);
     let params = Params::init(&dims, &mut generator);
-    let Opened { mut backend, why } = device.open_to_train(dims, &params, args.schedule)?;
+    let opened = device.open_to_train(dims, &params, args.schedule)?;
     let run_dir = RunDir::create(args.out.as_deref())?;
     let schedule = LearningRate {
         lr: args.lr,
@@ -135,19 +135,11 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         decay_at: args.lr_decay_at.unwrap_or(args.steps / 2),
     };
     let mut progress = Progress::new(args.steps);
-    for line in set_up(
-        args,
-        &dataset,
-        &dims,
-        &device,
-        backend.info(),
-        &why,
-        &schedule,
-        &run_dir,
-    ) {
+    for line in set_up(args, &dataset, &dims, &device, &opened, &schedule, &run_dir) {
         progress.line(&line)?;
     }
 
+    let mut backend = opened.backend;
     let mut config = config(args, &dataset, &dims, &schedule, backend.info());
     let stream = Stream::new(&dataset.train, generator, schedule, dims.batch);
     let mut metrics = Metrics::create(&run_dir.file(RunDir::METRICS), args.log_every)?;
@@ -270,18 +262,18 @@ fn set_up(
     dataset: &Dataset,
     dims: &Dims,
     device: &Device,
-    info: &BackendInfo,
-    why: &str,
+    opened: &Opened,
     schedule: &LearningRate,
     run_dir: &RunDir,
 ) -> Vec<String> {
     let words = dataset.words.train + dataset.words.val + dataset.words.test;
+    let info = opened.backend.info();
     let mut lines = vec![
         format!("device      {}; {}", device.name(), info.driver),
         format!("why         {}", device.why()),
     ];
     if let Some(schedule) = info.schedule {
-        lines.push(format!("schedule    {schedule}; {why}"));
+        lines.push(format!("schedule    {schedule}; {}", opened.why));
     }
     lines.extend([
         format!(

@@ -5,17 +5,19 @@ mod common;
 use std::process::ExitCode;
 
 use common::adapters::{self, Check, Outcome};
-use common::{Inputs, SIZES, Tolerance, compare, compare_params, f64s, inputs, reference};
+use common::{
+    Inputs, SIZES, Tolerance, bits, compare, compare_params, f64s, inputs, lecture_steps, part,
+    reference,
+};
 use gpu_makemore::backend::{Backend, Statistics, Steps};
 use gpu_makemore::cpu::{CpuBackend, Model};
-use gpu_makemore::data;
 use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::CHUNKED;
 use gpu_makemore::gpu::machine::{Layout, Machine, Slot, pitch};
 use gpu_makemore::gpu::shader::{chunked_modules, staged_modules};
 use gpu_makemore::gpu::staged::{STEP, Staged};
-use gpu_makemore::params::{Params, Tensor};
+use gpu_makemore::params::Tensor;
 use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::Failed;
 
@@ -577,30 +579,6 @@ fn evaluation(found: &Found) -> Outcome {
     Ok(())
 }
 
-/// Real steps of the lecture's run.
-fn lecture_steps(count: usize) -> Result<(Params<f32>, Steps), Failed> {
-    let dims = Dims::LECTURE;
-    let names = data::load(&data::Options::default())?;
-    let mut generator = TorchGenerator::manual_seed(2147483647);
-    let params = Params::init(&dims, &mut generator);
-    let mut steps = Steps::default();
-    let mut ix = vec![0u32; dims.batch];
-    for _ in 0..count {
-        generator.randint_into(names.train.len() as u32, &mut ix);
-        for &i in &ix {
-            steps.x.extend(names.train.context(i as usize));
-            steps.y.push(names.train.y()[i as usize]);
-        }
-        steps.lr.push(0.1);
-    }
-    Ok((params, steps))
-}
-
-fn bits(params: &Params<f32>) -> Vec<u32> {
-    let values = Tensor::ALL.into_iter().flat_map(|t| params.get(t).to_vec());
-    values.map(f32::to_bits).collect()
-}
-
 fn same_bits(found: &Found) -> Outcome {
     let (params, steps) = lecture_steps(100)?;
     let mut runs = Vec::new();
@@ -627,14 +605,7 @@ fn chunks(found: &Found) -> Outcome {
     let mut parts = Staged::new(found, Dims::LECTURE, &params)?;
     let mut part_losses = Vec::new();
     for range in [0..1, 1..20, 20..50] {
-        let (xs, ys) = (32 * 3, 32);
-        let part = Steps {
-            first: range.start as u64,
-            x: steps.x[range.start * xs..range.end * xs].to_vec(),
-            y: steps.y[range.start * ys..range.end * ys].to_vec(),
-            lr: steps.lr[range].to_vec(),
-        };
-        parts.train(&part, &mut part_losses)?;
+        parts.train(&part(&steps, range), &mut part_losses)?;
     }
     if losses != part_losses || bits(&whole.params()?) != bits(&parts.params()?) {
         return Err("50 steps in one chunk and in three gave different bits".into());
@@ -642,40 +613,6 @@ fn chunks(found: &Found) -> Outcome {
     Ok(())
 }
 
-/// 2,000 steps of the lecture on both, the losses held against each other and PyTorch's.
 fn two_thousand_steps(found: &Found) -> Outcome {
-    let (params, steps) = lecture_steps(2000)?;
-    let mut cpu = CpuBackend::new(Dims::LECTURE, params.clone());
-    let mut gpu = Staged::new(found, Dims::LECTURE, &params)?;
-    let (mut want, mut got) = (Vec::new(), Vec::new());
-    cpu.train(&steps, &mut want)?;
-    gpu.train(&steps, &mut got)?;
-    let torch = common::Fixture::open("lecture_run.safetensors").f32("losses");
-    for (i, &loss) in torch.iter().enumerate().take(100) {
-        let close = (loss - got[i]).abs() <= 1e-4;
-        if !close {
-            return Err(format!("loss of step {i}: {}, PyTorch {loss}", got[i]).into());
-        }
-    }
-    if got.len() != want.len() {
-        return Err(format!("{} losses for {} steps", got.len(), want.len()).into());
-    }
-    // Measured on lavapipe and on llvmpipe: the worst loss is 5e-7 away, the worst mean of 200
-    // 7e-8. A hardware driver has an exp and a division of its own, good to a few units in the last
-    // place, so each is allowed some hundred times that.
-    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
-        let close = (got - want).abs() <= 1e-4;
-        if !close {
-            return Err(format!("loss of step {i}: {got}, CPU {want}").into());
-        }
-    }
-    let mean = |losses: &[f32]| losses.iter().map(|&l| f64::from(l)).sum::<f64>() / 200.0;
-    for (i, (got, want)) in got.chunks(200).zip(want.chunks(200)).enumerate() {
-        let (got, want) = (mean(got), mean(want));
-        let close = (got - want).abs() <= 1e-5;
-        if !close {
-            return Err(format!("mean loss of steps {}..: {got}, CPU {want}", i * 200).into());
-        }
-    }
-    Ok(())
+    common::two_thousand_steps(|params| Ok(Box::new(Staged::new(found, Dims::LECTURE, params)?)))
 }

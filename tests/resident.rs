@@ -352,32 +352,6 @@ fn side_by_side(found: &Found) -> Outcome {
     Ok(())
 }
 
-/// 2,000 steps of the lecture: the same tolerances as for the staged schedule, see tests/gpu.rs.
 fn two_thousand_steps(found: &Found) -> Outcome {
-    let (params, steps) = lecture_steps(2000)?;
-    let mut cpu = CpuBackend::new(Dims::LECTURE, params.clone());
-    let (mut want, mut got) = (Vec::new(), Vec::new());
-    cpu.train(&steps, &mut want)?;
-    Resident::new(found, Dims::LECTURE, &params)?.train(&steps, &mut got)?;
-    if got.len() != want.len() {
-        return Err(format!("{} losses for {} steps", got.len(), want.len()).into());
-    }
-    let torch = common::Fixture::open("lecture_run.safetensors").f32("losses");
-    for (name, want, count) in [("PyTorch", &torch, 100), ("CPU", &want, 2000)] {
-        for (i, (got, want)) in got.iter().zip(want).enumerate().take(count) {
-            let close = (got - want).abs() <= 1e-4;
-            if !close {
-                return Err(format!("loss of step {i}: {got}, {name} {want}").into());
-            }
-        }
-    }
-    let mean = |losses: &[f32]| losses.iter().map(|&l| f64::from(l)).sum::<f64>() / 200.0;
-    for (i, (got, want)) in got.chunks(200).zip(want.chunks(200)).enumerate() {
-        let (got, want) = (mean(got), mean(want));
-        let close = (got - want).abs() <= 1e-5;
-        if !close {
-            return Err(format!("mean loss of steps {}..: {got}, CPU {want}", i * 200).into());
-        }
-    }
-    Ok(())
+    common::two_thousand_steps(|params| Ok(Box::new(Resident::new(found, Dims::LECTURE, params)?)))
 }
