@@ -4,16 +4,17 @@
 //! The twin in [`super::Model`] keeps one example a row, as the lecture does. Turned round, three
 //! things fall into place:
 //!
-//! * batch norm and tanh of a unit are a walk along one short row, with the sums in registers;
-//! * the operands of five of the six products lie as their tiles read them, so nothing is copied;
+//! * batch norm and tanh of a unit are a walk along one short row;
+//! * the operands of all six products lie as their tiles read them, so nothing is copied;
 //! * softmax runs over 27 rows for all examples at once, instead of over 27 values for each.
 //!
-//! Every size is padded to whole tiles, and what lies in the padding is zero and stays zero, so no
-//! loop has an edge. The formulas are the twin's own functions; the tests hold this against PyTorch
-//! and against the twin.
+//! Rows are cut into [`Line`]s of a fixed length, and units into [`Block`]s of a fixed number, so
+//! that the compiler knows every loop's length and no access needs a check. What lies in the
+//! padding is zero or is never read. The formulas are the twin's own functions; the tests hold this
+//! against PyTorch and against the twin.
 
 use super::batchnorm::{
-    batchnorm_backward, batchnorm_normalize, batchnorm_scale, batchnorm_var_inv, batchnorm_variance,
+    batchnorm_backward, batchnorm_scale, batchnorm_var_inv, batchnorm_variance,
 };
 use super::linear::{Tile, tile};
 use super::real::Real;
@@ -23,24 +24,38 @@ use super::tanh::tanh_backward;
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 
-/// Rows and columns are padded to a multiple of this: the largest tile has 32 columns.
-const PAD: usize = 32;
+/// Values of a line: two of the widest vectors, and the columns of the widest tile.
+const LINE: usize = 32;
+/// Units of a block: the rows of the highest tile.
+const UNITS: usize = 8;
 
-fn padded(size: usize) -> usize {
-    size.next_multiple_of(PAD)
+/// A piece of a row.
+type Line<R> = [R; LINE];
+/// The same piece of the rows of a few units.
+type Block<R> = [Line<R>; UNITS];
+
+/// How many lines hold `size` values.
+fn lines(size: usize) -> usize {
+    size.div_ceil(LINE)
+}
+
+/// How many blocks hold `hidden` units.
+fn blocks(hidden: usize) -> usize {
+    hidden.div_ceil(UNITS)
 }
 
 /// Values for the parameters in this layout: themselves or their gradients.
 #[derive(Clone, Debug)]
 struct Weights<R> {
-    /// `C (vocab, embd)`, without padding: it is only looked up.
+    /// `C (vocab, embd)`, as it is: it is only looked up.
     c: Vec<R>,
-    /// `W1` turned round: `(hidden, fan_in)`.
-    w1: Vec<R>,
+    /// `W1` turned round, `(hidden, fan_in)`: the blocks of the first eight units, then those of
+    /// the next.
+    w1: Vec<Block<R>>,
     /// `(hidden)`
     b1: Vec<R>,
-    /// `W2 (hidden, vocab)`
-    w2: Vec<R>,
+    /// `W2 (hidden, vocab)`, in the same way.
+    w2: Vec<Block<R>>,
     /// `(vocab)`
     b2: Vec<R>,
     /// `(hidden)`
@@ -55,78 +70,77 @@ pub struct ByUnit<R> {
     dims: Dims,
     params: Weights<R>,
     grads: Weights<R>,
-    /// `embcat (batch, fan_in)`
-    emb: Vec<R>,
-    /// The same turned round: `(fan_in, batch)`
-    emb_t: Vec<R>,
-    /// `hprebn`, then `bnraw`: `(hidden, batch)`
-    bnraw: Vec<R>,
+    /// `embcat (batch, fan_in)`: the first lines of all rows, then their second.
+    emb: Vec<Line<R>>,
+    /// The same less its mean over the batch and turned round, `(fan_in, batch)`.
+    emb_t: Vec<Line<R>>,
+    /// `bndiff`, then `bnraw`: `(hidden, batch)`
+    bnraw: Vec<Block<R>>,
     /// `(hidden)`
     bnvar_inv: Vec<R>,
     /// `(hidden, batch)`
-    h: Vec<R>,
-    /// `logits`, then their gradient: `(vocab, batch)`
-    dlogits_t: Vec<R>,
+    h: Vec<Block<R>>,
+    /// `logits`, then their gradient, turned round: `(vocab, batch)`
+    dlogits_t: Vec<Line<R>>,
     /// The gradient once more: `(batch, vocab)`
-    dlogits: Vec<R>,
+    dlogits: Vec<Line<R>>,
     /// `dh`, then `dhpreact`, then `dhprebn`: `(hidden, batch)`
-    dhidden: Vec<R>,
+    dhidden: Vec<Block<R>>,
     /// `dembcat` turned round: `(fan_in, batch)`
-    demb_t: Vec<R>,
-    /// Largest logit of each example, sum of its counts: `(batch)` each.
-    logit_max: Vec<R>,
-    counts_sum: Vec<R>,
+    demb_t: Vec<Line<R>>,
+    /// Two sums over the batch for each unit, in four parts.
+    sums: [Vec<[R; 4]>; 2],
 }
 
 impl<R: Real> Weights<R> {
     fn zeros(dims: &Dims) -> Self {
         let zeros = |len: usize| vec![R::zero(); len];
-        let hidden = padded(dims.hidden);
+        let blocks = blocks(dims.hidden);
+        let hidden = blocks * UNITS;
+        let matrix = |cols: usize| vec![[[R::zero(); LINE]; UNITS]; blocks * lines(cols)];
         Self {
             c: zeros(dims.vocab * dims.embd),
-            w1: zeros(hidden * padded(dims.fan_in())),
+            w1: matrix(dims.fan_in()),
             b1: zeros(hidden),
-            w2: zeros(hidden * padded(dims.vocab)),
-            b2: zeros(padded(dims.vocab)),
+            w2: matrix(dims.vocab),
+            b2: zeros(dims.vocab),
             bngain: zeros(hidden),
             bnbias: zeros(hidden),
         }
     }
 
-    /// The place of value `i` of a parameter, in its vector and in this layout.
-    fn tensor(&mut self, tensor: Tensor, dims: &Dims) -> (&mut Vec<R>, impl Fn(usize) -> usize) {
-        let (hidden, vocab) = (dims.hidden, dims.vocab);
-        let (fan_p, vocab_p) = (padded(dims.fan_in()), padded(dims.vocab));
-        let values = match tensor {
-            Tensor::C => &mut self.c,
-            Tensor::W1 => &mut self.w1,
-            Tensor::B1 => &mut self.b1,
-            Tensor::W2 => &mut self.w2,
-            Tensor::B2 => &mut self.b2,
-            Tensor::Bngain => &mut self.bngain,
-            Tensor::Bnbias => &mut self.bnbias,
+    /// Value `i` of a parameter.
+    fn value(&mut self, tensor: Tensor, i: usize, dims: &Dims) -> &mut R {
+        let (matrix, cols, unit, k) = match tensor {
+            Tensor::W1 => (
+                &mut self.w1,
+                dims.fan_in(),
+                i % dims.hidden,
+                i / dims.hidden,
+            ),
+            Tensor::W2 => (&mut self.w2, dims.vocab, i / dims.vocab, i % dims.vocab),
+            Tensor::C => return &mut self.c[i],
+            Tensor::B1 => return &mut self.b1[i],
+            Tensor::B2 => return &mut self.b2[i],
+            Tensor::Bngain => return &mut self.bngain[i],
+            Tensor::Bnbias => return &mut self.bnbias[i],
         };
-        let place = move |i: usize| match tensor {
-            Tensor::W1 => i % hidden * fan_p + i / hidden,
-            Tensor::W2 => i / vocab * vocab_p + i % vocab,
-            _ => i,
-        };
-        (values, place)
+        &mut matrix[unit / UNITS * lines(cols) + k / LINE][unit % UNITS][k % LINE]
     }
 
     fn load(&mut self, params: &Params<R>, dims: &Dims) {
         for tensor in Tensor::ALL {
-            let (values, place) = self.tensor(tensor, dims);
             for (i, &value) in params.get(tensor).iter().enumerate() {
-                values[place(i)] = value;
+                *self.value(tensor, i, dims) = value;
             }
         }
     }
 
     fn save(&mut self, dims: &Dims) -> Params<R> {
         Params::from_fn(|tensor| {
-            let (values, place) = self.tensor(tensor, dims);
-            (0..tensor.len(dims)).map(|i| values[place(i)]).collect()
+            (0..tensor.len(dims))
+                .map(|i| *self.value(tensor, i, dims))
+                .collect()
         })
     }
 }
@@ -136,31 +150,31 @@ impl<R: Real> ByUnit<R> {
     /// hidden 64 to 2,048 and batch 32 to 2,048: by 1.15 to 1.6 times), unless much of it would be
     /// padding: a batch of 33 has 64 columns, and takes 1.4 times as long as the twin.
     pub fn fits(dims: &Dims) -> bool {
-        4 * padded(dims.batch) <= 5 * dims.batch
+        4 * dims.batch.next_multiple_of(LINE) <= 5 * dims.batch
     }
 
     /// A model that starts from `params`.
     pub fn new(dims: Dims, params: &Params<R>) -> Self {
-        let zeros = |len: usize| vec![R::zero(); len];
-        let (batch, hidden) = (padded(dims.batch), padded(dims.hidden));
-        let (vocab, fan_in) = (padded(dims.vocab), padded(dims.fan_in()));
+        let line = [R::zero(); LINE];
+        let rows = |rows: usize, cols: usize| vec![line; rows * lines(cols)];
+        let units = blocks(dims.hidden);
+        let by_unit = || vec![[line; UNITS]; units * lines(dims.batch)];
         let mut weights = Weights::zeros(&dims);
         weights.load(params, &dims);
         Self {
             dims,
             params: weights,
             grads: Weights::zeros(&dims),
-            emb: zeros(batch * fan_in),
-            emb_t: zeros(fan_in * batch),
-            bnraw: zeros(hidden * batch),
-            bnvar_inv: zeros(hidden),
-            h: zeros(hidden * batch),
-            dlogits_t: zeros(vocab * batch),
-            dlogits: zeros(batch * vocab),
-            dhidden: zeros(hidden * batch),
-            demb_t: zeros(fan_in * batch),
-            logit_max: zeros(batch),
-            counts_sum: zeros(batch),
+            emb: rows(dims.batch, dims.fan_in()),
+            emb_t: rows(dims.fan_in(), dims.batch),
+            bnraw: by_unit(),
+            bnvar_inv: vec![R::zero(); units * UNITS],
+            h: by_unit(),
+            dlogits_t: rows(dims.vocab.next_multiple_of(UNITS), dims.batch),
+            dlogits: rows(dims.batch, dims.vocab),
+            dhidden: by_unit(),
+            demb_t: rows(dims.fan_in().next_multiple_of(UNITS), dims.batch),
+            sums: [(); 2].map(|()| vec![[R::zero(); 4]; units * UNITS]),
         }
     }
 
@@ -189,56 +203,47 @@ impl<R: Real> ByUnit<R> {
         y: &[u8],
         lr: R,
     ) -> R {
-        let Dims {
-            hidden,
-            batch,
-            vocab,
-            ..
-        } = self.dims;
-        let fan_in = self.dims.fan_in();
-        let (batch_p, vocab_p, fan_p) = (padded(batch), padded(vocab), padded(fan_in));
         let Self {
             params: p,
             grads: g,
+            dims,
             ..
         } = self;
+        let (batch, vocab, fan_in) = (dims.batch, dims.vocab, dims.fan_in());
+        let batch_lines = lines(batch);
+        let n = R::of(batch as f64);
+        let [sum_a, sum_b] = &mut self.sums;
 
-        // hprebn = embcat @ W1 (+ b1, which batch norm takes off again with the mean)
-        lookup(x, &p.c, &self.dims, &mut self.emb, &mut self.emb_t);
-        product(
-            tile,
-            hidden,
-            fan_in,
-            Rows {
-                data: &p.w1,
-                stride: fan_p,
-                inner: fan_in,
-            },
-            &self.emb_t,
-            batch_p,
-            &mut self.bnraw,
-        );
-        // bnraw, hpreact and h, a unit at a time
-        for j in 0..hidden {
-            self.bnvar_inv[j] = unit_forward(
-                &mut self.bnraw[j * batch_p..][..batch],
-                &mut self.h[j * batch_p..][..batch],
-                p.bngain[j],
-                p.bnbias[j],
-            );
+        // bndiff = embcat @ W1 + b1 less its mean: embcat is less its mean already
+        lookup(x, &p.c, dims, &mut self.emb, &mut self.emb_t);
+        rows_product(tile, &p.w1, fan_in, &self.emb_t, fan_in, &mut self.bnraw);
+        for (bndiff, sums) in self
+            .bnraw
+            .chunks_exact(batch_lines)
+            .zip(sum_a.as_chunks_mut().0)
+        {
+            sum_squares(bndiff, sums);
+        }
+        for (var_inv, sums) in self.bnvar_inv.iter_mut().zip(&*sum_a) {
+            *var_inv = batchnorm_var_inv(batchnorm_variance(total(sums), n));
+        }
+        for (j, (bnraw, h)) in self
+            .bnraw
+            .chunks_exact_mut(batch_lines)
+            .zip(self.h.chunks_exact_mut(batch_lines))
+            .enumerate()
+        {
+            let (bngain, bnbias) = (of_block(&p.bngain, j), of_block(&p.bnbias, j));
+            normalize(bnraw, h, of_block(&self.bnvar_inv, j), bngain, bnbias);
         }
         // logits = h @ W2 (+ b2)
-        product(
+        columns_product(
             tile,
+            &p.w2,
             vocab,
-            hidden,
-            Cols {
-                data: &p.w2,
-                stride: vocab_p,
-            },
             &self.h,
-            batch_p,
             &mut self.dlogits_t,
+            batch_lines,
         );
         let loss = softmax(
             &mut self.dlogits_t,
@@ -246,81 +251,87 @@ impl<R: Real> ByUnit<R> {
             &p.b2,
             &mut g.b2,
             y,
-            &self.dims,
-            &mut self.logit_max,
-            &mut self.counts_sum,
+            dims,
         );
 
         // dW2 = h.T @ dlogits; dh = dlogits @ W2.T
-        product(
+        rows_product(tile, &self.h, batch, &self.dlogits, batch, &mut g.w2);
+        let vocab_p = vocab.next_multiple_of(UNITS);
+        rows_product(
             tile,
-            hidden,
-            batch,
-            Rows {
-                data: &self.h,
-                stride: batch_p,
-                inner: batch,
-            },
-            &self.dlogits,
-            vocab_p,
-            &mut g.w2,
-        );
-        product(
-            tile,
-            hidden,
+            &p.w2,
             vocab,
-            Rows {
-                data: &p.w2,
-                stride: vocab_p,
-                inner: vocab,
-            },
             &self.dlogits_t,
-            batch_p,
+            vocab_p,
             &mut self.dhidden,
         );
         // dhpreact, dbngain, dbnbias and dhprebn, a unit at a time
-        for j in 0..hidden {
-            (g.bngain[j], g.bnbias[j], g.b1[j]) = unit_backward(
-                &mut self.dhidden[j * batch_p..][..batch],
-                &self.h[j * batch_p..][..batch],
-                &self.bnraw[j * batch_p..][..batch],
-                p.bngain[j],
-                self.bnvar_inv[j],
+        for (j, (dhidden, (h, bnraw))) in self
+            .dhidden
+            .chunks_exact_mut(batch_lines)
+            .zip(
+                self.h
+                    .chunks_exact(batch_lines)
+                    .zip(self.bnraw.chunks_exact(batch_lines)),
+            )
+            .enumerate()
+        {
+            let sums = (
+                &mut sum_a.as_chunks_mut().0[j],
+                &mut sum_b.as_chunks_mut().0[j],
+            );
+            through_tanh(dhidden, h, bnraw, sums.0, sums.1);
+        }
+        for ((dbngain, dbnbias), (a, b)) in g
+            .bngain
+            .iter_mut()
+            .zip(&mut g.bnbias)
+            .zip(sum_a.iter().zip(&*sum_b))
+        {
+            *dbnbias = total(a);
+            *dbngain = total(b);
+        }
+        for (j, (dhidden, bnraw)) in self
+            .dhidden
+            .chunks_exact_mut(batch_lines)
+            .zip(self.bnraw.chunks_exact(batch_lines))
+            .enumerate()
+        {
+            through_norm(
+                dhidden,
+                bnraw,
+                n,
+                of_block(&p.bngain, j),
+                of_block(&self.bnvar_inv, j),
+                of_block(&g.bngain, j),
+                of_block(&g.bnbias, j),
             );
         }
         // dW1 = embcat.T @ dhprebn, turned round; dembcat = dhprebn @ W1.T, turned round
-        product(
+        rows_product(tile, &self.dhidden, batch, &self.emb, batch, &mut g.w1);
+        columns_product(
             tile,
-            hidden,
-            batch,
-            Rows {
-                data: &self.dhidden,
-                stride: batch_p,
-                inner: batch,
-            },
-            &self.emb,
-            fan_p,
-            &mut g.w1,
-        );
-        product(
-            tile,
+            &p.w1,
             fan_in,
-            hidden,
-            Cols {
-                data: &p.w1,
-                stride: fan_p,
-            },
             &self.dhidden,
-            batch_p,
             &mut self.demb_t,
+            batch_lines,
         );
-        gather(x, &self.demb_t, &self.dims, &mut g.c);
+        gather(x, &self.demb_t, dims, &mut g.c);
 
         // p.data += -lr * p.grad
         sgd::update(&mut p.c, lr, &g.c);
-        sgd::update(&mut p.w1, lr, &g.w1);
+        sgd::update(
+            p.w1.as_flattened_mut().as_flattened_mut(),
+            lr,
+            g.w1.as_flattened().as_flattened(),
+        );
         sgd::update(&mut p.b1, lr, &g.b1);
-        sgd::update(&mut p.w2, lr, &g.w2);
+        sgd::update(
+            p.w2.as_flattened_mut().as_flattened_mut(),
+            lr,
+            g.w2.as_flattened().as_flattened(),
+        );
         sgd::update(&mut p.b2, lr, &g.b2);
         sgd::update(&mut p.bngain, lr, &g.bngain);
         sgd::update(&mut p.bnbias, lr, &g.bnbias);
@@ -328,245 +339,295 @@ impl<R: Real> ByUnit<R> {
     }
 }
 
-/// `embcat` of the minibatch, an example a row and an input a row.
+/// What the units of block `j` have of a vector.
 #[inline(always)]
-fn lookup<R: Real>(x: &[u8], c: &[R], dims: &Dims, emb: &mut [R], emb_t: &mut [R]) {
-    let (batch_p, fan_p) = (padded(dims.batch), padded(dims.fan_in()));
-    for (b, (tokens, row)) in x
-        .chunks_exact(dims.block)
-        .zip(emb.chunks_exact_mut(fan_p))
-        .enumerate()
-    {
-        for (&token, part) in tokens.iter().zip(row.chunks_exact_mut(dims.embd)) {
-            part.copy_from_slice(&c[usize::from(token) * dims.embd..][..dims.embd]);
+fn of_block<R>(vector: &[R], j: usize) -> &[R; UNITS] {
+    &vector.as_chunks().0[j]
+}
+
+/// `embcat` of the minibatch, an example a row and (less its mean) an input a row.
+#[inline(always)]
+fn lookup<R: Real>(x: &[u8], c: &[R], dims: &Dims, emb: &mut [Line<R>], emb_t: &mut [Line<R>]) {
+    let (embd, fan_in, batch) = (dims.embd, dims.fan_in(), dims.batch);
+    for (b, tokens) in x.chunks_exact(dims.block).enumerate() {
+        for (t, &token) in tokens.iter().enumerate() {
+            let row = &c[usize::from(token) * embd..][..embd];
+            for (e, &value) in row.iter().enumerate() {
+                let f = t * embd + e;
+                emb[f / LINE * batch + b][f % LINE] = value;
+            }
         }
-        for (column, &value) in emb_t.chunks_exact_mut(batch_p).zip(&row[..dims.fan_in()]) {
-            column[b] = value;
+    }
+    let n = R::of(batch as f64);
+    for (fs, emb) in (0..fan_in).step_by(LINE).zip(emb.chunks_exact(batch)) {
+        let mut mean = [R::zero(); LINE];
+        for row in emb {
+            for l in 0..LINE {
+                mean[l] += row[l];
+            }
+        }
+        for mean in &mut mean {
+            *mean /= n;
+        }
+        for (b, row) in emb.iter().enumerate() {
+            for f in 0..LINE.min(fan_in - fs) {
+                emb_t[b / LINE * fan_in + fs + f][b % LINE] = row[f] - mean[f];
+            }
         }
     }
 }
 
 /// `dC[X[p]] += demb[p]`, in the order of the positions.
 #[inline(always)]
-fn gather<R: Real>(x: &[u8], demb_t: &[R], dims: &Dims, dc: &mut [R]) {
-    let batch_p = padded(dims.batch);
+fn gather<R: Real>(x: &[u8], demb_t: &[Line<R>], dims: &Dims, dc: &mut [R]) {
+    let (embd, fan_p) = (dims.embd, dims.fan_in().next_multiple_of(UNITS));
     dc.fill(R::zero());
     for (b, tokens) in x.chunks_exact(dims.block).enumerate() {
+        let demb = &demb_t[b / LINE * fan_p..][..fan_p];
         for (t, &token) in tokens.iter().enumerate() {
-            let rows = demb_t[t * dims.embd * batch_p..].chunks_exact(batch_p);
-            let dc = &mut dc[usize::from(token) * dims.embd..][..dims.embd];
-            for (dc, row) in dc.iter_mut().zip(rows) {
-                *dc += row[b];
+            let dc = &mut dc[usize::from(token) * embd..][..embd];
+            for (dc, row) in dc.iter_mut().zip(&demb[t * embd..]) {
+                *dc += row[b % LINE];
             }
         }
     }
 }
 
-/// Batch norm and tanh of one unit: `row` holds `hprebn` over the batch and receives `bnraw`.
-/// Returns `bnvar_inv`.
+/// A sum that is kept in four parts.
 #[inline(always)]
-fn unit_forward<R: Real>(row: &mut [R], h: &mut [R], bngain: R, bnbias: R) -> R {
-    let n = R::of(row.len() as f64);
-    let mean = sum(row, |x| x) / n;
-    let var = batchnorm_variance(sum(row, |x| (x - mean) * (x - mean)), n);
-    let var_inv = batchnorm_var_inv(var);
-    for (x, h) in row.iter_mut().zip(h) {
-        *x = batchnorm_normalize(*x, mean, var_inv);
-        *h = batchnorm_scale(bngain, *x, bnbias).tanh_forward();
-    }
-    var_inv
+fn total<R: Real>(sums: &[R; 4]) -> R {
+    (sums[0] + sums[2]) + (sums[1] + sums[3])
 }
 
-/// Backward through tanh and batch norm of one unit: `row` holds `dh` over the batch and receives
-/// `dhprebn`. Returns `dbngain`, `dbnbias` and `db1`.
+/// The parts of a line's sum.
 #[inline(always)]
-fn unit_backward<R: Real>(
-    row: &mut [R],
-    h: &[R],
-    bnraw: &[R],
-    bngain: R,
-    bnvar_inv: R,
-) -> (R, R, R) {
-    let n = R::of(row.len() as f64);
-    for (d, &h) in row.iter_mut().zip(h) {
-        *d = tanh_backward(*d, h);
+fn fold<R: Real>(line: &Line<R>) -> [R; 4] {
+    let a: [R; 16] = std::array::from_fn(|i| line[i] + line[i + 16]);
+    std::array::from_fn(|i| (a[i] + a[i + 8]) + (a[i + 4] + a[i + 12]))
+}
+
+/// `(bndiff**2).sum(0)`
+#[inline(always)]
+fn sum_squares<R: Real>(bndiff: &[Block<R>], sums: &mut [[R; 4]; UNITS]) {
+    for i in 0..UNITS {
+        let mut sum = [R::zero(); LINE];
+        for block in bndiff {
+            for l in 0..LINE {
+                sum[l] += block[i][l] * block[i][l];
+            }
+        }
+        sums[i] = fold(&sum);
     }
-    let dbnbias = sum(row, |d| d);
-    let dbngain = sum_of_products(row, bnraw);
-    for (d, &bnraw) in row.iter_mut().zip(bnraw) {
-        *d = batchnorm_backward(bngain, bnvar_inv, n, *d, dbnbias, bnraw, dbngain);
+}
+
+/// `bnraw` in the place of `bndiff`, `hpreact` and `h`.
+#[inline(always)]
+fn normalize<R: Real>(
+    bnraw: &mut [Block<R>],
+    h: &mut [Block<R>],
+    bnvar_inv: &[R; UNITS],
+    bngain: &[R; UNITS],
+    bnbias: &[R; UNITS],
+) {
+    for (bnraw, h) in bnraw.iter_mut().zip(h) {
+        for i in 0..UNITS {
+            for l in 0..LINE {
+                bnraw[i][l] *= bnvar_inv[i];
+                h[i][l] = batchnorm_scale(bngain[i], bnraw[i][l], bnbias[i]).tanh_forward();
+            }
+        }
     }
-    (dbngain, dbnbias, sum(row, |d| d))
+}
+
+/// `dhpreact` in the place of `dh`, with `dhpreact.sum(0)` and `(dhpreact * bnraw).sum(0)`.
+#[inline(always)]
+fn through_tanh<R: Real>(
+    dhidden: &mut [Block<R>],
+    h: &[Block<R>],
+    bnraw: &[Block<R>],
+    sums: &mut [[R; 4]; UNITS],
+    sums_bnraw: &mut [[R; 4]; UNITS],
+) {
+    for i in 0..UNITS {
+        let mut sum = [R::zero(); LINE];
+        let mut sum_bnraw = [R::zero(); LINE];
+        for (d, (h, bnraw)) in dhidden.iter_mut().zip(h.iter().zip(bnraw)) {
+            for l in 0..LINE {
+                d[i][l] = tanh_backward(d[i][l], h[i][l]);
+                sum[l] += d[i][l];
+                sum_bnraw[l] += d[i][l] * bnraw[i][l];
+            }
+        }
+        sums[i] = fold(&sum);
+        sums_bnraw[i] = fold(&sum_bnraw);
+    }
+}
+
+/// `dhprebn` in the place of `dhpreact`.
+#[inline(always)]
+fn through_norm<R: Real>(
+    dhidden: &mut [Block<R>],
+    bnraw: &[Block<R>],
+    n: R,
+    bngain: &[R; UNITS],
+    bnvar_inv: &[R; UNITS],
+    dbngain: &[R; UNITS],
+    dbnbias: &[R; UNITS],
+) {
+    for (d, bnraw) in dhidden.iter_mut().zip(bnraw) {
+        for i in 0..UNITS {
+            for l in 0..LINE {
+                d[i][l] = batchnorm_backward(
+                    bngain[i],
+                    bnvar_inv[i],
+                    n,
+                    d[i][l],
+                    dbnbias[i],
+                    bnraw[i][l],
+                    dbngain[i],
+                );
+            }
+        }
+    }
 }
 
 /// Loss and gradient of softmax and cross-entropy. `logits_t (vocab, batch)` becomes its gradient,
 /// which is written to `dlogits (batch, vocab)` too, and summed into `db2`.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)] // the tensors of one formula
 fn softmax<R: Real>(
-    logits_t: &mut [R],
-    dlogits: &mut [R],
+    logits_t: &mut [Line<R>],
+    dlogits: &mut [Line<R>],
     b2: &[R],
     db2: &mut [R],
     y: &[u8],
     dims: &Dims,
-    logit_max: &mut [R],
-    counts_sum: &mut [R],
 ) -> R {
-    let (batch, batch_p, vocab_p) = (dims.batch, padded(dims.batch), padded(dims.vocab));
+    let (batch, vocab) = (dims.batch, dims.vocab);
     let n = R::of(batch as f64);
-    let (logit_max, counts_sum) = (&mut logit_max[..batch], &mut counts_sum[..batch]);
-    logit_max.fill(R::neg_infinity());
-    counts_sum.fill(R::zero());
-    for (row, &b2) in logits_t.chunks_exact_mut(batch_p).zip(&b2[..dims.vocab]) {
-        for (logit, max) in row.iter_mut().zip(&mut *logit_max) {
-            *logit += b2;
-            *max = if *logit > *max { *logit } else { *max };
-        }
-    }
     let mut loss = 0.0;
-    for (b, &target) in y.iter().enumerate() {
-        // The target's logit is read before the next loop overwrites it with its count.
-        let norm_logit = logits_t[usize::from(target) * batch_p + b] - logit_max[b];
-        loss -= norm_logit.as_f64();
-    }
-    for row in logits_t.chunks_exact_mut(batch_p).take(dims.vocab) {
-        for ((logit, &max), sum) in row.iter_mut().zip(&*logit_max).zip(&mut *counts_sum) {
-            *logit = (*logit - max).exp_forward();
-            *sum += *logit;
+    let vocab_p = vocab.next_multiple_of(UNITS);
+    for (first, (rows, y)) in (0..batch)
+        .step_by(LINE)
+        .zip(logits_t.chunks_exact_mut(vocab_p).zip(y.chunks(LINE)))
+    {
+        let rows = &mut rows[..vocab];
+        let mut logit_max = [R::neg_infinity(); LINE];
+        for (row, &b2) in rows.iter_mut().zip(b2) {
+            for l in 0..LINE {
+                row[l] += b2;
+                logit_max[l] = if row[l] > logit_max[l] {
+                    row[l]
+                } else {
+                    logit_max[l]
+                };
+            }
+        }
+        for (b, &target) in y.iter().enumerate() {
+            // The target's logit is read before the next loop overwrites it with its count.
+            loss -= (rows[usize::from(target)][b] - logit_max[b]).as_f64();
+        }
+        let mut counts_sum = [R::zero(); LINE];
+        for row in &mut *rows {
+            for l in 0..LINE {
+                row[l] = (row[l] - logit_max[l]).exp_forward();
+                counts_sum[l] += row[l];
+            }
+        }
+        // Of the padding, the gradient is zero.
+        let mut scale = [R::zero(); LINE];
+        for (scale, &sum) in scale.iter_mut().zip(&counts_sum).take(y.len()) {
+            loss += cross_entropy_loss(R::zero(), sum).as_f64();
+            *scale = R::one() / (sum * n);
+        }
+        for row in &mut *rows {
+            for l in 0..LINE {
+                row[l] *= scale[l];
+            }
+        }
+        for (b, &target) in y.iter().enumerate() {
+            rows[usize::from(target)][b] -= R::one() / n;
+        }
+        for (v, row) in rows.iter().enumerate() {
+            for (b, &d) in row[..y.len()].iter().enumerate() {
+                dlogits[v / LINE * batch + first + b][v % LINE] = d;
+            }
         }
     }
-    for sum in &mut *counts_sum {
-        loss += cross_entropy_loss(R::zero(), *sum).as_f64();
-        *sum = R::one() / (*sum * n);
-    }
-    for row in logits_t.chunks_exact_mut(batch_p).take(dims.vocab) {
-        for (count, &scale) in row.iter_mut().zip(&*counts_sum) {
-            *count *= scale;
+    for (dlogits, db2) in dlogits.chunks_exact(batch).zip(db2.chunks_mut(LINE)) {
+        let mut sum = [R::zero(); LINE];
+        for row in dlogits {
+            for l in 0..LINE {
+                sum[l] += row[l];
+            }
         }
-    }
-    for (b, &target) in y.iter().enumerate() {
-        logits_t[usize::from(target) * batch_p + b] -= R::one() / n;
-    }
-    for (v, row) in logits_t.chunks_exact(batch_p).take(dims.vocab).enumerate() {
-        db2[v] = sum(&row[..batch], |d| d);
-        for (b, &d) in row[..batch].iter().enumerate() {
-            dlogits[b * vocab_p + v] = d;
-        }
+        db2.copy_from_slice(&sum[..db2.len()]);
     }
     R::of(loss / batch as f64)
 }
 
-/// Partial sums that [`sum`] keeps: as many as the widest vector has values.
-const LANES: usize = 16;
-
-/// The sum of `f` over a row, in `LANES` partial sums: in one, each addition would wait for the one
-/// before. The order is fixed, so it has the same bits on every machine.
+/// `out = left @ right`: `left (units, inner)`, `right (inner, cols)`, of which `stride` lines hold
+/// a line of columns.
 #[inline(always)]
-fn sum<R: Real>(row: &[R], f: impl Fn(R) -> R) -> R {
-    let mut lanes = [R::zero(); LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for i in 0..LANES {
-            lanes[i] += f(chunk[i]);
-        }
-    }
-    if !rest.is_empty() {
-        for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane += f(x);
-        }
-    }
-    lanes_sum(lanes)
-}
-
-/// The sum of `a * b`, in the same way.
-#[inline(always)]
-fn sum_of_products<R: Real>(a: &[R], b: &[R]) -> R {
-    let mut lanes = [R::zero(); LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..LANES {
-            lanes[i] += a[i] * b[i];
-        }
-    }
-    if !a_rest.is_empty() {
-        for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-            *lane += a * b;
-        }
-    }
-    lanes_sum(lanes)
-}
-
-#[inline(always)]
-fn lanes_sum<R: Real>(mut lanes: [R; LANES]) -> R {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
-}
-
-/// The left side of a product: where the factors of its rows come from.
-trait Left<R, const ROWS: usize> {
-    /// For a tile from row `first` on: element `k` of its row `i`.
-    fn tile(&self, first: usize) -> impl Fn(usize, usize) -> R;
-}
-
-/// Rows of a matrix, `inner` elements of each.
-struct Rows<'a, R> {
-    data: &'a [R],
-    stride: usize,
-    inner: usize,
-}
-
-impl<R: Real, const ROWS: usize> Left<R, ROWS> for Rows<'_, R> {
-    #[inline(always)]
-    fn tile(&self, first: usize) -> impl Fn(usize, usize) -> R {
-        // Slices of the length that the sum has: its loop needs no check.
-        let rows: [&[R]; ROWS] =
-            std::array::from_fn(|i| &self.data[(first + i) * self.stride..][..self.inner]);
-        move |k, i| rows[i][k]
-    }
-}
-
-/// Columns of a matrix: neighbours in memory.
-struct Cols<'a, R> {
-    data: &'a [R],
-    stride: usize,
-}
-
-impl<R: Real, const ROWS: usize> Left<R, ROWS> for Cols<'_, R> {
-    #[inline(always)]
-    fn tile(&self, first: usize) -> impl Fn(usize, usize) -> R {
-        move |k, i| self.data[k * self.stride + first..][..ROWS][i]
-    }
-}
-
-/// `out = left @ right`, for `lanes` rows (rounded up to whole tiles; the padding allows it), sums
-/// of `inner` terms and all `stride` columns of `right (inner, stride)`.
-#[inline(always)]
-fn product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
+fn rows_product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
     _: Tile<FMA, ROWS, COLS>,
-    lanes: usize,
+    left: &[Block<R>],
     inner: usize,
-    left: impl Left<R, ROWS>,
-    right: &[R],
+    right: &[Line<R>],
     stride: usize,
-    out: &mut [R],
+    out: &mut [Block<R>],
 ) {
-    let panels = stride / COLS;
-    let (lines, _) = right.as_chunks::<COLS>();
-    let lines = &lines[..inner * panels];
-    let (results, _) = out.as_chunks_mut::<COLS>();
-    for first in (0..lanes).step_by(ROWS) {
-        let left = left.tile(first);
-        for panel in 0..panels {
-            let sums = tile::<R, FMA, ROWS, COLS>(inner, &left, |k| &lines[k * panels + panel]);
-            for (i, sums) in sums.iter().enumerate() {
-                results[(first + i) * panels + panel] = *sums;
+    let panels = right.len() / stride;
+    for (left, out) in left
+        .chunks_exact(lines(inner))
+        .zip(out.chunks_exact_mut(panels))
+    {
+        for (right, out) in right.chunks_exact(stride).zip(out) {
+            let right = &right[..inner];
+            for first in (0..UNITS).step_by(ROWS) {
+                for c in 0..LINE / COLS {
+                    let sums = tile::<R, FMA, ROWS, COLS, _>(
+                        left.iter().zip(right.chunks(LINE)),
+                        |(_, right)| right.len().min(LINE),
+                        |(left, _), k, i| left[first + i][k],
+                        |(_, right), k| &right[k].as_chunks().0[c],
+                    );
+                    for (i, sums) in sums.iter().enumerate() {
+                        out[first + i].as_chunks_mut().0[c] = *sums;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `out = left.T @ right`: `left (units, rows)`, `right (units, cols)` of `right_lines` lines.
+#[inline(always)]
+fn columns_product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
+    _: Tile<FMA, ROWS, COLS>,
+    left: &[Block<R>],
+    rows: usize,
+    right: &[Block<R>],
+    out: &mut [Line<R>],
+    right_lines: usize,
+) {
+    let rows_p = rows.next_multiple_of(UNITS);
+    for (panel, out) in out.chunks_exact_mut(rows_p).enumerate() {
+        for first in (0..rows).step_by(ROWS) {
+            for c in 0..LINE / COLS {
+                let parts = left
+                    .chunks_exact(lines(rows))
+                    .zip(right.chunks_exact(right_lines))
+                    .map(|(left, right)| (&left[first / LINE], &right[panel]));
+                let group = first % LINE / ROWS;
+                let sums = tile::<R, FMA, ROWS, COLS, _>(
+                    parts,
+                    |_| UNITS,
+                    |(left, _), k, i| left[k].as_chunks::<ROWS>().0[group][i],
+                    |(_, right), k| &right[k].as_chunks().0[c],
+                );
+                for (i, sums) in sums.iter().enumerate() {
+                    out[first + i].as_chunks_mut().0[c] = *sums;
+                }
             }
         }
     }
