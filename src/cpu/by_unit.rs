@@ -19,7 +19,6 @@ use super::batchnorm::{
 use super::linear::{Tile, tile};
 use super::real::Real;
 use super::sgd;
-use super::softmax_cross_entropy::cross_entropy_loss;
 use super::tanh::tanh_backward;
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
@@ -29,39 +28,75 @@ const LINE: usize = 32;
 /// Units of a block: the rows of the highest tile.
 const UNITS: usize = 8;
 
-/// A piece of a row.
+/// What embeddings are copied and summed in: a row of `C` is a few of these.
+type Piece<R> = [R; 8];
+/// A part of a row.
 type Line<R> = [R; LINE];
-/// The same piece of the rows of a few units.
+/// The same part of the rows of a few units.
 type Block<R> = [Line<R>; UNITS];
+
+/// A matrix with a row for each hidden unit, in blocks: those of the first eight units, one for
+/// each line of their rows, then those of the next eight.
+#[derive(Clone, Debug)]
+struct ByBlock<R> {
+    blocks: Vec<Block<R>>,
+    /// Lines of a row.
+    lines: usize,
+}
+
+impl<R: Real> ByBlock<R> {
+    fn zeros(hidden: usize, cols: usize) -> Self {
+        let lines = lines(cols);
+        Self {
+            blocks: vec![[[R::zero(); LINE]; UNITS]; hidden.div_ceil(UNITS) * lines],
+            lines,
+        }
+    }
+
+    /// The rows of the eight units number `j`.
+    #[inline(always)]
+    fn units(&self, j: usize) -> &[Block<R>] {
+        &self.blocks[j * self.lines..][..self.lines]
+    }
+
+    /// The same, to be written.
+    #[inline(always)]
+    fn units_mut(&mut self, j: usize) -> &mut [Block<R>] {
+        &mut self.blocks[j * self.lines..][..self.lines]
+    }
+
+    fn value(&mut self, unit: usize, col: usize) -> &mut R {
+        &mut self.units_mut(unit / UNITS)[col / LINE][unit % UNITS][col % LINE]
+    }
+}
+
+/// How many pieces a row of `C` is.
+fn pieces(dims: &Dims) -> usize {
+    dims.embd.div_ceil(8)
+}
 
 /// How many lines hold `size` values.
 fn lines(size: usize) -> usize {
     size.div_ceil(LINE)
 }
 
-/// How many blocks hold `hidden` units.
-fn blocks(hidden: usize) -> usize {
-    hidden.div_ceil(UNITS)
-}
-
 /// Values for the parameters in this layout: themselves or their gradients.
 #[derive(Clone, Debug)]
 struct Weights<R> {
-    /// `C (vocab, embd)`, as it is: it is only looked up.
-    c: Vec<R>,
-    /// `W1` turned round, `(hidden, fan_in)`: the blocks of the first eight units, then those of
-    /// the next.
-    w1: Vec<Block<R>>,
+    /// `C (vocab, embd)`, each row in pieces.
+    c: Vec<Piece<R>>,
+    /// `W1` turned round: `(hidden, fan_in)`.
+    w1: ByBlock<R>,
     /// `(hidden)`
     b1: Vec<R>,
-    /// `W2 (hidden, vocab)`, in the same way.
-    w2: Vec<Block<R>>,
+    /// `W2 (hidden, vocab)`
+    w2: ByBlock<R>,
     /// `(vocab)`
     b2: Vec<R>,
     /// `(hidden)`
-    bngain: Vec<R>,
+    bngain: Vec<[R; UNITS]>,
     /// `(hidden)`
-    bnbias: Vec<R>,
+    bnbias: Vec<[R; UNITS]>,
 }
 
 /// A model with all that a training step needs.
@@ -75,57 +110,52 @@ pub struct ByUnit<R> {
     /// The same less its mean over the batch and turned round, `(fan_in, batch)`.
     emb_t: Vec<Line<R>>,
     /// `bndiff`, then `bnraw`: `(hidden, batch)`
-    bnraw: Vec<Block<R>>,
+    bnraw: ByBlock<R>,
     /// `(hidden)`
-    bnvar_inv: Vec<R>,
+    bnvar_inv: Vec<[R; UNITS]>,
     /// `(hidden, batch)`
-    h: Vec<Block<R>>,
+    h: ByBlock<R>,
     /// `logits`, then their gradient, turned round: `(vocab, batch)`
     dlogits_t: Vec<Line<R>>,
     /// The gradient once more: `(batch, vocab)`
     dlogits: Vec<Line<R>>,
     /// `dh`, then `dhpreact`, then `dhprebn`: `(hidden, batch)`
-    dhidden: Vec<Block<R>>,
+    dhidden: ByBlock<R>,
     /// `dembcat` turned round: `(fan_in, batch)`
     demb_t: Vec<Line<R>>,
-    /// Two sums over the batch for each unit, in four parts.
-    sums: [Vec<[R; 4]>; 2],
+    /// A row of `embcat`, whole lines and a piece.
+    row: Vec<R>,
 }
 
 impl<R: Real> Weights<R> {
     fn zeros(dims: &Dims) -> Self {
         let zeros = |len: usize| vec![R::zero(); len];
-        let blocks = blocks(dims.hidden);
-        let hidden = blocks * UNITS;
-        let matrix = |cols: usize| vec![[[R::zero(); LINE]; UNITS]; blocks * lines(cols)];
+        let by_unit = vec![[R::zero(); UNITS]; dims.hidden.div_ceil(UNITS)];
         Self {
-            c: zeros(dims.vocab * dims.embd),
-            w1: matrix(dims.fan_in()),
-            b1: zeros(hidden),
-            w2: matrix(dims.vocab),
+            c: vec![[R::zero(); 8]; dims.vocab * pieces(dims)],
+            w1: ByBlock::zeros(dims.hidden, dims.fan_in()),
+            b1: zeros(dims.hidden),
+            w2: ByBlock::zeros(dims.hidden, dims.vocab),
             b2: zeros(dims.vocab),
-            bngain: zeros(hidden),
-            bnbias: zeros(hidden),
+            bngain: by_unit.clone(),
+            bnbias: by_unit,
         }
     }
 
     /// Value `i` of a parameter.
     fn value(&mut self, tensor: Tensor, i: usize, dims: &Dims) -> &mut R {
-        let (matrix, cols, unit, k) = match tensor {
-            Tensor::W1 => (
-                &mut self.w1,
-                dims.fan_in(),
-                i % dims.hidden,
-                i / dims.hidden,
-            ),
-            Tensor::W2 => (&mut self.w2, dims.vocab, i / dims.vocab, i % dims.vocab),
-            Tensor::C => return &mut self.c[i],
-            Tensor::B1 => return &mut self.b1[i],
-            Tensor::B2 => return &mut self.b2[i],
-            Tensor::Bngain => return &mut self.bngain[i],
-            Tensor::Bnbias => return &mut self.bnbias[i],
-        };
-        &mut matrix[unit / UNITS * lines(cols) + k / LINE][unit % UNITS][k % LINE]
+        match tensor {
+            Tensor::C => {
+                let row = i / dims.embd * pieces(dims);
+                &mut self.c[row..].as_flattened_mut()[i % dims.embd]
+            }
+            Tensor::W1 => self.w1.value(i % dims.hidden, i / dims.hidden),
+            Tensor::B1 => &mut self.b1[i],
+            Tensor::W2 => self.w2.value(i / dims.vocab, i % dims.vocab),
+            Tensor::B2 => &mut self.b2[i],
+            Tensor::Bngain => &mut self.bngain[i / UNITS][i % UNITS],
+            Tensor::Bnbias => &mut self.bnbias[i / UNITS][i % UNITS],
+        }
     }
 
     fn load(&mut self, params: &Params<R>, dims: &Dims) {
@@ -157,8 +187,7 @@ impl<R: Real> ByUnit<R> {
     pub fn new(dims: Dims, params: &Params<R>) -> Self {
         let line = [R::zero(); LINE];
         let rows = |rows: usize, cols: usize| vec![line; rows * lines(cols)];
-        let units = blocks(dims.hidden);
-        let by_unit = || vec![[line; UNITS]; units * lines(dims.batch)];
+        let by_unit = || ByBlock::zeros(dims.hidden, dims.batch);
         let mut weights = Weights::zeros(&dims);
         weights.load(params, &dims);
         Self {
@@ -168,13 +197,13 @@ impl<R: Real> ByUnit<R> {
             emb: rows(dims.batch, dims.fan_in()),
             emb_t: rows(dims.fan_in(), dims.batch),
             bnraw: by_unit(),
-            bnvar_inv: vec![R::zero(); units * UNITS],
+            bnvar_inv: vec![[R::zero(); UNITS]; dims.hidden.div_ceil(UNITS)],
             h: by_unit(),
             dlogits_t: rows(dims.vocab.next_multiple_of(UNITS), dims.batch),
             dlogits: rows(dims.batch, dims.vocab),
             dhidden: by_unit(),
             demb_t: rows(dims.fan_in().next_multiple_of(UNITS), dims.batch),
-            sums: [(); 2].map(|()| vec![[R::zero(); 4]; units * UNITS]),
+            row: vec![R::zero(); lines(dims.fan_in()) * LINE + 8],
         }
     }
 
@@ -210,41 +239,29 @@ impl<R: Real> ByUnit<R> {
             ..
         } = self;
         let (batch, vocab, fan_in) = (dims.batch, dims.vocab, dims.fan_in());
-        let batch_lines = lines(batch);
         let n = R::of(batch as f64);
-        let [sum_a, sum_b] = &mut self.sums;
+        let blocks = self.bnvar_inv.len();
 
         // bndiff = embcat @ W1 + b1 less its mean: embcat is less its mean already
-        lookup(x, &p.c, dims, &mut self.emb, &mut self.emb_t);
-        rows_product(tile, &p.w1, fan_in, &self.emb_t, fan_in, &mut self.bnraw);
-        for (bndiff, sums) in self
-            .bnraw
-            .chunks_exact(batch_lines)
-            .zip(sum_a.as_chunks_mut().0)
-        {
-            sum_squares(bndiff, sums);
-        }
-        for (var_inv, sums) in self.bnvar_inv.iter_mut().zip(&*sum_a) {
-            *var_inv = batchnorm_var_inv(batchnorm_variance(total(sums), n));
-        }
-        for (j, (bnraw, h)) in self
-            .bnraw
-            .chunks_exact_mut(batch_lines)
-            .zip(self.h.chunks_exact_mut(batch_lines))
-            .enumerate()
-        {
-            let (bngain, bnbias) = (of_block(&p.bngain, j), of_block(&p.bnbias, j));
-            normalize(bnraw, h, of_block(&self.bnvar_inv, j), bngain, bnbias);
+        lookup(x, &p.c, dims, &mut self.row, &mut self.emb, &mut self.emb_t);
+        let mut squares = [[R::zero(); LINE / 2]; UNITS];
+        for j in 0..=blocks {
+            // A block's variance takes its time, and so do the divisions of its tanh: the next
+            // block's product goes in between.
+            let before = j.checked_sub(1).map(|j| (j, variances(&squares, n)));
+            if j < blocks {
+                let bndiff = self.bnraw.units_mut(j);
+                rows_product(tile, p.w1.units(j), fan_in, &self.emb_t, fan_in, bndiff);
+                squares = sum_products(bndiff, bndiff);
+            }
+            if let Some((j, bnvar_inv)) = before {
+                let (bnraw, h) = (self.bnraw.units_mut(j), self.h.units_mut(j));
+                normalize(bnraw, h, &bnvar_inv, &p.bngain[j], &p.bnbias[j]);
+                self.bnvar_inv[j] = bnvar_inv;
+            }
         }
         // logits = h @ W2 (+ b2)
-        columns_product(
-            tile,
-            &p.w2,
-            vocab,
-            &self.h,
-            &mut self.dlogits_t,
-            batch_lines,
-        );
+        columns_product(tile, &p.w2, vocab, &self.h, &mut self.dlogits_t);
         let loss = softmax(
             &mut self.dlogits_t,
             &mut self.dlogits,
@@ -254,112 +271,71 @@ impl<R: Real> ByUnit<R> {
             dims,
         );
 
-        // dW2 = h.T @ dlogits; dh = dlogits @ W2.T
-        rows_product(tile, &self.h, batch, &self.dlogits, batch, &mut g.w2);
+        // dh = dlogits @ W2.T; dW2 = h.T @ dlogits
         let vocab_p = vocab.next_multiple_of(UNITS);
-        rows_product(
-            tile,
-            &p.w2,
-            vocab,
-            &self.dlogits_t,
-            vocab_p,
-            &mut self.dhidden,
-        );
-        // dhpreact, dbngain, dbnbias and dhprebn, a unit at a time
-        for (j, (dhidden, (h, bnraw))) in self
-            .dhidden
-            .chunks_exact_mut(batch_lines)
-            .zip(
-                self.h
-                    .chunks_exact(batch_lines)
-                    .zip(self.bnraw.chunks_exact(batch_lines)),
-            )
-            .enumerate()
-        {
-            let sums = (
-                &mut sum_a.as_chunks_mut().0[j],
-                &mut sum_b.as_chunks_mut().0[j],
+        for j in 0..blocks {
+            let (w2, dw2) = (p.w2.units_mut(j), g.w2.units_mut(j));
+            let (d, h, bnraw) = (
+                self.dhidden.units_mut(j),
+                self.h.units(j),
+                self.bnraw.units(j),
             );
-            through_tanh(dhidden, h, bnraw, sums.0, sums.1);
+            rows_product(tile, w2, vocab, &self.dlogits_t, vocab_p, d);
+            let sum_d = through_tanh(d, h);
+            let sum_d_bnraw = sum_products(d, bnraw);
+            rows_product(tile, h, batch, &self.dlogits, batch, dw2);
+            g.bnbias[j] = totals(&sum_d);
+            g.bngain[j] = totals(&sum_d_bnraw);
+            let (bngain, bnvar_inv) = (&p.bngain[j], &self.bnvar_inv[j]);
+            through_norm(d, bnraw, n, bngain, bnvar_inv, &g.bnbias[j], &g.bngain[j]);
+            update(w2, lr, dw2);
         }
-        for ((dbngain, dbnbias), (a, b)) in g
-            .bngain
-            .iter_mut()
-            .zip(&mut g.bnbias)
-            .zip(sum_a.iter().zip(&*sum_b))
-        {
-            *dbnbias = total(a);
-            *dbngain = total(b);
+        // dembcat = dhprebn @ W1.T, turned round; dW1 = embcat.T @ dhprebn, turned round
+        columns_product(tile, &p.w1, fan_in, &self.dhidden, &mut self.demb_t);
+        for j in 0..blocks {
+            let (w1, dw1) = (p.w1.units_mut(j), g.w1.units_mut(j));
+            rows_product(tile, self.dhidden.units(j), batch, &self.emb, batch, dw1);
+            update(w1, lr, dw1);
         }
-        for (j, (dhidden, bnraw)) in self
-            .dhidden
-            .chunks_exact_mut(batch_lines)
-            .zip(self.bnraw.chunks_exact(batch_lines))
-            .enumerate()
-        {
-            through_norm(
-                dhidden,
-                bnraw,
-                n,
-                of_block(&p.bngain, j),
-                of_block(&self.bnvar_inv, j),
-                of_block(&g.bngain, j),
-                of_block(&g.bnbias, j),
-            );
-        }
-        // dW1 = embcat.T @ dhprebn, turned round; dembcat = dhprebn @ W1.T, turned round
-        rows_product(tile, &self.dhidden, batch, &self.emb, batch, &mut g.w1);
-        columns_product(
-            tile,
-            &p.w1,
-            fan_in,
-            &self.dhidden,
-            &mut self.demb_t,
-            batch_lines,
-        );
         gather(x, &self.demb_t, dims, &mut g.c);
-
-        // p.data += -lr * p.grad
-        sgd::update(&mut p.c, lr, &g.c);
-        sgd::update(
-            p.w1.as_flattened_mut().as_flattened_mut(),
-            lr,
-            g.w1.as_flattened().as_flattened(),
-        );
-        sgd::update(&mut p.b1, lr, &g.b1);
-        sgd::update(
-            p.w2.as_flattened_mut().as_flattened_mut(),
-            lr,
-            g.w2.as_flattened().as_flattened(),
-        );
+        sgd::update(p.c.as_flattened_mut(), lr, g.c.as_flattened());
         sgd::update(&mut p.b2, lr, &g.b2);
-        sgd::update(&mut p.bngain, lr, &g.bngain);
-        sgd::update(&mut p.bnbias, lr, &g.bnbias);
+        sgd::update(p.bngain.as_flattened_mut(), lr, g.bngain.as_flattened());
+        sgd::update(p.bnbias.as_flattened_mut(), lr, g.bnbias.as_flattened());
         loss
     }
 }
 
-/// What the units of block `j` have of a vector.
+/// `p.data += -lr * p.grad` for the units of a block.
 #[inline(always)]
-fn of_block<R>(vector: &[R], j: usize) -> &[R; UNITS] {
-    &vector.as_chunks().0[j]
+fn update<R: Real>(p: &mut [Block<R>], lr: R, grad: &[Block<R>]) {
+    let p = p.as_flattened_mut().as_flattened_mut();
+    sgd::update(p, lr, grad.as_flattened().as_flattened());
 }
 
 /// `embcat` of the minibatch, an example a row and (less its mean) an input a row.
 #[inline(always)]
-fn lookup<R: Real>(x: &[u8], c: &[R], dims: &Dims, emb: &mut [Line<R>], emb_t: &mut [Line<R>]) {
-    let (embd, fan_in, batch) = (dims.embd, dims.fan_in(), dims.batch);
+fn lookup<R: Real>(
+    x: &[u8],
+    c: &[Piece<R>],
+    dims: &Dims,
+    row: &mut [R],
+    emb: &mut [Line<R>],
+    emb_t: &mut [Line<R>],
+) {
+    let (fan_in, batch, pieces) = (dims.fan_in(), dims.batch, pieces(dims));
     for (b, tokens) in x.chunks_exact(dims.block).enumerate() {
         for (t, &token) in tokens.iter().enumerate() {
-            let row = &c[usize::from(token) * embd..][..embd];
-            for (e, &value) in row.iter().enumerate() {
-                let f = t * embd + e;
-                emb[f / LINE * batch + b][f % LINE] = value;
-            }
+            // The padding of the last piece lies where the next embedding will.
+            let c = &c[usize::from(token) * pieces..][..pieces];
+            row[t * dims.embd..][..8 * pieces].copy_from_slice(c.as_flattened());
+        }
+        for (emb, line) in emb.chunks_exact_mut(batch).zip(row.as_chunks().0) {
+            emb[b] = *line;
         }
     }
     let n = R::of(batch as f64);
-    for (fs, emb) in (0..fan_in).step_by(LINE).zip(emb.chunks_exact(batch)) {
+    for (first, emb) in (0..fan_in).step_by(LINE).zip(emb.chunks_exact(batch)) {
         let mut mean = [R::zero(); LINE];
         for row in emb {
             for l in 0..LINE {
@@ -370,8 +346,9 @@ fn lookup<R: Real>(x: &[u8], c: &[R], dims: &Dims, emb: &mut [Line<R>], emb_t: &
             *mean /= n;
         }
         for (b, row) in emb.iter().enumerate() {
-            for f in 0..LINE.min(fan_in - fs) {
-                emb_t[b / LINE * fan_in + fs + f][b % LINE] = row[f] - mean[f];
+            let inputs = &mut emb_t[b / LINE * fan_in + first..];
+            for (f, input) in inputs.iter_mut().enumerate().take(LINE.min(fan_in - first)) {
+                input[b % LINE] = row[f] - mean[f];
             }
         }
     }
@@ -379,48 +356,69 @@ fn lookup<R: Real>(x: &[u8], c: &[R], dims: &Dims, emb: &mut [Line<R>], emb_t: &
 
 /// `dC[X[p]] += demb[p]`, in the order of the positions.
 #[inline(always)]
-fn gather<R: Real>(x: &[u8], demb_t: &[Line<R>], dims: &Dims, dc: &mut [R]) {
-    let (embd, fan_p) = (dims.embd, dims.fan_in().next_multiple_of(UNITS));
-    dc.fill(R::zero());
+fn gather<R: Real>(x: &[u8], demb_t: &[Line<R>], dims: &Dims, dc: &mut [Piece<R>]) {
+    let (embd, pieces) = (dims.embd, pieces(dims));
+    let fan_p = dims.fan_in().next_multiple_of(UNITS);
+    dc.fill([R::zero(); 8]);
     for (b, tokens) in x.chunks_exact(dims.block).enumerate() {
         let demb = &demb_t[b / LINE * fan_p..][..fan_p];
         for (t, &token) in tokens.iter().enumerate() {
-            let dc = &mut dc[usize::from(token) * embd..][..embd];
-            for (dc, row) in dc.iter_mut().zip(&demb[t * embd..]) {
-                *dc += row[b % LINE];
+            let dc = dc[usize::from(token) * pieces..].as_flattened_mut();
+            for (dc, demb) in dc[..embd].iter_mut().zip(&demb[t * embd..]) {
+                *dc += demb[b % LINE];
             }
         }
     }
 }
 
-/// A sum that is kept in four parts.
+/// A line's sum in parts: what is left of it when its second half is added to the first.
+type Parts<R> = [R; LINE / 2];
+
 #[inline(always)]
-fn total<R: Real>(sums: &[R; 4]) -> R {
-    (sums[0] + sums[2]) + (sums[1] + sums[3])
+fn parts<R: Real>(line: &Line<R>) -> Parts<R> {
+    std::array::from_fn(|l| line[l] + line[l + LINE / 2])
 }
 
-/// The parts of a line's sum.
+/// The sums whose parts these are.
 #[inline(always)]
-fn fold<R: Real>(line: &Line<R>) -> [R; 4] {
-    let a: [R; 16] = std::array::from_fn(|i| line[i] + line[i + 16]);
-    std::array::from_fn(|i| (a[i] + a[i + 8]) + (a[i + 4] + a[i + 12]))
+fn totals<R: Real>(parts: &[Parts<R>; UNITS]) -> [R; UNITS] {
+    let (mut fourths, mut sums) = ([R::zero(); 4 * UNITS], [R::zero(); UNITS]);
+    add_fours(parts.as_flattened(), &mut fourths);
+    add_fours(&fourths, &mut sums);
+    sums
 }
 
-/// `(bndiff**2).sum(0)`
+/// Sums of four neighbours each.
 #[inline(always)]
-fn sum_squares<R: Real>(bndiff: &[Block<R>], sums: &mut [[R; 4]; UNITS]) {
-    for i in 0..UNITS {
+fn add_fours<R: Real>(values: &[R], sums: &mut [R]) {
+    for (sum, v) in sums.iter_mut().zip(values.as_chunks::<4>().0) {
+        *sum = (v[0] + v[1]) + (v[2] + v[3]);
+    }
+}
+
+/// `(a * b).sum(0)` of the units of a block.
+#[inline(always)]
+fn sum_products<R: Real>(a: &[Block<R>], b: &[Block<R>]) -> [Parts<R>; UNITS] {
+    let mut sums = [[R::zero(); LINE / 2]; UNITS];
+    for (i, sums) in sums.iter_mut().enumerate() {
         let mut sum = [R::zero(); LINE];
-        for block in bndiff {
+        for (a, b) in a.iter().zip(b) {
             for l in 0..LINE {
-                sum[l] += block[i][l] * block[i][l];
+                sum[l] += a[i][l] * b[i][l];
             }
         }
-        sums[i] = fold(&sum);
+        *sums = parts(&sum);
     }
+    sums
 }
 
-/// `bnraw` in the place of `bndiff`, `hpreact` and `h`.
+/// `bnvar_inv` of the units of a block.
+#[inline(always)]
+fn variances<R: Real>(bndiff2: &[Parts<R>; UNITS], n: R) -> [R; UNITS] {
+    totals(bndiff2).map(|bndiff2| batchnorm_var_inv(batchnorm_variance(bndiff2, n)))
+}
+
+/// `bnraw` in the place of `bndiff`, and `h`, for the units of a block.
 #[inline(always)]
 fn normalize<R: Real>(
     bnraw: &mut [Block<R>],
@@ -431,39 +429,39 @@ fn normalize<R: Real>(
 ) {
     for (bnraw, h) in bnraw.iter_mut().zip(h) {
         for i in 0..UNITS {
-            for l in 0..LINE {
-                bnraw[i][l] *= bnvar_inv[i];
-                h[i][l] = batchnorm_scale(bngain[i], bnraw[i][l], bnbias[i]).tanh_forward();
+            let (mut x, var_inv, gain, bias) = (bnraw[i], bnvar_inv[i], bngain[i], bnbias[i]);
+            for x in &mut x {
+                *x *= var_inv;
             }
+            bnraw[i] = x;
+            for x in &mut x {
+                *x = batchnorm_scale(gain, *x, bias).tanh_forward();
+            }
+            h[i] = x;
         }
     }
 }
 
-/// `dhpreact` in the place of `dh`, with `dhpreact.sum(0)` and `(dhpreact * bnraw).sum(0)`.
+/// `dhpreact` in the place of `dh`, for the units of a block. Returns `dhpreact.sum(0)`.
 #[inline(always)]
-fn through_tanh<R: Real>(
-    dhidden: &mut [Block<R>],
-    h: &[Block<R>],
-    bnraw: &[Block<R>],
-    sums: &mut [[R; 4]; UNITS],
-    sums_bnraw: &mut [[R; 4]; UNITS],
-) {
-    for i in 0..UNITS {
+fn through_tanh<R: Real>(dhidden: &mut [Block<R>], h: &[Block<R>]) -> [Parts<R>; UNITS] {
+    let mut sums = [[R::zero(); LINE / 2]; UNITS];
+    for (i, sums) in sums.iter_mut().enumerate() {
         let mut sum = [R::zero(); LINE];
-        let mut sum_bnraw = [R::zero(); LINE];
-        for (d, (h, bnraw)) in dhidden.iter_mut().zip(h.iter().zip(bnraw)) {
+        for (dhidden, h) in dhidden.iter_mut().zip(h) {
+            let (mut d, h) = (dhidden[i], h[i]);
             for l in 0..LINE {
-                d[i][l] = tanh_backward(d[i][l], h[i][l]);
-                sum[l] += d[i][l];
-                sum_bnraw[l] += d[i][l] * bnraw[i][l];
+                d[l] = tanh_backward(d[l], h[l]);
+                sum[l] += d[l];
             }
+            dhidden[i] = d;
         }
-        sums[i] = fold(&sum);
-        sums_bnraw[i] = fold(&sum_bnraw);
+        *sums = parts(&sum);
     }
+    sums
 }
 
-/// `dhprebn` in the place of `dhpreact`.
+/// `dhprebn` in the place of `dhpreact`, for the units of a block.
 #[inline(always)]
 fn through_norm<R: Real>(
     dhidden: &mut [Block<R>],
@@ -471,22 +469,18 @@ fn through_norm<R: Real>(
     n: R,
     bngain: &[R; UNITS],
     bnvar_inv: &[R; UNITS],
-    dbngain: &[R; UNITS],
     dbnbias: &[R; UNITS],
+    dbngain: &[R; UNITS],
 ) {
-    for (d, bnraw) in dhidden.iter_mut().zip(bnraw) {
+    for (dhidden, bnraw) in dhidden.iter_mut().zip(bnraw) {
         for i in 0..UNITS {
+            let (mut d, bnraw) = (dhidden[i], bnraw[i]);
+            let (gain, var_inv) = (bngain[i], bnvar_inv[i]);
+            let (sum_d, sum_d_bnraw) = (dbnbias[i], dbngain[i]);
             for l in 0..LINE {
-                d[i][l] = batchnorm_backward(
-                    bngain[i],
-                    bnvar_inv[i],
-                    n,
-                    d[i][l],
-                    dbnbias[i],
-                    bnraw[i][l],
-                    dbngain[i],
-                );
+                d[l] = batchnorm_backward(gain, var_inv, n, d[l], sum_d, bnraw[l], sum_d_bnraw);
             }
+            dhidden[i] = d;
         }
     }
 }
@@ -535,10 +529,14 @@ fn softmax<R: Real>(
         }
         // Of the padding, the gradient is zero.
         let mut scale = [R::zero(); LINE];
+        let mut product = 1.0;
         for (scale, &sum) in scale.iter_mut().zip(&counts_sum).take(y.len()) {
-            loss += cross_entropy_loss(R::zero(), sum).as_f64();
+            product *= sum.as_f64();
             *scale = R::one() / (sum * n);
         }
+        // The logarithm of the product is the sum of the logarithms. With a count of 1 for the
+        // largest logit and at most 1 for the others, 32 sums multiply to at most vocab**32.
+        loss += product.ln();
         for row in &mut *rows {
             for l in 0..LINE {
                 row[l] *= scale[l];
@@ -565,8 +563,8 @@ fn softmax<R: Real>(
     R::of(loss / batch as f64)
 }
 
-/// `out = left @ right`: `left (units, inner)`, `right (inner, cols)`, of which `stride` lines hold
-/// a line of columns.
+/// `out = left @ right` for the units of a block: `left (units, inner)`, `right (inner, cols)`, of
+/// which `stride` lines hold a line of columns.
 #[inline(always)]
 fn rows_product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
     _: Tile<FMA, ROWS, COLS>,
@@ -576,59 +574,69 @@ fn rows_product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
     stride: usize,
     out: &mut [Block<R>],
 ) {
-    let panels = right.len() / stride;
-    for (left, out) in left
-        .chunks_exact(lines(inner))
-        .zip(out.chunks_exact_mut(panels))
-    {
-        for (right, out) in right.chunks_exact(stride).zip(out) {
-            let right = &right[..inner];
-            for first in (0..UNITS).step_by(ROWS) {
-                for c in 0..LINE / COLS {
-                    let sums = tile::<R, FMA, ROWS, COLS, _>(
-                        left.iter().zip(right.chunks(LINE)),
-                        |(_, right)| right.len().min(LINE),
-                        |(left, _), k, i| left[first + i][k],
-                        |(_, right), k| &right[k].as_chunks().0[c],
-                    );
-                    for (i, sums) in sums.iter().enumerate() {
-                        out[first + i].as_chunks_mut().0[c] = *sums;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// `out = left.T @ right`: `left (units, rows)`, `right (units, cols)` of `right_lines` lines.
-#[inline(always)]
-fn columns_product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
-    _: Tile<FMA, ROWS, COLS>,
-    left: &[Block<R>],
-    rows: usize,
-    right: &[Block<R>],
-    out: &mut [Line<R>],
-    right_lines: usize,
-) {
-    let rows_p = rows.next_multiple_of(UNITS);
-    for (panel, out) in out.chunks_exact_mut(rows_p).enumerate() {
-        for first in (0..rows).step_by(ROWS) {
+    for (right, out) in right.chunks_exact(stride).zip(out) {
+        let right = &right[..inner];
+        for first in (0..UNITS).step_by(ROWS) {
             for c in 0..LINE / COLS {
-                let parts = left
-                    .chunks_exact(lines(rows))
-                    .zip(right.chunks_exact(right_lines))
-                    .map(|(left, right)| (&left[first / LINE], &right[panel]));
-                let group = first % LINE / ROWS;
                 let sums = tile::<R, FMA, ROWS, COLS, _>(
-                    parts,
-                    |_| UNITS,
-                    |(left, _), k, i| left[k].as_chunks::<ROWS>().0[group][i],
+                    left.iter().zip(right.chunks(LINE)),
+                    |(_, right)| right.len().min(LINE),
+                    |(left, _), k, i| left[first + i][k],
                     |(_, right), k| &right[k].as_chunks().0[c],
                 );
                 for (i, sums) in sums.iter().enumerate() {
                     out[first + i].as_chunks_mut().0[c] = *sums;
                 }
             }
+        }
+    }
+}
+
+/// `out = left.T @ right`: `left (units, rows)`, `right (units, cols)`.
+#[inline(always)]
+fn columns_product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
+    tile: Tile<FMA, ROWS, COLS>,
+    left: &ByBlock<R>,
+    rows: usize,
+    right: &ByBlock<R>,
+    out: &mut [Line<R>],
+) {
+    let rows_p = rows.next_multiple_of(UNITS);
+    for (panel, out) in out.chunks_exact_mut(rows_p).enumerate() {
+        for first in (0..rows).step_by(ROWS) {
+            if rows - first <= 4 {
+                columns_tile(Tile::<FMA, 4, COLS>, left, first, right, panel, out);
+            } else {
+                columns_tile(tile, left, first, right, panel, out);
+            }
+        }
+    }
+}
+
+/// The tiles of a line of `out`, from row `first` on.
+#[inline(always)]
+fn columns_tile<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
+    _: Tile<FMA, ROWS, COLS>,
+    left: &ByBlock<R>,
+    first: usize,
+    right: &ByBlock<R>,
+    panel: usize,
+    out: &mut [Line<R>],
+) {
+    let group = first % LINE / ROWS;
+    for c in 0..LINE / COLS {
+        let lefts = left.blocks.chunks_exact(left.lines);
+        let rights = right.blocks.chunks_exact(right.lines);
+        let sums = tile::<R, FMA, ROWS, COLS, _>(
+            lefts
+                .zip(rights)
+                .map(|(left, right)| (&left[first / LINE], &right[panel])),
+            |_| UNITS,
+            |(left, _), k, i| left[k].as_chunks::<ROWS>().0[group][i],
+            |(_, right), k| &right[k].as_chunks().0[c],
+        );
+        for (out, sums) in out[first..][..ROWS].iter_mut().zip(&sums) {
+            out.as_chunks_mut().0[c] = *sums;
         }
     }
 }
