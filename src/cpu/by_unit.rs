@@ -121,8 +121,8 @@ pub struct ByUnit<R> {
     dlogits: Vec<Line<R>>,
     /// `dh`, then `dhpreact`, then `dhprebn`: `(hidden, batch)`
     dhidden: ByBlock<R>,
-    /// `dembcat` turned round: `(fan_in, batch)`
-    demb_t: Vec<Line<R>>,
+    /// `dembcat (batch, fan_in)`
+    demb: Vec<Line<R>>,
     /// A row of `embcat`, whole lines and a piece.
     row: Vec<R>,
 }
@@ -202,7 +202,7 @@ impl<R: Real> ByUnit<R> {
             dlogits_t: rows(dims.vocab.next_multiple_of(UNITS), dims.batch),
             dlogits: rows(dims.batch, dims.vocab),
             dhidden: by_unit(),
-            demb_t: rows(dims.fan_in().next_multiple_of(UNITS), dims.batch),
+            demb: rows(dims.batch.next_multiple_of(UNITS), dims.fan_in()),
             row: vec![R::zero(); lines(dims.fan_in()) * LINE + 8],
         }
     }
@@ -290,14 +290,14 @@ impl<R: Real> ByUnit<R> {
             through_norm(d, bnraw, n, bngain, bnvar_inv, &g.bnbias[j], &g.bngain[j]);
             update(w2, lr, dw2);
         }
-        // dembcat = dhprebn @ W1.T, turned round; dW1 = embcat.T @ dhprebn, turned round
-        columns_product(tile, &p.w1, fan_in, &self.dhidden, &mut self.demb_t);
+        // dembcat = dhprebn @ W1.T; dW1 = embcat.T @ dhprebn, turned round
+        columns_product(tile, &self.dhidden, batch, &p.w1, &mut self.demb);
         for j in 0..blocks {
             let (w1, dw1) = (p.w1.units_mut(j), g.w1.units_mut(j));
             rows_product(tile, self.dhidden.units(j), batch, &self.emb, batch, dw1);
             update(w1, lr, dw1);
         }
-        gather(x, &self.demb_t, dims, &mut g.c);
+        gather(x, &self.demb, dims, &mut self.row, &mut g.c);
         sgd::update(p.c.as_flattened_mut(), lr, g.c.as_flattened());
         sgd::update(&mut p.b2, lr, &g.b2);
         sgd::update(p.bngain.as_flattened_mut(), lr, g.bngain.as_flattened());
@@ -328,7 +328,10 @@ fn lookup<R: Real>(
         for (t, &token) in tokens.iter().enumerate() {
             // The padding of the last piece lies where the next embedding will.
             let c = &c[usize::from(token) * pieces..][..pieces];
-            row[t * dims.embd..][..8 * pieces].copy_from_slice(c.as_flattened());
+            let (to, _) = row[t * dims.embd..].as_chunks_mut();
+            for (to, piece) in to.iter_mut().zip(c) {
+                *to = *piece;
+            }
         }
         for (emb, line) in emb.chunks_exact_mut(batch).zip(row.as_chunks().0) {
             emb[b] = *line;
@@ -345,10 +348,11 @@ fn lookup<R: Real>(
         for mean in &mut mean {
             *mean /= n;
         }
-        for (b, row) in emb.iter().enumerate() {
-            let inputs = &mut emb_t[b / LINE * fan_in + first..];
-            for (f, input) in inputs.iter_mut().enumerate().take(LINE.min(fan_in - first)) {
-                input[b % LINE] = row[f] - mean[f];
+        for (rows, inputs) in emb.chunks(LINE).zip(emb_t.chunks_exact_mut(fan_in)) {
+            for (f, input) in inputs[first..].iter_mut().enumerate().take(LINE) {
+                for (value, row) in input.iter_mut().zip(rows) {
+                    *value = row[f] - mean[f];
+                }
             }
         }
     }
@@ -356,18 +360,27 @@ fn lookup<R: Real>(
 
 /// `dC[X[p]] += demb[p]`, in the order of the positions.
 #[inline(always)]
-fn gather<R: Real>(x: &[u8], demb_t: &[Line<R>], dims: &Dims, dc: &mut [Piece<R>]) {
-    let (embd, pieces) = (dims.embd, pieces(dims));
-    let fan_p = dims.fan_in().next_multiple_of(UNITS);
+fn gather<R: Real>(x: &[u8], demb: &[Line<R>], dims: &Dims, row: &mut [R], dc: &mut [Piece<R>]) {
+    let pieces = pieces(dims);
     dc.fill([R::zero(); 8]);
     for (b, tokens) in x.chunks_exact(dims.block).enumerate() {
-        let demb = &demb_t[b / LINE * fan_p..][..fan_p];
+        let panels = demb.chunks_exact(dims.batch.next_multiple_of(UNITS));
+        for (line, demb) in row.as_chunks_mut().0.iter_mut().zip(panels) {
+            *line = demb[b];
+        }
         for (t, &token) in tokens.iter().enumerate() {
-            let dc = dc[usize::from(token) * pieces..].as_flattened_mut();
-            for (dc, demb) in dc[..embd].iter_mut().zip(&demb[t * embd..]) {
-                *dc += demb[b % LINE];
+            let dc = &mut dc[usize::from(token) * pieces..][..pieces];
+            let (demb, _) = row[t * dims.embd..].as_chunks::<8>();
+            for (dc, demb) in dc.iter_mut().zip(demb) {
+                for l in 0..8 {
+                    dc[l] += demb[l];
+                }
             }
         }
+    }
+    // The padding of the rows got what belongs to the next position.
+    for row in dc.chunks_exact_mut(pieces) {
+        row.as_flattened_mut()[dims.embd..].fill(R::zero());
     }
 }
 
