@@ -8,10 +8,14 @@
 //! * the operands of all six products lie as their tiles read them, so nothing is copied;
 //! * softmax runs over 27 rows for all examples at once, instead of over 27 values for each.
 //!
-//! Rows are cut into [`Line`]s of a fixed length, and units into [`Block`]s of a fixed number, so
+//! Rows are cut into `Line`s of a fixed length, and units into `Block`s of a fixed number, so
 //! that the compiler knows every loop's length and no access needs a check. What lies in the
 //! padding is zero or is never read. The formulas are the twin's own functions; the tests hold this
 //! against PyTorch and against the twin.
+//!
+//! On one core with AVX-512 a step takes half as long as the twin's at the lecture's sizes, 0.37 of
+//! its time at batch and hidden 1,024, 0.7 at a batch of 33 (which pays for 64 columns) and as long
+//! at a batch of 2.
 
 use super::batchnorm::{
     batchnorm_backward, batchnorm_scale, batchnorm_var_inv, batchnorm_variance,
@@ -176,13 +180,6 @@ impl<R: Real> Weights<R> {
 }
 
 impl<R: Real> ByUnit<R> {
-    /// Whether this layout is the faster one. It is from small models to large (measured from
-    /// hidden 64 to 2,048 and batch 32 to 2,048: by 1.15 to 1.6 times), unless much of it would be
-    /// padding: a batch of 33 has 64 columns, and takes 1.4 times as long as the twin.
-    pub fn fits(dims: &Dims) -> bool {
-        4 * dims.batch.next_multiple_of(LINE) <= 5 * dims.batch
-    }
-
     /// A model that starts from `params`.
     pub fn new(dims: Dims, params: &Params<R>) -> Self {
         let line = [R::zero(); LINE];
