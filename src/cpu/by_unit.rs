@@ -91,7 +91,8 @@ struct Weights<R> {
     c: Vec<Piece<R>>,
     /// `W1` turned round: `(hidden, fan_in)`.
     w1: ByBlock<R>,
-    /// `(hidden)`
+    /// `(hidden)`. It stays as it is: batch norm takes it off again with the mean, so its gradient
+    /// is zero.
     b1: Vec<R>,
     /// `W2 (hidden, vocab)`
     w2: ByBlock<R>,
