@@ -229,10 +229,14 @@ fn product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
                 std::array::from_fn(|i| &a.data[(first_row + i) * a.lanes..][..inner]);
             for (panel, first_col) in panels {
                 let (lines, _) = panel.as_chunks::<COLS>();
-                let at = |k: usize, i: usize| lanes[i][k];
                 store(
                     first_col,
-                    tile::<R, FMA, ROWS, COLS>(inner, at, |k| &lines[k]),
+                    tile::<R, FMA, ROWS, COLS, _>(
+                        std::iter::once(()),
+                        |()| inner,
+                        |(), k, i| lanes[i][k],
+                        |(), k| &lines[k],
+                    ),
                 );
             }
         } else {
@@ -240,42 +244,50 @@ fn product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
             let (columns, _) = left.as_chunks::<ROWS>();
             for (panel, first_col) in panels {
                 let (lines, _) = panel.as_chunks::<COLS>();
-                let at = |k: usize, i: usize| columns[k][i];
                 store(
                     first_col,
-                    tile::<R, FMA, ROWS, COLS>(inner, at, |k| &lines[k]),
+                    tile::<R, FMA, ROWS, COLS, _>(
+                        std::iter::once(()),
+                        |()| inner,
+                        |(), k, i| columns[k][i],
+                        |(), k| &lines[k],
+                    ),
                 );
             }
         }
     }
 }
 
-/// One tile of a product: the sums over `k < inner` of `left(k, i) * right(k)[j]`.
+/// One tile of a product: the sums, over all parts and over `k < inner(part)`, of
+/// `left(part, k, i) * right(part, k)[j]`.
 ///
 /// Each row of sums is a variable of its own: of an array of rows, the compiler makes single
 /// additions (measured: 4 GFLOP/s instead of 94 on a core with AVX-512).
 #[inline(always)]
-pub(super) fn tile<'a, R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
-    inner: usize,
-    left: impl Fn(usize, usize) -> R,
-    right: impl Fn(usize) -> &'a [R; COLS],
+pub(super) fn tile<'a, R: Real, const FMA: bool, const ROWS: usize, const COLS: usize, P: Copy>(
+    parts: impl Iterator<Item = P>,
+    inner: impl Fn(P) -> usize,
+    left: impl Fn(P, usize, usize) -> R,
+    right: impl Fn(P, usize) -> &'a [R; COLS],
 ) -> [[R; COLS]; ROWS] {
     const { assert!(ROWS == 4 || ROWS == 8) };
     let mut sums = [[R::zero(); COLS]; ROWS];
     let zero = [R::zero(); COLS];
     let (mut s0, mut s1, mut s2, mut s3) = (zero, zero, zero, zero);
     let (mut s4, mut s5, mut s6, mut s7) = (zero, zero, zero, zero);
-    for k in 0..inner {
-        let line = right(k);
-        s0 = add_scaled::<R, FMA, COLS>(s0, left(k, 0), line);
-        s1 = add_scaled::<R, FMA, COLS>(s1, left(k, 1), line);
-        s2 = add_scaled::<R, FMA, COLS>(s2, left(k, 2), line);
-        s3 = add_scaled::<R, FMA, COLS>(s3, left(k, 3), line);
-        if ROWS == 8 {
-            s4 = add_scaled::<R, FMA, COLS>(s4, left(k, 4), line);
-            s5 = add_scaled::<R, FMA, COLS>(s5, left(k, 5), line);
-            s6 = add_scaled::<R, FMA, COLS>(s6, left(k, 6), line);
-            s7 = add_scaled::<R, FMA, COLS>(s7, left(k, 7), line);
+    for p in parts {
+        for k in 0..inner(p) {
+            let line = right(p, k);
+            s0 = add_scaled::<R, FMA, COLS>(s0, left(p, k, 0), line);
+            s1 = add_scaled::<R, FMA, COLS>(s1, left(p, k, 1), line);
+            s2 = add_scaled::<R, FMA, COLS>(s2, left(p, k, 2), line);
+            s3 = add_scaled::<R, FMA, COLS>(s3, left(p, k, 3), line);
+            if ROWS == 8 {
+                s4 = add_scaled::<R, FMA, COLS>(s4, left(p, k, 4), line);
+                s5 = add_scaled::<R, FMA, COLS>(s5, left(p, k, 5), line);
+                s6 = add_scaled::<R, FMA, COLS>(s6, left(p, k, 6), line);
+                s7 = add_scaled::<R, FMA, COLS>(s7, left(p, k, 7), line);
+            }
         }
     }
     sums.copy_from_slice(&[s0, s1, s2, s3, s4, s5, s6, s7][..ROWS]);

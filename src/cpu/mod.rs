@@ -1,7 +1,7 @@
 //! The CPU twin: the same pass as the kernels, operation by operation, generic over the float type.
-//! In `f64` it is the reference that the kernels are held against. In `f32` it is `--backend cpu`,
-//! together with the same step in a layout for vector units ([`by_unit`]), which does the training
-//! wherever it is the faster one.
+//! In `f64` it is the reference that the kernels are held against. In `f32` it evaluates for
+//! `--backend cpu`; the training is done by the same step in a layout for vector units
+//! ([`by_unit`]).
 
 pub mod batchnorm;
 pub mod by_unit;
@@ -108,17 +108,6 @@ impl<R: Real> Model<R> {
     /// Forward pass over one minibatch: `x (batch, block)` and `y (batch)` are tokens. Returns the
     /// mean loss; `dlogits` comes with it, since softmax and loss share their work.
     pub fn forward(&mut self, x: &[u8], y: &[u8]) -> R {
-        self.forward_tiled(PLAIN, x, y)
-    }
-
-    /// The same, its products cut into given tiles.
-    #[inline(always)]
-    fn forward_tiled<const FMA: bool, const ROWS: usize, const COLS: usize>(
-        &mut self,
-        tile: Tile<FMA, ROWS, COLS>,
-        x: &[u8],
-        y: &[u8],
-    ) -> R {
         let Self {
             dims,
             params: p,
@@ -127,7 +116,7 @@ impl<R: Real> Model<R> {
             ..
         } = self;
         embedding::forward(x, &p.c, dims.embd, &mut a.embcat);
-        linear::forward(tile, &a.embcat, &p.w1, &p.b1, &mut a.hprebn, panels);
+        linear::forward(PLAIN, &a.embcat, &p.w1, &p.b1, &mut a.hprebn, panels);
         batchnorm::forward(
             &a.hprebn,
             &p.bngain,
@@ -137,22 +126,13 @@ impl<R: Real> Model<R> {
             &mut a.hpreact,
         );
         tanh::forward(&a.hpreact, &mut a.h);
-        linear::forward(tile, &a.h, &p.w2, &p.b2, &mut a.logits, panels);
+        linear::forward(PLAIN, &a.h, &p.w2, &p.b2, &mut a.logits, panels);
         softmax_cross_entropy::forward_backward(&a.logits, y, &mut a.row_loss, &mut a.dlogits);
         mean(&a.row_loss)
     }
 
     /// Backward pass of the last [`Model::forward`]: every gradient, written by hand.
     pub fn backward(&mut self, x: &[u8]) {
-        self.backward_tiled(PLAIN, x);
-    }
-
-    #[inline(always)]
-    fn backward_tiled<const FMA: bool, const ROWS: usize, const COLS: usize>(
-        &mut self,
-        tile: Tile<FMA, ROWS, COLS>,
-        x: &[u8],
-    ) {
         let Self {
             dims,
             params: p,
@@ -160,8 +140,8 @@ impl<R: Real> Model<R> {
             acts: a,
             panels,
         } = self;
-        linear::backward_weight(tile, &a.h, &a.dlogits, &mut g.w2, &mut g.b2, panels);
-        linear::backward_input(tile, &a.dlogits, &p.w2, dims.vocab, &mut a.dh, panels);
+        linear::backward_weight(PLAIN, &a.h, &a.dlogits, &mut g.w2, &mut g.b2, panels);
+        linear::backward_input(PLAIN, &a.dlogits, &p.w2, dims.vocab, &mut a.dh, panels);
         tanh::backward(&a.dh, &a.h, &mut a.dhpreact);
         batchnorm::backward(
             &a.dhpreact,
@@ -172,8 +152,15 @@ impl<R: Real> Model<R> {
             &mut g.bnbias,
             &mut a.dhprebn,
         );
-        linear::backward_weight(tile, &a.embcat, &a.dhprebn, &mut g.w1, &mut g.b1, panels);
-        linear::backward_input(tile, &a.dhprebn, &p.w1, dims.hidden, &mut a.dembcat, panels);
+        linear::backward_weight(PLAIN, &a.embcat, &a.dhprebn, &mut g.w1, &mut g.b1, panels);
+        linear::backward_input(
+            PLAIN,
+            &a.dhprebn,
+            &p.w1,
+            dims.hidden,
+            &mut a.dembcat,
+            panels,
+        );
         embedding::backward(x, &a.dembcat, dims.embd, &mut g.c);
     }
 
@@ -187,19 +174,8 @@ impl<R: Real> Model<R> {
 
     /// One step of gradient descent. Returns the loss before the update.
     pub fn step(&mut self, x: &[u8], y: &[u8], lr: R) -> R {
-        self.step_tiled(PLAIN, x, y, lr)
-    }
-
-    #[inline(always)]
-    fn step_tiled<const FMA: bool, const ROWS: usize, const COLS: usize>(
-        &mut self,
-        tile: Tile<FMA, ROWS, COLS>,
-        x: &[u8],
-        y: &[u8],
-        lr: R,
-    ) -> R {
-        let loss = self.forward_tiled(tile, x, y);
-        self.backward_tiled(tile, x);
+        let loss = self.forward(x, y);
+        self.backward(x);
         self.update(lr);
         loss
     }
@@ -285,20 +261,6 @@ fn step_by_unit(model: &mut ByUnit<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
-fn step(model: &mut Model<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
-    match_target! {
-        "x86_64+avx512f" => model.step_tiled(FUSED_8X32, x, y, lr),
-        "x86_64+avx2+fma" => model.step_tiled(FUSED_4X16, x, y, lr),
-        "aarch64+neon" => model.step_tiled(FUSED_4X16, x, y, lr),
-        _ => model.step_tiled(PLAIN, x, y, lr),
-    }
-}
-
-#[multiversion(targets(
-    "x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma",
-    "x86_64+avx2+fma",
-    "aarch64+neon"
-))]
 fn hidden_inputs<'a>(model: &'a mut Model<f32>, x: &[u8], rows: usize) -> &'a mut [f32] {
     match_target! {
         "x86_64+avx512f" => model.hidden_inputs(FUSED_8X32, x, rows),
@@ -322,19 +284,12 @@ fn infer<'a>(model: &'a mut Model<f32>, x: &[u8], bnmean: &[f32], bnvar: &[f32])
     }
 }
 
-/// What does the steps of `--backend cpu`.
-enum Trainer {
-    /// The layout for vector units, for what fits the cache.
-    ByUnit(ByUnit<f32>),
-    /// The twin, which copies its operands into panels, for what does not.
-    Twin(Model<f32>),
-}
-
 /// `--backend cpu`: the same step in `f32`, on one core.
 pub struct CpuBackend {
     info: BackendInfo,
     dims: Dims,
-    trainer: Trainer,
+    /// Does the steps.
+    trainer: ByUnit<f32>,
     /// A model with room for evaluation's larger batches, made when first needed.
     large: Option<Box<Model<f32>>>,
 }
@@ -352,11 +307,7 @@ impl CpuBackend {
             driver: format!("{} {}", std::env::consts::ARCH, vector_unit()),
             schedule: None,
         };
-        let trainer = if ByUnit::<f32>::fits(&dims) {
-            Trainer::ByUnit(ByUnit::new(dims, &params))
-        } else {
-            Trainer::Twin(Model::new(dims, params))
-        };
+        let trainer = ByUnit::new(dims, &params);
         Self {
             info,
             dims,
@@ -365,15 +316,8 @@ impl CpuBackend {
         }
     }
 
-    fn current_params(&mut self) -> Params<f32> {
-        match &mut self.trainer {
-            Trainer::ByUnit(model) => model.params(),
-            Trainer::Twin(model) => model.params.clone(),
-        }
-    }
-
     fn large(&mut self) -> &mut Model<f32> {
-        let params = self.current_params();
+        let params = self.trainer.params();
         let dims = self.dims.with_batch(Self::EVAL_BATCH);
         let large = self
             .large
@@ -409,23 +353,17 @@ impl Backend for CpuBackend {
     fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
         for i in 0..steps.len() {
             let (x, y, lr) = steps.step(i);
-            losses.push(match &mut self.trainer {
-                Trainer::ByUnit(model) => step_by_unit(model, x, y, lr),
-                Trainer::Twin(model) => step(model, x, y, lr),
-            });
+            losses.push(step_by_unit(&mut self.trainer, x, y, lr));
         }
         Ok(())
     }
 
     fn params(&mut self) -> Result<Params<f32>, BackendError> {
-        Ok(self.current_params())
+        Ok(self.trainer.params())
     }
 
     fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
-        match &mut self.trainer {
-            Trainer::ByUnit(model) => model.set_params(params),
-            Trainer::Twin(model) => model.params.clone_from(params),
-        }
+        self.trainer.set_params(params);
         Ok(())
     }
 
