@@ -14,6 +14,7 @@ use gpu_makemore::cpu::{CpuBackend, Model};
 use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::{Api, Found, api_name, enumerate};
+use gpu_makemore::gpu::resident::Resident;
 use gpu_makemore::gpu::staged::Staged;
 use gpu_makemore::params::Params;
 use gpu_makemore::rng::TorchGenerator;
@@ -25,6 +26,7 @@ type Open = fn(&Found, Dims, &Params<f32>) -> Result<Box<dyn Backend>, GpuError>
 const SCHEDULES: &[(&str, Open)] = &[
     // One a line.
     ("staged", |f, d, p| Ok(Box::new(Staged::new(f, d, p)?))),
+    ("resident", |f, d, p| Ok(Box::new(Resident::new(f, d, p)?))),
 ];
 
 /// Group, name and sizes of each point. The lecture's is the first point of both curves.
