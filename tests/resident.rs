@@ -39,11 +39,13 @@ fn main() -> ExitCode {
 /// Rounds of loops that every driver does.
 const ROUNDS: usize = 50_000;
 
-/// How work is shared out on this adapter, and how it would be on a GPU: what runs there should not
-/// run there for the first time.
-fn splits(found: &Found, dims: &Dims) -> [Split; 2] {
-    let limits = found.adapter.limits();
-    [Split::of(found, dims), Split::hardware(dims, &limits)]
+/// How work is shared out on this adapter, and how it is on others: what runs there should not run
+/// there for the first time.
+fn splits(found: &Found, dims: &Dims) -> Vec<Split> {
+    let hardware = Split::hardware(dims, &found.adapter.limits());
+    let mut splits = vec![Split::of(found, dims), Split::software(), hardware];
+    splits.dedup();
+    splits
 }
 
 fn open(
@@ -140,6 +142,14 @@ const MISTAKES: [(&str, &str, &str); 16] = [
     ("the update of bngain forgotten", "update(model + BNGAIN + j, lr, dbngain);", "update(model + BNGAIN + j, 0.0 * lr, dbngain);"),
 ];
 
+/// The same for what only a subgroup does.
+#[rustfmt::skip]
+const SUBGROUP_MISTAKES: [(&str, &str, &str); 3] = [
+    ("a row from the wrong lane", "subgroupBroadcast(mine, 5u)", "subgroupBroadcast(mine, 4u)"),
+    ("the same row for all lanes", "scratch[at + lane % 8u * row4]", "scratch[at + 0u * lane * row4]"),
+    ("the halves of a pair swapped", "+ lane % 2u]", "+ 1u - lane % 2u]"),
+];
+
 fn mistakes(found: &Found) -> Outcome {
     let dims = Dims {
         vocab: 11,
@@ -152,9 +162,9 @@ fn mistakes(found: &Found) -> Outcome {
     // shows a missing barrier on a driver that runs them in order.
     let splits = [2, 1].map(|slices| Split {
         slices,
-        ..Split::of(found, &dims)
+        ..Split::software()
     });
-    let module = resident_module(splits[0].lanes > 1);
+    let module = resident_module(false);
     for split in splits {
         check_gradients(found, dims, split, module.clone())?;
     }
@@ -171,6 +181,23 @@ fn mistakes(found: &Found) -> Outcome {
         let passes = |split| check_gradients(found, dims, split, wrong.clone()).is_ok();
         if splits.into_iter().all(passes) {
             missed.push(name);
+        }
+    }
+    let split = Split::of(found, &dims);
+    if split.lanes > 1 {
+        let module = resident_module(true);
+        for (name, from, to) in SUBGROUP_MISTAKES {
+            let source = module
+                .source
+                .replaced("resident/subgroup.wgsl", from, to)
+                .ok_or_else(|| format!("{name}: its text is not in the kernel"))?;
+            let wrong = Module {
+                source,
+                ..module.clone()
+            };
+            if check_gradients(found, dims, split, wrong).is_ok() {
+                missed.push(name);
+            }
         }
     }
     if missed.is_empty() {

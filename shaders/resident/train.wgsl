@@ -14,8 +14,9 @@
 // elements and long sums (logits and dembcat, over all hidden units): their sums are cut into SLICES,
 // each computed by another group, and added up in order by whoever reads them.
 //
-// Where the rows in common come from is the matter of another file: rows_plain.wgsl, where a group
-// is one invocation, or rows_subgroup.wgsl, where it is a subgroup.
+// How invocations wait for each other and where the rows in common come from is the matter of
+// another file: workgroup.wgsl, where a group is one invocation, or subgroup.wgsl, where it is the
+// whole workgroup.
 //
 // Rows of matrices start at a multiple of four values, so that all loads are vec4. The padding is
 // zero, and stays zero: it has zero gradients.
@@ -83,14 +84,6 @@ override RESULTS: u32;
 @group(0) @binding(1) var<storage, read_write> models: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> scratch: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> results: array<u32>;
-
-// First step of this dispatch, and the one after its last.
-var<workgroup> range: vec2<u32>;
-
-// All invocations end a phase together; what one wrote in it, all can read in the next.
-fn phase_ends() {
-    storageBarrier();
-}
 
 // ---- one tile of each product ----
 
@@ -526,17 +519,17 @@ fn update_embedding(model: u32, acts: u32, words: u32, lr: f32, worker: u32) {
     }
 }
 
-// Steps of the chunk, from the one where the last dispatch ended.
-fn train(model_index: u32, worker: u32, group: u32, lane: u32) {
+// The first step of this dispatch, where the last one ended, and the one after its last.
+fn steps_of_dispatch(model_index: u32) -> vec2<u32> {
+    let first = results[model_index * RESULTS];
+    return vec2<u32>(first, min(first + STEPS, inputs[model_index * INPUT_WORDS]));
+}
+
+fn train(model_index: u32, worker: u32, group: u32, lane: u32, steps: vec2<u32>) {
     let model = model_index * MODEL4;
     let acts = model_index * SCRATCH4;
     let input = model_index * INPUT_WORDS;
     let result = model_index * RESULTS;
-    if worker == 0u {
-        let first = results[result];
-        range = vec2<u32>(first, min(first + STEPS, inputs[input]));
-    }
-    let steps = workgroupUniformLoad(&range);
     var done = steps.x;
     for (var step = steps.x; step < steps.y; step++) {
         let words = input + FIRST_STEP + step * STEP_WORDS;

@@ -30,7 +30,9 @@ pub struct Gpu {
 
 impl Gpu {
     /// What is used where it is there.
-    const FEATURES: Features = Features::SUBGROUP.union(Features::TIMESTAMP_QUERY);
+    const FEATURES: Features = Features::SUBGROUP
+        .union(Features::SUBGROUP_BARRIER)
+        .union(Features::TIMESTAMP_QUERY);
 
     /// Opens an adapter with all that it offers.
     pub fn open(found: &Found) -> Result<Self, GpuError> {

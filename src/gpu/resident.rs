@@ -34,8 +34,8 @@ const BUFFERS: u32 = 4;
 pub struct Split {
     /// Invocations of the workgroup.
     pub workers: usize,
-    /// Size of a subgroup, whose invocations hand each other what they load; 1 where each loads for
-    /// itself.
+    /// Those that hand each other what they load: all of them, if the workgroup is one subgroup;
+    /// else 1.
     pub lanes: usize,
     /// Parts of the sums over all hidden units.
     pub slices: usize,
@@ -57,20 +57,25 @@ impl Split {
         }
     }
 
-    /// On a software adapter, which does a subgroup's lanes at once and subgroups one after another:
-    /// every invocation beyond a few costs time at each barrier. (Measured on lavapipe, Mesa 22.3.6,
-    /// a step of the lecture with 8, 32, 64, 128 and 256 invocations: 459, 394, 415, 448 and 487 us;
-    /// without subgroups, with 64 and 256: 619 and 664 us.)
-    pub fn software(features: Features, subgroup: (u32, u32)) -> Self {
-        let fixed = subgroup.0 == subgroup.1 && (8..=32).contains(&subgroup.0);
-        let lanes = if features.contains(Features::SUBGROUP) && fixed {
-            subgroup.0 as usize
-        } else {
-            1
-        };
+    /// On a software adapter with subgroups of a known size of eight or more: one of them.
+    fn subgroup(found: &Found) -> Option<Self> {
+        let needed = Features::SUBGROUP | Features::SUBGROUP_BARRIER;
+        let size = found.info.subgroup_min_size;
+        let known = size == found.info.subgroup_max_size && (8..=64).contains(&size);
+        (known && found.adapter.features().contains(needed)).then_some(Self {
+            workers: size as usize,
+            lanes: size as usize,
+            slices: 1,
+        })
+    }
+
+    /// On other software adapters: few invocations, for each costs time at every barrier. (Measured
+    /// on lavapipe, Mesa 22.3.6, a step of the lecture with 64 and 256: 619 and 664 us; on llvmpipe:
+    /// 650 and 770.)
+    pub fn software() -> Self {
         Self {
             workers: 32,
-            lanes,
+            lanes: 1,
             slices: 1,
         }
     }
@@ -78,8 +83,7 @@ impl Split {
     /// What suits an adapter.
     pub fn of(found: &Found, dims: &Dims) -> Self {
         if found.is_software() {
-            let subgroup = (found.info.subgroup_min_size, found.info.subgroup_max_size);
-            Self::software(found.adapter.features(), subgroup)
+            Self::subgroup(found).unwrap_or(Self::software())
         } else {
             Self::hardware(dims, &found.adapter.limits())
         }

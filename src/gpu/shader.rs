@@ -193,17 +193,17 @@ pub fn chunked_modules() -> Vec<Module> {
     modules
 }
 
-/// The module of the resident schedule: the formulas of all operations and one kernel, with or
-/// without subgroups.
-pub fn resident_module(subgroups: bool) -> Module {
-    let rows = if subgroups {
-        part!("resident/rows_subgroup.wgsl")
+/// The module of the resident schedule: the formulas of all operations and one kernel, for a
+/// workgroup or for a subgroup.
+pub fn resident_module(subgroup: bool) -> Module {
+    let invocations = if subgroup {
+        part!("resident/subgroup.wgsl")
     } else {
-        part!("resident/rows_plain.wgsl")
+        part!("resident/workgroup.wgsl")
     };
     Module {
         source: Source::new([
-            rows,
+            invocations,
             part!("embedding.wgsl"),
             part!("linear.wgsl"),
             part!("batchnorm.wgsl"),

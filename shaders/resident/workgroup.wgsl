@@ -1,4 +1,13 @@
-// Rows of the left matrix, on any device: every invocation loads all of them. LANES is 1.
+// The resident schedule on any device: the invocations of a workgroup wait for each other at
+// barriers, and each loads what it needs. LANES is 1.
+
+// First step of this dispatch, and the one after its last.
+var<workgroup> range: vec2<u32>;
+
+// All invocations end a phase together; what one wrote in it, all can read in the next.
+fn phase_ends() {
+    storageBarrier();
+}
 
 // The same vec4 of eight rows, from `at` on.
 fn eight_rows(at: u32, row4: u32, lane: u32) -> Rows {
@@ -33,5 +42,8 @@ fn train_kernel(
     @builtin(local_invocation_index) worker: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,
 ) {
-    train(workgroup.x, worker, worker, 0u);
+    if worker == 0u {
+        range = steps_of_dispatch(workgroup.x);
+    }
+    train(workgroup.x, worker, worker, 0u, workgroupUniformLoad(&range));
 }
