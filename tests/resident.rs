@@ -113,7 +113,10 @@ fn gradients(found: &Found) -> Outcome {
         if name == "tiny" {
             continue; // cancels to rounding errors, see tests/reference.rs
         }
-        for split in splits(found, &dims) {
+        let small = name == "lecture" || name == "odd";
+        let splits = splits(found, &dims);
+        // The other ways take long to compile at the larger sizes.
+        for &split in if small { &splits[..] } else { &splits[..1] } {
             check_gradients(found, dims, split, resident_module(split.lanes > 1))?;
         }
     }

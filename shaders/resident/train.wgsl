@@ -266,7 +266,7 @@ fn normalize(model: u32, acts: u32, worker: u32) {
     let n = f32(BATCH);
     for (var j = worker; j < HIDDEN4; j += WORKERS) {
         let first = acts + HPREBN + j;
-        let end = first + BATCH * HIDDEN4;
+        let end = first + not_unrolled(BATCH) * HIDDEN4;
         var sum = vec4<f32>();
         for (var i = first; i < end; i += HIDDEN4) {
             sum += scratch[i];
@@ -347,7 +347,7 @@ fn loss(model: u32, acts: u32, words: u32, losses: u32, worker: u32) {
         let target_token = (word >> (8u * (row % 4u))) & 0xffu;
         let first = acts + DLOGITS + row * VOCAB4;
         var maxes = vec4<f32>(-3.4e38);
-        for (var v = 0u; v < VOCAB4; v++) {
+        for (var v = 0u; v < not_unrolled(VOCAB4); v++) {
             let logits = logits4(model, acts, row, v);
             scratch[first + v] = logits;
             maxes = max(maxes, logits);
@@ -355,14 +355,14 @@ fn loss(model: u32, acts: u32, words: u32, losses: u32, worker: u32) {
         let logit_max = max(max(maxes.x, maxes.y), max(maxes.z, maxes.w));
         let norm_logit = scratch[first + target_token / 4u][target_token % 4u] - logit_max;
         var sums = vec4<f32>();
-        for (var v = 0u; v < VOCAB4; v++) {
+        for (var v = 0u; v < not_unrolled(VOCAB4); v++) {
             let counts = exp(scratch[first + v] - logit_max);
             scratch[first + v] = counts;
             sums += counts;
         }
         let counts_sum = (sums.x + sums.y) + (sums.z + sums.w);
         results[losses + row] = bitcast<u32>(cross_entropy_loss(norm_logit, counts_sum));
-        for (var v = 0u; v < VOCAB4; v++) {
+        for (var v = 0u; v < not_unrolled(VOCAB4); v++) {
             let probs = scratch[first + v] / counts_sum;
             let hit = vec4<u32>(4u * v) + vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(target_token);
             scratch[first + v] = vec4<f32>(
@@ -415,7 +415,7 @@ fn through_batchnorm(model: u32, acts: u32, lr: f32, worker: u32) {
     let n = f32(BATCH);
     for (var j = worker; j < HIDDEN4; j += WORKERS) {
         let first = acts + DHPREBN + j;
-        let end = first + BATCH * HIDDEN4;
+        let end = first + not_unrolled(BATCH) * HIDDEN4;
         let to_hprebn = HPREBN - DHPREBN;
         let bnmean = scratch[acts + BNMEAN + j];
         let bnvar_inv = scratch[acts + BNVAR_INV + j];

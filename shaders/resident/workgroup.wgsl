@@ -9,6 +9,11 @@ fn phase_ends() {
     storageBarrier();
 }
 
+// Rounds of a loop: a GPU's compiler may unroll it.
+fn not_unrolled(rounds: u32) -> u32 {
+    return rounds;
+}
+
 // The same vec4 of eight rows, from `at` on.
 fn eight_rows(at: u32, row4: u32, lane: u32) -> Rows {
     return Rows(
