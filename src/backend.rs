@@ -3,6 +3,7 @@
 
 use crate::dims::Dims;
 use crate::gpu::GpuError;
+use crate::gpu::profile::Profile;
 use crate::params::Params;
 
 /// What a backend runs on, for the set-up lines and `summary.json`.
@@ -85,6 +86,17 @@ pub trait Backend {
 
     /// Mean loss over the examples `x (examples, block)`, `y (examples)` with fixed statistics.
     fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError>;
+
+    /// Measures from now on where the time of training steps goes, if this is a GPU. Their results
+    /// stay the same, bit for bit.
+    fn start_profile(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    /// What has been measured since [`Backend::start_profile`].
+    fn profile(&self) -> Option<&Profile> {
+        None
+    }
 }
 
 /// A backend that could not do what it was asked to.

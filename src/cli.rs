@@ -116,6 +116,9 @@ pub struct TrainArgs {
     /// Folder for the model and its records [default: runs/ and the date and time]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Measure where a GPU's time goes, by kernel; the run is slower, the model the same
+    #[arg(long)]
+    pub profile: bool,
 }
 
 /// `eval`

@@ -43,15 +43,25 @@ impl Device {
         params: &Params<f32>,
         asked: Schedule,
     ) -> Result<Opened, Error> {
+        if asked != Schedule::Auto {
+            self.needs_gpu(&format!("--schedule {asked}"))?;
+        }
         match &self.0 {
-            Choice::Cpu { why } if asked != Schedule::Auto => Err(Error::Usage(format!(
-                "--schedule {asked} is about GPUs, and this run is on the CPU: {why}"
-            ))),
             Choice::Cpu { .. } => Ok(Opened {
                 backend: self.open(dims, params)?,
                 why: String::new(),
             }),
             Choice::Gpu { found, .. } => Ok(schedule::open(found, dims, params, asked)?),
+        }
+    }
+
+    /// Refuses an option that a run on the CPU has no answer to.
+    pub fn needs_gpu(&self, option: &str) -> Result<(), Error> {
+        match &self.0 {
+            Choice::Gpu { .. } => Ok(()),
+            Choice::Cpu { why } => Err(Error::Usage(format!(
+                "{option} is about GPUs, and this run is on the CPU: {why}"
+            ))),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::dims::Dims;
 use crate::error::Error;
 use crate::gpu::schedule::Opened;
 use crate::params::Params;
-use crate::report::{Metrics, Progress, RunDir, Summary, loss_png};
+use crate::report::{Metrics, ProfileReport, Progress, RunDir, Summary, loss_png};
 use crate::rng::TorchGenerator;
 use crate::sample::{self, Sampler};
 
@@ -125,6 +125,9 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
     })?;
     let dims = dims(args, &dataset)?;
     let device = Device::choose(&args.device)?;
+    if args.profile {
+        device.needs_gpu("--profile")?;
+    }
     let mut generator = TorchGenerator::manual_seed(args.seed);
     let params = Params::init(&dims, &mut generator);
     let opened = device.open_to_train(dims, &params, args.schedule)?;
@@ -140,6 +143,9 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
     }
 
     let mut backend = opened.backend;
+    if args.profile {
+        backend.start_profile()?;
+    }
     let mut config = config(args, &dataset, &dims, &schedule, backend.info());
     let stream = Stream::new(&dataset.train, generator, schedule, dims.batch);
     let mut metrics = Metrics::create(&run_dir.file(RunDir::METRICS), args.log_every)?;
@@ -222,6 +228,13 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         args.steps,
         args.steps as f64 / seconds
     ))?;
+    if let Some(profile) = backend.profile() {
+        let report = ProfileReport::new(profile, seconds);
+        report.save(&run_dir.file(RunDir::PROFILE))?;
+        for line in report.lines() {
+            progress.line(&line)?;
+        }
+    }
     progress.line(&format!(
         "the model is in {}",
         run_dir.file(RunDir::MODEL).display()

@@ -489,6 +489,34 @@ fn without_any_adapter_only_the_cpu_is_left() {
     let why = |line: &String| line.contains("no GPU was found");
     assert!(lines.iter().any(why), "{lines:?}");
     assert_eq!(place.json("out/summary.json")["backend"], "cpu");
+    for (options, parts) in [
+        (
+            vec!["--profile"],
+            ["--profile is about GPUs", "no GPU was found"],
+        ),
+        (
+            vec!["--schedule", "staged"],
+            ["--schedule staged is about GPUs", "no GPU was found"],
+        ),
+    ] {
+        let args = train(&[vec!["--backend", "auto", "--out", "auto"], options].concat());
+        place.refuse_command(&mut hidden(&args), 2, &parts);
+    }
+}
+
+#[test]
+fn what_is_about_gpus_is_refused_on_the_cpu() {
+    let place = Place::new();
+    for (options, part) in [
+        (&["--profile"][..], "--profile is about GPUs"),
+        (
+            &["--schedule", "resident"],
+            "--schedule resident is about GPUs",
+        ),
+    ] {
+        let args = train(&[&["--out", "out"], options].concat());
+        place.refuse(&args, 2, &[part, "on the CPU: --backend cpu"]);
+    }
 }
 
 // -------------------------------------------------------------------------------- output folder

@@ -1,7 +1,7 @@
 //! An opened adapter: pipelines, uploads and downloads, with every fault turned into an error.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wgpu::{
     Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePipeline, Device, Features,
@@ -36,10 +36,15 @@ impl Gpu {
 
     /// Opens an adapter with all that it offers.
     pub fn open(found: &Found) -> Result<Self, GpuError> {
+        Self::open_without(found, Features::empty())
+    }
+
+    /// Opens an adapter as if it did not have some features, which other adapters lack.
+    pub fn open_without(found: &Found, features: Features) -> Result<Self, GpuError> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gpu-makemore"),
             required_limits: found.adapter.limits(),
-            required_features: found.adapter.features() & Self::FEATURES,
+            required_features: (found.adapter.features() & Self::FEATURES).difference(features),
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(found.adapter.request_device(&descriptor))
@@ -166,9 +171,18 @@ impl Gpu {
     /// Submits the work in `encoder` and reads `len` bytes of each source after it.
     pub fn finish_and_read(
         &self,
-        mut encoder: CommandEncoder,
+        encoder: CommandEncoder,
         sources: &[(&Buffer, u64, u64)],
     ) -> Result<Vec<Vec<u8>>, GpuError> {
+        self.finish_and_time(encoder, sources).map(|(read, _)| read)
+    }
+
+    /// The same, and the time from the submission to the end of its work.
+    pub fn finish_and_time(
+        &self,
+        mut encoder: CommandEncoder,
+        sources: &[(&Buffer, u64, u64)],
+    ) -> Result<(Vec<Vec<u8>>, Duration), GpuError> {
         let total = sources.iter().map(|s| s.2).sum::<u64>().max(4);
         let staging = self.device.create_buffer(&BufferDescriptor {
             label: Some("read back"),
@@ -181,7 +195,9 @@ impl Gpu {
             encoder.copy_buffer_to_buffer(buffer, offset, &staging, at, len);
             at += len;
         }
-        self.queue.submit([encoder.finish()]);
+        let commands = encoder.finish();
+        let submitted = Instant::now();
+        self.queue.submit([commands]);
         let failed = Arc::new(Mutex::new(None));
         let keep = Arc::clone(&failed);
         staging.map_async(MapMode::Read, .., move |result| {
@@ -193,6 +209,7 @@ impl Gpu {
             submission_index: None,
             timeout: Some(TIMEOUT),
         });
+        let took = submitted.elapsed();
         self.check()?;
         match waited {
             Ok(_) => {}
@@ -216,7 +233,7 @@ impl Gpu {
             out.push(view[at..end].to_vec());
             at = end;
         }
-        Ok(out)
+        Ok((out, took))
     }
 }
 

@@ -6,11 +6,14 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
-use wgpu::{BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePipeline, ShaderModule};
+use wgpu::{
+    BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePass, ComputePipeline, ShaderModule,
+};
 
 use super::GpuError;
 use super::adapter::Found;
 use super::device::Gpu;
+use super::profile::Profiler;
 use super::shader::Module;
 use crate::chunks::Chunk;
 use crate::dims::Dims;
@@ -454,6 +457,15 @@ struct Ready {
     workgroups: [u32; 3],
 }
 
+impl Ready {
+    fn encode(&self, pass: &mut ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        let [x, y, z] = self.workgroups;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
 /// A list of launches over a given number of rows.
 pub struct Pass {
     launches: Vec<Ready>,
@@ -765,6 +777,14 @@ impl Pass {
     pub fn encode(&self, encoder: &mut CommandEncoder, times: usize) {
         encode(encoder, &self.launches, times);
     }
+
+    /// The same with a timed pass for each launch.
+    pub fn encode_timed(&self, encoder: &mut CommandEncoder, times: usize, profiler: &Profiler) {
+        let launches = (0..times).flat_map(|_| &self.launches);
+        for (i, launch) in launches.enumerate() {
+            launch.encode(&mut encoder.begin_compute_pass(&profiler.pass(i)));
+        }
+    }
 }
 
 /// Records `times` rounds of a list of launches.
@@ -772,10 +792,7 @@ fn encode(encoder: &mut CommandEncoder, launches: &[Ready], times: usize) {
     let mut pass = encoder.begin_compute_pass(&Default::default());
     for _ in 0..times {
         for launch in launches {
-            pass.set_pipeline(&launch.pipeline);
-            pass.set_bind_group(0, &launch.bindings, &[]);
-            let [x, y, z] = launch.workgroups;
-            pass.dispatch_workgroups(x, y, z);
+            launch.encode(&mut pass);
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod device;
 pub mod extras;
 pub mod machine;
 pub mod probe;
+pub mod profile;
 pub mod resident;
 pub mod schedule;
 pub mod shader;

@@ -7,15 +7,16 @@
 use std::ops::Range;
 
 use serde::Serialize;
-use wgpu::{Buffer, ComputePipeline, Features, Limits};
+use wgpu::{Buffer, ComputePass, ComputePipeline, Features, Limits};
 
 use super::GpuError;
 use super::adapter::Found;
 use super::device::Gpu;
-use super::machine::{list_uses, to_f32, uses_words};
+use super::machine::{Layout, list_uses, to_f32, uses_words};
 use super::probe;
+use super::profile::{Kernel, Profile, Profiler, Work, kernels_of};
 use super::shader::{Module, resident_module};
-use super::staged::{Staged, check_progress, info, mean};
+use super::staged::{STEP, Staged, check_progress, info, mean};
 use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
@@ -421,6 +422,7 @@ pub struct Resident {
     found: Found,
     /// Evaluates; made when it is needed.
     staged: Option<Staged>,
+    profiler: Option<Profiler>,
 }
 
 impl Resident {
@@ -484,6 +486,7 @@ impl Resident {
             results,
             found: found.clone(),
             staged: None,
+            profiler: None,
         };
         for (i, params) in params.iter().enumerate() {
             resident.write_params(i, params);
@@ -522,8 +525,15 @@ impl Resident {
     /// The device failed, or did not do all steps of every model.
     pub fn train_all(&mut self, steps: &[&Steps], losses: &mut [Vec<f32>]) -> Result<(), GpuError> {
         let count = steps.first().map_or(0, |steps| steps.len());
-        for first in (0..count).step_by(self.plan.capacity) {
-            let end = count.min(first + self.plan.capacity);
+        let capacity = match &self.profiler {
+            None => self.plan.capacity,
+            Some(_) => {
+                let timed = Profiler::MAX_PASSES * self.plan.constants.steps;
+                self.plan.capacity.min(timed)
+            }
+        };
+        for first in (0..count).step_by(capacity) {
+            let end = count.min(first + capacity);
             self.chunk(steps, first..end, losses)?;
         }
         Ok(())
@@ -531,7 +541,7 @@ impl Resident {
 
     /// One chunk of steps for every model: `range` of its `steps`. Appends the losses of each.
     fn chunk(
-        &self,
+        &mut self,
         steps: &[&Steps],
         range: Range<usize>,
         losses: &mut [Vec<f32>],
@@ -553,18 +563,24 @@ impl Resident {
             queue.write_buffer(&self.results, at, &vec![0; 4 * workers]);
         }
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bindings, &[]);
-        for _ in 0..range.len().div_ceil(in_dispatch) {
-            pass.dispatch_workgroups(self.count as u32, 1, 1);
-        }
-        drop(pass);
+        let dispatches = range.len().div_ceil(in_dispatch);
         let bytes = 4 * (workers + range.len() * batch) as u64;
-        let sources: Vec<_> = (0..self.count)
+        let mut sources: Vec<_> = (0..self.count)
             .map(|model| (&self.results, 4 * (results * model) as u64, bytes))
             .collect();
-        let read = self.gpu.finish_and_read(encoder, &sources)?;
+        match self.profiler.as_ref().filter(|p| p.times_passes()) {
+            None => {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                (0..dispatches).for_each(|_| self.dispatch(&mut pass));
+            }
+            Some(profiler) => {
+                for i in 0..dispatches {
+                    self.dispatch(&mut encoder.begin_compute_pass(&profiler.pass(i)));
+                }
+                sources.extend(profiler.resolve(&mut encoder, dispatches));
+            }
+        }
+        let (read, took) = self.gpu.finish_and_time(encoder, &sources)?;
         for (bytes, losses) in read.iter().zip(losses) {
             let (done, new) = bytes.split_at(4 * workers);
             for done in bytemuck::pod_collect_to_vec::<u8, u32>(done) {
@@ -573,7 +589,20 @@ impl Resident {
             }
             losses.extend(to_f32(new).chunks_exact(batch).map(mean));
         }
+        if let Some(profiler) = &mut self.profiler {
+            let times = read.get(self.count).map(Vec::as_slice);
+            let firsts = (0..range.len()).step_by(in_dispatch);
+            let steps = firsts.map(|first| in_dispatch.min(range.len() - first) as u64);
+            profiler.add(range.len(), took, times, steps.map(|steps| (0, steps)));
+        }
         Ok(())
+    }
+
+    /// Records one dispatch: the next steps of every model.
+    fn dispatch(&self, pass: &mut ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        pass.dispatch_workgroups(self.count as u32, 1, 1);
     }
 
     /// The first model, ready to be evaluated.
@@ -618,5 +647,24 @@ impl Backend for Resident {
 
     fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
         self.staged()?.evaluate(stats, x, y)
+    }
+
+    /// The kernel does the operations of the ten launches. What it moves stays in the caches of one
+    /// core: no bandwidth can be told from the sizes of the tensors.
+    fn start_profile(&mut self) -> Result<(), BackendError> {
+        let layout = Layout::new(self.plan.dims, self.found.is_software());
+        let launches = kernels_of(&STEP, &layout);
+        let flops: f64 = launches.iter().filter_map(|k| k.per_step.flops).sum();
+        let work = Work {
+            flops: Some(flops * self.count as f64),
+            bytes: None,
+        };
+        let kernel = Kernel::new("train_kernel", None, work);
+        self.profiler = Some(Profiler::new(&self.gpu, vec![kernel]));
+        Ok(self.gpu.check()?)
+    }
+
+    fn profile(&self) -> Option<&Profile> {
+        self.profiler.as_ref().map(Profiler::profile)
     }
 }

@@ -12,6 +12,7 @@ use super::device::Gpu;
 use super::machine::Layer::{First, Second};
 use super::machine::Size::{Batch, FanIn, Hidden, Vocab};
 use super::machine::{Grid, Launch, Layout, Machine, Pass, Slot, launch};
+use super::profile::{Profile, Profiler, kernels_of};
 use super::shader::staged_modules;
 use crate::backend::{Backend, BackendError, BackendInfo, MergedStatistics, Statistics, Steps};
 use crate::dims::Dims;
@@ -79,6 +80,7 @@ pub struct Staged {
     step: Pass,
     calibrate: Pass,
     evaluate: Pass,
+    profiler: Option<Profiler>,
 }
 
 impl Staged {
@@ -97,12 +99,7 @@ impl Staged {
     /// # Errors
     ///
     /// As for [`Staged::new`].
-    pub(super) fn on(
-        gpu: Gpu,
-        found: &Found,
-        dims: Dims,
-        params: &Params<f32>,
-    ) -> Result<Self, GpuError> {
+    pub fn on(gpu: Gpu, found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
         let layout = Layout::new(dims, found.is_software());
         layout.check(&TABLES, &found.adapter.limits(), &found.info.name)?;
         let machine = Machine::on(gpu, layout, &TABLES, &staged_modules())?;
@@ -118,6 +115,7 @@ impl Staged {
             step: machine.pass(&STEP, dims.batch),
             calibrate: machine.pass(&CALIBRATE, rows),
             evaluate: machine.pass(&EVALUATE, rows),
+            profiler: None,
             machine,
         };
         staged.machine.gpu.check()?;
@@ -138,8 +136,21 @@ impl Staged {
         self.machine.run(&self.step, launches)
     }
 
-    /// One chunk of at most `layout.steps` steps, in one submission.
-    fn chunk(&self, steps: &Steps, range: std::ops::Range<usize>) -> Result<Vec<f32>, GpuError> {
+    /// Steps that a chunk may have: so many as its buffers and its timestamps have room for.
+    fn steps_of_a_chunk(&self) -> usize {
+        let room = self.machine.layout.steps;
+        match &self.profiler {
+            None => room,
+            Some(_) => room.min(Profiler::MAX_PASSES / STEP.len()),
+        }
+    }
+
+    /// One chunk of steps, in one submission.
+    fn chunk(
+        &mut self,
+        steps: &Steps,
+        range: std::ops::Range<usize>,
+    ) -> Result<Vec<f32>, GpuError> {
         let Dims { batch, block, .. } = self.machine.layout.dims;
         let count = range.len();
         let (xs, ys) = (batch * block, batch);
@@ -149,16 +160,25 @@ impl Staged {
             &steps.lr[range.clone()],
         );
         let mut encoder = self.machine.encoder();
-        self.step.encode(&mut encoder, count);
-        let results = self.machine.gpu.finish_and_read(
-            encoder,
-            &[
-                self.machine.range(S::Progress, 2),
-                self.machine.range(S::Losses, count * batch),
-            ],
-        )?;
+        let mut sources = vec![
+            self.machine.range(S::Progress, 2),
+            self.machine.range(S::Losses, count * batch),
+        ];
+        match self.profiler.as_ref().filter(|p| p.times_passes()) {
+            None => self.step.encode(&mut encoder, count),
+            Some(profiler) => {
+                self.step.encode_timed(&mut encoder, count, profiler);
+                sources.extend(profiler.resolve(&mut encoder, count * STEP.len()));
+            }
+        }
+        let (results, took) = self.machine.gpu.finish_and_time(encoder, &sources)?;
         let progress: Vec<u32> = bytemuck::pod_collect_to_vec(&results[0]);
         check_progress(steps.first + range.start as u64, count as u32, progress[1])?;
+        if let Some(profiler) = &mut self.profiler {
+            let times = results.get(2).map(Vec::as_slice);
+            let passes = (0..count).flat_map(|_| (0..STEP.len()).map(|kernel| (kernel, 1)));
+            profiler.add(count, took, times, passes);
+        }
         let losses = self.machine.values(S::Losses, count * batch, &results[1]);
         Ok(losses.chunks_exact(batch).map(mean).collect())
     }
@@ -222,7 +242,7 @@ impl Backend for Staged {
     fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
         let mut first = 0;
         while first < steps.len() {
-            let end = steps.len().min(first + self.machine.layout.steps);
+            let end = steps.len().min(first + self.steps_of_a_chunk());
             losses.extend(self.chunk(steps, first..end)?);
             first = end;
         }
@@ -260,6 +280,16 @@ impl Backend for Staged {
             sum += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
         }
         Ok(sum / y.len() as f64)
+    }
+
+    fn start_profile(&mut self) -> Result<(), BackendError> {
+        let Machine { gpu, layout, .. } = &self.machine;
+        self.profiler = Some(Profiler::new(gpu, kernels_of(&STEP, layout)));
+        Ok(gpu.check()?)
+    }
+
+    fn profile(&self) -> Option<&Profile> {
+        self.profiler.as_ref().map(Profiler::profile)
     }
 }
 

@@ -71,6 +71,8 @@ impl RunDir {
     pub const METRICS: &str = "metrics.jsonl";
     /// The results, one JSON object.
     pub const SUMMARY: &str = "summary.json";
+    /// Where the GPU's time went, one JSON object, if that was asked for.
+    pub const PROFILE: &str = "profile.json";
     /// The last model with finite values, if the training diverged.
     pub const LAST_GOOD: &str = "last-good.safetensors";
     /// The picture of the loss.
@@ -120,6 +122,7 @@ impl RunDir {
             Self::METRICS,
             Self::SUMMARY,
             Self::PLOT,
+            Self::PROFILE,
             Self::LAST_GOOD,
         ] {
             if exists(&out.join(file))? {
@@ -216,6 +219,7 @@ mod tests {
             "metrics.jsonl",
             "summary.json",
             "loss.png",
+            "profile.json",
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(file), "").unwrap();
