@@ -17,6 +17,8 @@
 //! its time at batch and hidden 1,024, 0.7 at a batch of 33 (which pays for 64 columns) and as long
 //! at a batch of 2.
 
+use std::ops::{Deref, DerefMut};
+
 use super::batchnorm::{
     batchnorm_backward, batchnorm_scale, batchnorm_var_inv, batchnorm_variance,
 };
@@ -34,8 +36,33 @@ const UNITS: usize = 8;
 
 /// What embeddings are copied and summed in: a row of `C` is a few of these.
 type Piece<R> = [R; 8];
-/// A part of a row.
-type Line<R> = [R; LINE];
+/// A part of a row. Aligned, as no access of a vector unit then touches two lines of the cache.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Line<R>([R; LINE]);
+
+impl<R: Real> Line<R> {
+    fn zero() -> Self {
+        Self([R::zero(); LINE])
+    }
+}
+
+impl<R> Deref for Line<R> {
+    type Target = [R; LINE];
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<R> DerefMut for Line<R> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
 /// The same part of the rows of a few units.
 type Block<R> = [Line<R>; UNITS];
 
@@ -52,7 +79,7 @@ impl<R: Real> ByBlock<R> {
     fn zeros(hidden: usize, cols: usize) -> Self {
         let lines = lines(cols);
         Self {
-            blocks: vec![[[R::zero(); LINE]; UNITS]; hidden.div_ceil(UNITS) * lines],
+            blocks: vec![[Line::zero(); UNITS]; hidden.div_ceil(UNITS) * lines],
             lines,
         }
     }
@@ -183,8 +210,7 @@ impl<R: Real> Weights<R> {
 impl<R: Real> ByUnit<R> {
     /// A model that starts from `params`.
     pub fn new(dims: Dims, params: &Params<R>) -> Self {
-        let line = [R::zero(); LINE];
-        let rows = |rows: usize, cols: usize| vec![line; rows * lines(cols)];
+        let rows = |rows: usize, cols: usize| vec![Line::zero(); rows * lines(cols)];
         let by_unit = || ByBlock::zeros(dims.hidden, dims.batch);
         let mut weights = Weights::zeros(&dims);
         weights.load(params, &dims);
@@ -248,8 +274,8 @@ impl<R: Real> ByUnit<R> {
             // block's product goes in between.
             let before = j.checked_sub(1).map(|j| (j, variances(&squares, n)));
             if j < blocks {
-                let bndiff = self.bnraw.units_mut(j);
-                rows_product(tile, p.w1.units(j), fan_in, &self.emb_t, fan_in, bndiff);
+                let (w1, bndiff) = (p.w1.units(j), self.bnraw.units_mut(j));
+                rows_product(tile, w1, fan_in, &self.emb_t, fan_in, into(bndiff));
                 squares = sum_products(bndiff, bndiff);
             }
             if let Some((j, bnvar_inv)) = before {
@@ -278,22 +304,21 @@ impl<R: Real> ByUnit<R> {
                 self.h.units(j),
                 self.bnraw.units(j),
             );
-            rows_product(tile, w2, vocab, &self.dlogits_t, vocab_p, d);
+            rows_product(tile, w2, vocab, &self.dlogits_t, vocab_p, into(d));
             let sum_d = through_tanh(d, h);
             let sum_d_bnraw = sum_products(d, bnraw);
-            rows_product(tile, h, batch, &self.dlogits, batch, dw2);
+            rows_product(tile, h, batch, &self.dlogits, batch, update(w2, lr, dw2));
             g.bnbias[j] = totals(&sum_d);
             g.bngain[j] = totals(&sum_d_bnraw);
             let (bngain, bnvar_inv) = (&p.bngain[j], &self.bnvar_inv[j]);
             through_norm(d, bnraw, n, bngain, bnvar_inv, &g.bnbias[j], &g.bngain[j]);
-            update(w2, lr, dw2);
         }
         // dembcat = dhprebn @ W1.T; dW1 = embcat.T @ dhprebn, turned round
         columns_product(tile, &self.dhidden, batch, &p.w1, &mut self.demb);
         for j in 0..blocks {
             let (w1, dw1) = (p.w1.units_mut(j), g.w1.units_mut(j));
-            rows_product(tile, self.dhidden.units(j), batch, &self.emb, batch, dw1);
-            update(w1, lr, dw1);
+            let d = self.dhidden.units(j);
+            rows_product(tile, d, batch, &self.emb, batch, update(w1, lr, dw1));
         }
         gather(x, &self.demb, dims, &mut self.row, &mut g.c);
         sgd::update(p.c.as_flattened_mut(), lr, g.c.as_flattened());
@@ -304,11 +329,25 @@ impl<R: Real> ByUnit<R> {
     }
 }
 
-/// `p.data += -lr * p.grad` for the units of a block.
+/// Where [`rows_product`] puts its result: into a block's lines.
 #[inline(always)]
-fn update<R: Real>(p: &mut [Block<R>], lr: R, grad: &[Block<R>]) {
-    let p = p.as_flattened_mut().as_flattened_mut();
-    sgd::update(p, lr, grad.as_flattened().as_flattened());
+fn into<R: Real, const COLS: usize>(
+    out: &mut [Block<R>],
+) -> impl FnMut(usize, usize, usize, [R; COLS]) {
+    |line, i, c, sums| out[line][i].as_chunks_mut().0[c] = sums
+}
+
+/// The same for a gradient, and `p.data += -lr * p.grad` while it is at hand.
+#[inline(always)]
+fn update<R: Real, const COLS: usize>(
+    p: &mut [Block<R>],
+    lr: R,
+    grad: &mut [Block<R>],
+) -> impl FnMut(usize, usize, usize, [R; COLS]) {
+    move |line, i, c, sums| {
+        grad[line][i].as_chunks_mut().0[c] = sums;
+        sgd::update(&mut p[line][i].as_chunks_mut::<COLS>().0[c], lr, &sums);
+    }
 }
 
 /// `embcat` of the minibatch, an example a row and (less its mean) an input a row.
@@ -332,7 +371,7 @@ fn lookup<R: Real>(
             }
         }
         for (emb, line) in emb.chunks_exact_mut(batch).zip(row.as_chunks().0) {
-            emb[b] = *line;
+            emb[b] = Line(*line);
         }
     }
     let n = R::of(batch as f64);
@@ -364,7 +403,7 @@ fn gather<R: Real>(x: &[u8], demb: &[Line<R>], dims: &Dims, row: &mut [R], dc: &
     for (b, tokens) in x.chunks_exact(dims.block).enumerate() {
         let panels = demb.chunks_exact(dims.batch.next_multiple_of(UNITS));
         for (line, demb) in row.as_chunks_mut().0.iter_mut().zip(panels) {
-            *line = demb[b];
+            *line = *demb[b];
         }
         for (t, &token) in tokens.iter().enumerate() {
             let dc = &mut dc[usize::from(token) * pieces..][..pieces];
@@ -386,7 +425,7 @@ fn gather<R: Real>(x: &[u8], demb: &[Line<R>], dims: &Dims, row: &mut [R], dc: &
 type Parts<R> = [R; LINE / 2];
 
 #[inline(always)]
-fn parts<R: Real>(line: &Line<R>) -> Parts<R> {
+fn parts<R: Real>(line: &[R; LINE]) -> Parts<R> {
     std::array::from_fn(|l| line[l] + line[l + LINE / 2])
 }
 
@@ -441,11 +480,11 @@ fn normalize<R: Real>(
     for (bnraw, h) in bnraw.iter_mut().zip(h) {
         for i in 0..UNITS {
             let (mut x, var_inv, gain, bias) = (bnraw[i], bnvar_inv[i], bngain[i], bnbias[i]);
-            for x in &mut x {
+            for x in x.iter_mut() {
                 *x *= var_inv;
             }
             bnraw[i] = x;
-            for x in &mut x {
+            for x in x.iter_mut() {
                 *x = batchnorm_scale(gain, *x, bias).tanh_forward();
             }
             h[i] = x;
@@ -574,8 +613,9 @@ fn softmax<R: Real>(
     R::of(loss / batch as f64)
 }
 
-/// `out = left @ right` for the units of a block: `left (units, inner)`, `right (inner, cols)`, of
-/// which `stride` lines hold a line of columns.
+/// `left @ right` for the units of a block: `left (units, inner)`, `right (inner, cols)`, of which
+/// `stride` lines hold a line of columns. Columns `c * COLS..` of line `line` of unit `i` go to
+/// `store(line, i, c, ..)`.
 #[inline(always)]
 fn rows_product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
     _: Tile<FMA, ROWS, COLS>,
@@ -583,21 +623,19 @@ fn rows_product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
     inner: usize,
     right: &[Line<R>],
     stride: usize,
-    out: &mut [Block<R>],
+    mut store: impl FnMut(usize, usize, usize, [R; COLS]),
 ) {
-    for (right, out) in right.chunks_exact(stride).zip(out) {
+    for (line, right) in right.chunks_exact(stride).enumerate() {
         let right = &right[..inner];
         for first in (0..UNITS).step_by(ROWS) {
             for c in 0..LINE / COLS {
-                let sums = tile::<R, FMA, ROWS, COLS, _>(
+                tile::<R, FMA, ROWS, COLS, _>(
                     left.iter().zip(right.chunks(LINE)),
                     |(_, right)| right.len().min(LINE),
                     |(left, _), k, i| left[first + i][k],
                     |(_, right), k| &right[k].as_chunks().0[c],
+                    |i, sums| store(line, first + i, c, sums),
                 );
-                for (i, sums) in sums.iter().enumerate() {
-                    out[first + i].as_chunks_mut().0[c] = *sums;
-                }
             }
         }
     }
@@ -635,19 +673,18 @@ fn columns_tile<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
     out: &mut [Line<R>],
 ) {
     let group = first % LINE / ROWS;
+    let out = &mut out[first..][..ROWS];
     for c in 0..LINE / COLS {
         let lefts = left.blocks.chunks_exact(left.lines);
         let rights = right.blocks.chunks_exact(right.lines);
-        let sums = tile::<R, FMA, ROWS, COLS, _>(
+        tile::<R, FMA, ROWS, COLS, _>(
             lefts
                 .zip(rights)
                 .map(|(left, right)| (&left[first / LINE], &right[panel])),
             |_| UNITS,
             |(left, _), k, i| left[k].as_chunks::<ROWS>().0[group][i],
             |(_, right), k| &right[k].as_chunks().0[c],
+            |i, sums| out[i].as_chunks_mut().0[c] = sums,
         );
-        for (out, sums) in out[first..][..ROWS].iter_mut().zip(&sums) {
-            out.as_chunks_mut().0[c] = *sums;
-        }
     }
 }
