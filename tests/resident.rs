@@ -11,6 +11,7 @@ use common::{
 use gpu_makemore::backend::{Backend, Statistics, Steps};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::dims::Dims;
+use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::probe::loop_rounds;
@@ -20,7 +21,8 @@ use gpu_makemore::params::{Params, Tensor};
 use libtest_mimic::Failed;
 
 /// What is asked of every adapter.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
+    ("a_step_longer_than_the_drivers_loops_is_refused", too_long),
     ("all_gradients_equal_the_f64_twin", gradients),
     ("each_mistake_in_the_kernel_is_caught", mistakes),
     ("a_diverged_run_shows_in_the_loss", divergence),
@@ -207,6 +209,28 @@ fn mistakes(found: &Found) -> Outcome {
         Ok(())
     } else {
         Err(format!("not noticed: {missed:?}").into())
+    }
+}
+
+/// A step that is longer than the driver's loops is refused before it is tried.
+fn too_long(found: &Found) -> Outcome {
+    let rounds = loop_rounds(&Gpu::open(found)?)?;
+    let dims = Dims::LECTURE.with_batch(4096);
+    let params = inputs(&dims, 1).params;
+    match Resident::new(found, dims, &params) {
+        Err(GpuError::Loops { available, .. }) if available < rounds => Ok(()),
+        Err(error) => Err(error.into()),
+        // A driver that goes on for longer must do the step, and all of it.
+        Ok(mut device) => {
+            let Inputs { x, y, .. } = inputs(&dims, 1);
+            let steps = Steps {
+                first: 0,
+                x,
+                y,
+                lr: vec![0.1],
+            };
+            Ok(device.train(&steps, &mut Vec::new())?)
+        }
     }
 }
 

@@ -50,6 +50,19 @@ pub enum GpuError {
         /// What the adapter has.
         available: u64,
     },
+    /// A step that is too long for one dispatch.
+    #[error(
+        "a step of this size goes {needed} times round loops in the resident schedule, and {adapter} \
+         leaves them after {available} rounds; use --schedule staged"
+    )]
+    Loops {
+        /// The adapter's name.
+        adapter: String,
+        /// Rounds of the busiest invocation in a step.
+        needed: usize,
+        /// Rounds that are safe.
+        available: usize,
+    },
     /// The driver gave no device.
     #[error("{adapter} was found but could not be opened: {message}")]
     Open {

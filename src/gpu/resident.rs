@@ -437,7 +437,15 @@ impl Resident {
         let split = Split::of(found, &dims);
         let module = resident_module(split.lanes > 1);
         // A margin, in case a compiler adds rounds of its own.
-        let plan = Plan::new(dims, 1, split, rounds - rounds / 8);
+        let rounds = rounds - rounds / 8;
+        let plan = Plan::new(dims, 1, split, rounds);
+        if plan.rounds() > rounds {
+            return Err(GpuError::Loops {
+                adapter: found.info.name.clone(),
+                needed: plan.rounds(),
+                available: rounds,
+            });
+        }
         Self::with(gpu, found, plan, std::slice::from_ref(params), module)
     }
 

@@ -85,6 +85,9 @@ pub fn open(
                 Err(BackendError::Gpu(GpuError::Limit { limit, .. })) => {
                     return staged(&format!("the other one needs more {limit}"));
                 }
+                Err(BackendError::Gpu(GpuError::Loops { .. })) => {
+                    return staged("the driver leaves loops that are as long as the other one's");
+                }
                 other => other?,
             };
             if work <= SMALL {
