@@ -426,13 +426,26 @@ impl Resident {
     ///
     /// The adapter cannot hold the model, cannot be opened, or refuses the kernel.
     pub fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
-        let gpu = Gpu::open(found)?;
+        Self::several(Gpu::open(found)?, found, dims, std::slice::from_ref(params))
+    }
+
+    /// Room for several models of one size, each with its `params`, on a device that is open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resident::new`].
+    pub fn several(
+        gpu: Gpu,
+        found: &Found,
+        dims: Dims,
+        params: &[Params<f32>],
+    ) -> Result<Self, GpuError> {
         let rounds = probe::loop_rounds(&gpu)?;
         let split = Split::of(found, &dims);
         let module = resident_module(split.lanes > 1);
         // A margin, in case a compiler adds rounds of its own.
-        let plan = Plan::new(dims, 1, split, rounds - rounds / 8);
-        Self::with(gpu, found, plan, std::slice::from_ref(params), module)
+        let plan = Plan::new(dims, params.len(), split, rounds - rounds / 8);
+        Self::with(gpu, found, plan, params, module)
     }
 
     /// Several models with a plan for so many, and a kernel that tests may have changed.
@@ -488,8 +501,13 @@ impl Resident {
         Ok(resident)
     }
 
+    /// How many models there is room for.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Replaces the parameters of one model.
-    fn write_params(&self, model: usize, params: &Params<f32>) {
+    pub fn write_params(&self, model: usize, params: &Params<f32>) {
         let at = 16 * (self.plan.constants.model4 * model) as u64;
         let values = self.plan.pack(params);
         self.gpu
@@ -510,8 +528,8 @@ impl Resident {
         Ok(self.plan.unpack(&to_f32(&read.swap_remove(0))))
     }
 
-    /// Trains every model on steps of its own, the same number for each, and appends the losses of
-    /// each.
+    /// Trains the first `steps.len()` models, each on steps of its own, the same number for each,
+    /// and appends the losses of each. Further models stay as they are.
     ///
     /// # Errors
     ///
@@ -553,11 +571,11 @@ impl Resident {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bindings, &[]);
         for _ in 0..range.len().div_ceil(in_dispatch) {
-            pass.dispatch_workgroups(self.count as u32, 1, 1);
+            pass.dispatch_workgroups(steps.len() as u32, 1, 1);
         }
         drop(pass);
         let bytes = 4 * (workers + range.len() * batch) as u64;
-        let sources: Vec<_> = (0..self.count)
+        let sources: Vec<_> = (0..steps.len())
             .map(|model| (&self.results, 4 * (results * model) as u64, bytes))
             .collect();
         let read = self.gpu.finish_and_read(encoder, &sources)?;
