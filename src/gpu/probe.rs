@@ -9,7 +9,7 @@ use super::shader::probe_module;
 const ROUNDS: u32 = 1 << 18;
 
 /// How often an invocation can go round its loops in one dispatch, nested ones counted: what the
-/// driver did of [`ROUNDS`].
+/// driver did of `ROUNDS`.
 ///
 /// # Errors
 ///

@@ -1,8 +1,11 @@
 //! Validation loss against each swept option, as a picture and in the terminal.
 
+use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
@@ -37,8 +40,23 @@ struct Placed {
     points: Vec<(f64, f64)>,
     /// The mean of the losses at each value, in order.
     means: Vec<(f64, f64)>,
+    /// Lowest and highest place, with some air around.
     x: (f64, f64),
+    /// The same of the losses.
     y: (f64, f64),
+    /// Models whose loss is far above all others.
+    left_out: usize,
+}
+
+impl Placed {
+    /// What a picture says below its title, if anything.
+    fn note(&self) -> Option<String> {
+        match self.left_out {
+            0 => None,
+            1 => Some("1 model far above is left out".to_owned()),
+            n => Some(format!("{n} models far above are left out")),
+        }
+    }
 }
 
 impl Axis {
@@ -53,6 +71,38 @@ impl Axis {
         short(format!("{value:.2e}").parse().unwrap_or(value))
     }
 
+    /// Places of the labels of the picture: the values themselves if they are few, else round
+    /// numbers; none so near another that their labels would touch.
+    fn ticks(&self, placed: &Placed) -> Vec<f64> {
+        const FEW: usize = 8;
+        let (from, to) = placed.x;
+        let mut places: Vec<f64> = placed.means.iter().map(|&(x, _)| x).collect();
+        if places.len() > FEW && self.log {
+            let decades = from.floor() as i32..=to.ceil() as i32;
+            places = decades
+                .flat_map(|decade| [1.0, 2.0, 5.0].map(|n: f64| n.log10() + f64::from(decade)))
+                .collect();
+        } else if places.len() > FEW {
+            let decade = 10f64.powf((to - from).log10().floor());
+            let sizes = [0.1, 0.2, 0.5, 1.0].map(|n| n * decade);
+            let fits = |step: &f64| (to - from) / step <= FEW as f64;
+            let step = sizes.into_iter().find(fits).unwrap_or(decade);
+            let first = (from / step).ceil() as i64;
+            places = (first..first + 2 * FEW as i64)
+                .map(|i| i as f64 * step)
+                .collect();
+        }
+        let mut last = f64::NEG_INFINITY;
+        places.retain(|&place| {
+            let fits = (from..=to).contains(&place) && place - last > 0.08 * (to - from);
+            if fits {
+                last = place;
+            }
+            fits
+        });
+        places
+    }
+
     fn placed(&self) -> Placed {
         let mut points: Vec<(f64, f64)> = self
             .points
@@ -60,6 +110,14 @@ impl Axis {
             .map(|&(value, loss)| (self.place(value), loss))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // A model that all but diverged would press all others into one line.
+        let mut losses: Vec<f64> = points.iter().map(|&(_, loss)| loss).collect();
+        losses.sort_by(f64::total_cmp);
+        let quarter = |part: usize| losses.get(part * losses.len().saturating_sub(1) / 4);
+        let [low, middle, high] = [1, 2, 3].map(|part| quarter(part).copied().unwrap_or(0.0));
+        let most = high + 3.0 * (high - low).max(0.01 * middle);
+        let before = points.len();
+        points.retain(|&(_, loss)| loss <= most);
         let means = points
             .chunk_by(|a, b| a.0 == b.0)
             .map(|same| {
@@ -67,26 +125,20 @@ impl Axis {
                 (same[0].0, sum / same.len() as f64)
             })
             .collect();
-        let mut losses: Vec<f64> = points.iter().map(|&(_, loss)| loss).collect();
-        losses.sort_by(f64::total_cmp);
-        // A model that all but diverged would press all others into one line: it is left out above.
-        let quarter = |part: usize| losses.get(part * losses.len().saturating_sub(1) / 4);
-        let [low, middle, high] = [1, 2, 3].map(|part| quarter(part).copied().unwrap_or(0.0));
-        let most = high + 3.0 * (high - low).max(0.01 * middle);
-        losses.retain(|&loss| loss <= most);
         let range = |values: &mut dyn Iterator<Item = f64>| {
             let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
                 (low.min(v), high.max(v))
             });
             match high - low {
                 size if size > 0.0 => (low - 0.05 * size, high + 0.05 * size),
-                size if size == 0.0 => (low - 0.5, high + 0.5),
+                0.0 => (low - 0.5, high + 0.5),
                 _ => (0.0, 1.0),
             }
         };
         Placed {
             x: range(&mut points.iter().map(|&(x, _)| x)),
-            y: range(&mut losses.into_iter()),
+            y: range(&mut points.iter().map(|&(_, y)| y)),
+            left_out: before - points.len(),
             points,
             means,
         }
@@ -116,7 +168,6 @@ pub fn terminal(axis: &Axis) -> String {
     let crosses: Vec<(f32, f32)> = placed
         .points
         .iter()
-        .filter(|&&(_, y)| y <= placed.y.1)
         .flat_map(|&(x, y)| {
             let around = [(0.0, 0.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)];
             around.map(|(dx, dy)| to_dot((x + dx * dot.0, y + dy * dot.1)))
@@ -145,12 +196,15 @@ pub fn terminal(axis: &Axis) -> String {
     };
     chart.borders();
     chart.figures();
-    let legend = match has_line(&placed) {
-        true => "; the line joins the means",
-        false => "",
-    };
+    let mut title = title;
+    if has_line(&placed) {
+        title += "; the line joins the means";
+    }
+    if let Some(note) = placed.note() {
+        title = format!("{title}; {note}");
+    }
     // Dots that are not set are spaces for a terminal, and empty Braille letters for the library.
-    format!("{title}{legend}\n{chart}").replace('\u{2800}', " ")
+    format!("{title}\n{chart}").replace('\u{2800}', " ")
 }
 
 /// Draws all options into one picture.
@@ -187,6 +241,29 @@ pub fn png(path: &Path, axes: &[Axis]) -> Result<(), PlotError> {
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 type AreaError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
 
+/// A linear axis with labels at places of our choice.
+struct Horizontal {
+    places: RangedCoordf64,
+    ticks: Vec<f64>,
+}
+
+impl Ranged for Horizontal {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.places.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.places.range()
+    }
+}
+
 fn draw<'a>(area: &Area<'a>, axis: &Axis) -> Result<(), AreaError<'a>> {
     let scaled = |pixels: u32| pixels * SCALE;
     let font = |size: u32| (FONT, scaled(size)).into_font().color(&INK);
@@ -197,10 +274,20 @@ fn draw<'a>(area: &Area<'a>, axis: &Axis) -> Result<(), AreaError<'a>> {
         .margin_right(scaled(32))
         .x_label_area_size(scaled(46))
         .y_label_area_size(scaled(66))
-        .build_cartesian_2d(placed.x.0..placed.x.1, placed.y.0..placed.y.1)?;
+        .build_cartesian_2d(
+            Horizontal {
+                places: (placed.x.0..placed.x.1).into(),
+                ticks: axis.ticks(&placed),
+            },
+            placed.y.0..placed.y.1,
+        )?;
     let x_desc = match axis.log {
         true => format!("{} (log scale)", axis.name),
         false => axis.name.to_owned(),
+    };
+    let x_desc = match placed.note() {
+        Some(note) => format!("{x_desc}; {note}"),
+        None => x_desc,
     };
     chart
         .configure_mesh()
@@ -218,25 +305,24 @@ fn draw<'a>(area: &Area<'a>, axis: &Axis) -> Result<(), AreaError<'a>> {
         .x_desc(x_desc)
         .y_desc("val loss, nats")
         .draw()?;
-    let inside = |&&(_, y): &&(f64, f64)| y <= placed.y.1;
     chart.draw_series(
         placed
             .points
             .iter()
-            .filter(inside)
             .map(|&point| Circle::new(point, scaled(3), MODEL.mix(0.6).filled())),
     )?;
     if has_line(&placed) {
         let line = MEAN.stroke_width(scaled(2));
-        let inside: Vec<(f64, f64)> = placed.means.iter().filter(inside).copied().collect();
         chart.draw_series(
-            inside
+            placed
+                .means
                 .windows(2)
                 .map(|piece| PathElement::new(piece.to_vec(), line)),
         )?;
         chart
             .draw_series(
-                inside
+                placed
+                    .means
                     .iter()
                     .map(|&point| Circle::new(point, scaled(4), MEAN.filled())),
             )?
@@ -279,7 +365,26 @@ mod tests {
         let mut points: Vec<(f64, f64)> = (0..9).map(|i| (f64::from(i), 2.0)).collect();
         points.push((9.0, 1e20));
         let placed = axis(false, &points).placed();
-        assert!(placed.y.1 < 10.0, "{:?}", placed.y);
+        assert!(placed.y.1 < 10.0 && placed.x.1 < 9.0, "{:?}", placed.y);
+        assert_eq!(placed.left_out, 1);
+    }
+
+    #[test]
+    fn labels_are_the_values_or_round_numbers() {
+        let labels = |log: bool, values: &[f64]| -> Vec<String> {
+            let points: Vec<(f64, f64)> = values.iter().map(|&v| (v, 2.0)).collect();
+            let axis = axis(log, &points);
+            let ticks = axis.ticks(&axis.placed());
+            ticks.into_iter().map(|place| axis.label(place)).collect()
+        };
+        assert_eq!(labels(true, &[0.05, 0.1, 0.3]), ["0.05", "0.1", "0.3"]);
+        let many: Vec<f64> = (1..=40).map(|i| f64::from(i) * 0.013).collect();
+        assert_eq!(
+            labels(false, &many),
+            ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]
+        );
+        let log = labels(true, &many);
+        assert_eq!(log, ["0.02", "0.05", "0.1", "0.2", "0.5"]);
     }
 
     #[test]
