@@ -408,6 +408,10 @@ impl Sweep {
     }
 }
 
+fn models(count: usize) -> &'static str {
+    if count == 1 { "model" } else { "models" }
+}
+
 /// The lines that say what is about to be done.
 fn set_up(
     sweep: &Sweep,
@@ -422,7 +426,7 @@ fn set_up(
         format!("device      {}", device.name()),
         format!("why         {}", device.why()),
         format!("data        {}", dataset.label),
-        format!("sweep       {total} models: {}", grid.shape()),
+        format!("sweep       {total} {}: {}", models(total), grid.shape()),
     ];
     if shard != Shard::WHOLE {
         let own = (0..total).filter(|&point| shard.has(point)).count();

@@ -31,6 +31,8 @@ pub struct Axis {
     pub name: &'static str,
     /// Whether the axis is logarithmic.
     pub log: bool,
+    /// Whether its values were drawn from a range.
+    pub drawn: bool,
     /// Value and validation loss of each model that has one.
     pub points: Vec<(f64, f64)>,
 }
@@ -71,18 +73,19 @@ impl Axis {
         short(format!("{value:.2e}").parse().unwrap_or(value))
     }
 
-    /// Places of the labels of the picture: the values themselves if they are few, else round
-    /// numbers; none so near another that their labels would touch.
+    /// Places of the labels of the picture: the values themselves if they were listed and are few,
+    /// else round numbers; none so near another that their labels would touch.
     fn ticks(&self, placed: &Placed) -> Vec<f64> {
         const FEW: usize = 8;
         let (from, to) = placed.x;
         let mut places: Vec<f64> = placed.means.iter().map(|&(x, _)| x).collect();
-        if places.len() > FEW && self.log {
+        let round = self.drawn || places.len() > FEW;
+        if round && self.log {
             let decades = from.floor() as i32..=to.ceil() as i32;
             places = decades
                 .flat_map(|decade| [1.0, 2.0, 5.0].map(|n: f64| n.log10() + f64::from(decade)))
                 .collect();
-        } else if places.len() > FEW {
+        } else if round {
             let decade = 10f64.powf((to - from).log10().floor());
             let sizes = [0.1, 0.2, 0.5, 1.0].map(|n| n * decade);
             let fits = |step: &f64| (to - from) / step <= FEW as f64;
@@ -182,6 +185,7 @@ pub fn terminal(axis: &Axis) -> String {
         let axis = Axis {
             name,
             log,
+            drawn: false,
             points: Vec::new(),
         };
         axis.label(place.into())
@@ -349,6 +353,7 @@ mod tests {
         Axis {
             name: "lr",
             log,
+            drawn: false,
             points: points.to_vec(),
         }
     }

@@ -183,7 +183,7 @@ impl Grid {
             .collect()
     }
 
-    /// `2 draws x 3 n_hidden x 8 seeds`, of what there is more than one of.
+    /// `2 draws x 3 n_hidden x 8 seeds`: all that there is more than one of.
     pub fn shape(&self) -> String {
         let mut parts: Vec<String> = self
             .random
@@ -192,8 +192,16 @@ impl Grid {
             .collect();
         for option in self.options() {
             if option.len > 1 {
-                parts.push(format!("{} {}", option.len, option.field));
+                let what = if option.field == "seed" {
+                    "seeds"
+                } else {
+                    option.field
+                };
+                parts.push(format!("{} {what}", option.len));
             }
+        }
+        if parts.is_empty() {
+            return "a single point".to_owned();
         }
         parts.join(" x ")
     }

@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, Table};
 use super::error::SweepError;
 use super::manifest::Manifest;
 use super::plot::{self, Axis};
-use super::points::Point;
+use super::points::{Field, Point};
 use super::results::{self, Record, Status};
 use super::{loss, short, swept};
 use crate::cli::ReportArgs;
@@ -256,20 +256,19 @@ fn axes(merged: &Merged) -> Vec<Axis> {
     if swept.len() > 1 {
         swept.retain(|(name, _)| *name != "seed");
     }
-    let axis = |&&(name, value): &&_| Axis {
+    let axis = |&&(name, value): &&Field| Axis {
         name,
         log: merged.manifest.log.iter().any(|log| log == name),
+        drawn: (merged.manifest.grid)
+            .get(&format!("--{}", name.replace('_', "-")))
+            .is_some_and(|text| text.contains("..")),
         points: merged
             .records
             .values()
-            .filter_map(|record| Some((value_of(value, &record.options), record.val_loss?)))
+            .filter_map(|record| Some((value(&record.options), record.val_loss?)))
             .collect(),
     };
     swept.iter().map(axis).collect()
-}
-
-fn value_of(value: fn(&Point) -> f64, point: &Point) -> f64 {
-    value(point)
 }
 
 /// A row for each model, in the order of the points.
