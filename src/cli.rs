@@ -10,6 +10,7 @@ use crate::data::{Source, Split};
 use crate::dims::Dims;
 use crate::gpu::adapter::Api;
 use crate::gpu::schedule::Schedule;
+use crate::sweep::values::{self, Shard, Value, Values};
 
 /// Trains the character model of the lecture "makemore, part 4: becoming a backprop ninja" with
 /// hand-written GPU kernels, forward and backward.
@@ -26,6 +27,8 @@ pub struct Cli {
 pub enum Command {
     /// Train a model, evaluate it and print some invented names
     Train(TrainArgs),
+    /// Train many models at once: every combination of the values that options list
+    Sweep(Box<SweepArgs>),
     /// Loss of a trained model over a data set
     Eval(EvalArgs),
     /// Invent names with a trained model
@@ -119,6 +122,112 @@ pub struct TrainArgs {
     /// Measure where a GPU's time goes, by kernel; the run is slower, the model the same
     #[arg(long)]
     pub profile: bool,
+}
+
+impl TrainArgs {
+    /// `train` without any options.
+    pub fn defaults() -> Self {
+        match Cli::parse_from(["gpu-makemore", "train"]).command {
+            Command::Train(args) => args,
+            _ => unreachable!("`train` was parsed"),
+        }
+    }
+}
+
+/// `sweep`
+#[derive(Args, Clone, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "VALUES is a list, as in --lr 0.05,0.1,0.2, or with --random a range, as in \
+                  --lr 0.01..0.3 or --lr 0.01..0.3:log. The same command goes on where it was \
+                  interrupted. docs/sweep.md has examples, for many machines too."
+)]
+pub struct SweepArgs {
+    /// What to do instead of training.
+    #[command(subcommand)]
+    pub command: Option<SweepCommand>,
+    /// names, municipalities, or a file with one word a line
+    #[arg(
+        long,
+        default_value = "names",
+        value_name = "names|municipalities|FILE"
+    )]
+    pub data: Source,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub columns: ColumnArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+    /// How a GPU's steps are launched; auto trains many models in a launch unless they are large
+    #[arg(long, value_enum, default_value_t = Schedule::Auto)]
+    pub schedule: Schedule,
+    /// How many seeds (8: the seeds 1 to 8) or which (1,2,3) [default: the seed of `train`]
+    #[arg(long, value_name = "N|LIST", value_parser = seeds, allow_negative_numbers = true)]
+    pub seeds: Option<Values<u64>>,
+    /// Learning rates
+    #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
+    pub lr: Option<Values<f64>>,
+    /// Learning rates from step --lr-decay-at on
+    #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
+    pub lr_final: Option<Values<f64>>,
+    /// First step with --lr-final, for all models [default: half of --steps]
+    #[arg(long, value_name = "STEP", value_parser = whole(0), allow_negative_numbers = true)]
+    pub lr_decay_at: Option<u64>,
+    /// Units of the hidden layer
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::HIDDEN)), allow_negative_numbers = true)]
+    pub n_hidden: Option<Values<u64>>,
+    /// Lengths of a character's embedding vector
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::EMBD)), allow_negative_numbers = true)]
+    pub n_embd: Option<Values<u64>>,
+    /// Characters of context
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::BLOCK)), allow_negative_numbers = true)]
+    pub block_size: Option<Values<u64>>,
+    /// Examples in a minibatch
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::BATCH)), allow_negative_numbers = true)]
+    pub batch_size: Option<Values<u64>>,
+    /// Steps of gradient descent
+    #[arg(long, value_name = "VALUES", value_parser = listed(whole(1)), allow_negative_numbers = true)]
+    pub steps: Option<Values<u64>>,
+    /// Draw N times from the ranges; each draw is combined with everything that is listed
+    #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
+    pub random: Option<u64>,
+    /// Seed of those draws, which are the same on every machine
+    #[arg(long, default_value_t = 1, value_name = "SEED", value_parser = whole(0), allow_negative_numbers = true)]
+    pub sweep_seed: u64,
+    /// Train only part I of N, to share the sweep among machines: every N-th point
+    #[arg(long, value_name = "I/N", value_parser = Shard::parse, allow_negative_numbers = true)]
+    pub shard: Option<Shard>,
+    /// Models at once [default: measured on a GPU; one a core on the CPU]
+    #[arg(long, value_name = "N", value_parser = number(1..=65_535), allow_negative_numbers = true)]
+    pub width: Option<u64>,
+    /// Keep the K models with the lowest validation loss
+    #[arg(long, default_value_t = 3, value_name = "K", value_parser = whole(0), allow_negative_numbers = true)]
+    pub keep: u64,
+    /// Folder for the results [default: a name in runs/ that is the same for the same sweep]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `sweep` with another command behind it.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SweepCommand {
+    /// Print the results of a sweep, from all the folders that it is spread over
+    Report(ReportArgs),
+}
+
+/// `sweep report`
+#[derive(Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// Folders of the sweep
+    #[arg(required = true, value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+    /// Draw validation loss against each swept option
+    #[arg(long, value_name = "FILE")]
+    pub png: Option<PathBuf>,
+    /// Write a row for each model
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
 }
 
 /// `eval`
@@ -255,6 +364,17 @@ fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + 
             range.end()
         )),
     }
+}
+
+/// A list or a range of numbers.
+fn listed<T: Value>(
+    one: impl Fn(&str) -> Result<T, String> + Clone,
+) -> impl Fn(&str) -> Result<Values<T>, String> + Clone {
+    move |text| Values::parse(text, &one)
+}
+
+fn seeds(text: &str) -> Result<Values<u64>, String> {
+    values::seeds(text, number(1..=100_000), whole(0))
 }
 
 // Both are checked as f32, in which the program computes with them: 1e300 would be infinite there

@@ -11,6 +11,7 @@ use crate::files::FileError;
 use crate::gpu::GpuError;
 use crate::gradcheck::against::AgainstError;
 use crate::report::{PlotError, RunDirError};
+use crate::sweep::SweepError;
 
 /// The error of a command. Its text is one line that names what was wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,9 @@ pub enum Error {
         /// The last model known to give a finite loss: steps done and file, or why there is none.
         saved: Result<(u64, PathBuf), Box<CheckpointError>>,
     },
+    /// A sweep that cannot be made or reported.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// `gradcheck` found gradients that differ.
     #[error("gradcheck: {wrong} of {of} tensors differ from the reference; the first is {first}")]
     Gradcheck {
@@ -104,6 +108,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::Dims(_) | Error::Prefix { .. } => 2,
+            Error::Sweep(error) if error.is_usage() => 2,
             _ => 1,
         }
     }

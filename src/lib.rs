@@ -22,6 +22,7 @@
 //!                └── report, checkpoint, files   what the user sees and keeps
 //! ```
 //!
+//! `sweep` ([`sweep`]) trains many models by the same code, and on a GPU many in one launch.
 //! `eval` and `sample` begin with a [`trained`] model instead. `gradcheck` ([`gradcheck`], [`compare`],
 //! [`chunks`]) holds the gradients of any backend against the reference; [`gpu::chunked`] is the
 //! lecture's first exercise as kernels.
@@ -50,6 +51,7 @@ pub mod params;
 pub mod report;
 pub mod rng;
 pub mod sample;
+pub mod sweep;
 pub mod train;
 pub mod trained;
 

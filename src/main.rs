@@ -7,7 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use gpu_makemore::cli::{Cli, Command};
 use gpu_makemore::error::one_line;
-use gpu_makemore::{adapters, eval, gradcheck, sample, train};
+use gpu_makemore::{adapters, eval, gradcheck, sample, sweep, train};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     };
     let result = match &cli.command {
         Command::Train(args) => train::run(args),
+        Command::Sweep(args) => sweep::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),

@@ -101,7 +101,7 @@ impl TorchGenerator {
     }
 
     /// Uniform in `[0, 1)`: the low 53 bits of two words, the first of them the higher.
-    fn uniform_f64(&mut self) -> f64 {
+    pub(crate) fn uniform_f64(&mut self) -> f64 {
         (self.twister.next_u64() & ((1 << 53) - 1)) as f64 / (1_u64 << 53) as f64
     }
 

@@ -40,6 +40,15 @@ pub struct LearningRate {
 }
 
 impl LearningRate {
+    /// What the options ask for.
+    pub(crate) fn of(args: &TrainArgs) -> Self {
+        Self {
+            lr: args.lr,
+            lr_final: args.lr_final,
+            decay_at: args.lr_decay_at.unwrap_or(args.steps / 2),
+        }
+    }
+
     /// `lr = 0.1 if i < 100000 else 0.01`
     pub fn lr(&self, step: u64) -> f64 {
         if step < self.decay_at {
@@ -104,7 +113,7 @@ impl<'a> Stream<'a> {
 }
 
 /// Sizes that the command line asks for, with the vocabulary of the data.
-fn dims(args: &TrainArgs, dataset: &Dataset) -> Result<Dims, Error> {
+pub(crate) fn dims(args: &TrainArgs, dataset: &Dataset) -> Result<Dims, Error> {
     let dims = Dims {
         vocab: dataset.vocab.len(),
         block: args.block_size as usize,
@@ -132,11 +141,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
     let params = Params::init(&dims, &mut generator);
     let opened = device.open_to_train(dims, &params, args.schedule)?;
     let run_dir = RunDir::create(args.out.as_deref())?;
-    let schedule = LearningRate {
-        lr: args.lr,
-        lr_final: args.lr_final,
-        decay_at: args.lr_decay_at.unwrap_or(args.steps / 2),
-    };
+    let schedule = LearningRate::of(args);
     let mut progress = Progress::new(args.steps);
     for line in set_up(args, &dataset, &dims, &device, &opened, &schedule, &run_dir) {
         progress.line(&line)?;
@@ -183,16 +188,8 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
 
     let checkpoint = finish(&mut *backend, config, params, &dataset.train)?;
     checkpoint.save(run_dir.file(RunDir::MODEL))?;
-    let stats = Statistics {
-        bnmean: checkpoint.bnmean.clone(),
-        bnvar: checkpoint.bnvar.clone(),
-    };
-    let mut loss_of = |examples: &Examples| backend.evaluate(&stats, examples.x(), examples.y());
-    let [train_loss, val_loss, test_loss] = [
-        loss_of(&dataset.train)?,
-        loss_of(&dataset.val)?,
-        loss_of(&dataset.test)?,
-    ];
+    let stats = statistics(&checkpoint);
+    let [train_loss, val_loss, test_loss] = evaluate(&mut *backend, &stats, &dataset)?;
     let info = backend.info();
     Summary {
         train_loss: Some(train_loss),
@@ -243,7 +240,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
 }
 
 /// What the checkpoint says of how its model was made.
-fn config(
+pub(crate) fn config(
     args: &TrainArgs,
     dataset: &Dataset,
     dims: &Dims,
@@ -318,7 +315,7 @@ fn set_up(
 }
 
 /// How the steps ended.
-enum Ended {
+pub(crate) enum Ended {
     /// All of them were done.
     Whole {
         params: Params<f32>,
@@ -335,13 +332,13 @@ enum Ended {
 
 /// Parameters, and after how many steps they were those.
 #[derive(Clone)]
-struct Snapshot {
-    params: Params<f32>,
-    steps: u64,
+pub(crate) struct Snapshot {
+    pub(crate) params: Params<f32>,
+    pub(crate) steps: u64,
 }
 
 /// Does `count` steps in chunks and reports each.
-fn steps(
+pub(crate) fn steps(
     backend: &mut dyn Backend,
     mut stream: Stream<'_>,
     count: u64,
@@ -402,13 +399,13 @@ fn steps(
 
 /// Steps of the next chunk: towards [`CHUNK`], but at most four times as many, since the first
 /// chunks also compile the kernels.
-fn next_chunk(steps: usize, took: Duration) -> usize {
+pub(crate) fn next_chunk(steps: usize, took: Duration) -> usize {
     let fitting = steps as f64 * CHUNK.as_secs_f64() / took.as_secs_f64().max(1e-6);
     (fitting as usize).clamp(1, (4 * steps).min(MAX_CHUNK))
 }
 
 /// The model as it is saved: parameters, and batch-norm statistics over the whole training set.
-fn finish(
+pub(crate) fn finish(
     backend: &mut dyn Backend,
     config: Config,
     params: Params<f32>,
@@ -422,6 +419,28 @@ fn finish(
         bnmean,
         bnvar,
     })
+}
+
+/// The batch-norm statistics of a finished model.
+pub(crate) fn statistics(checkpoint: &Checkpoint) -> Statistics {
+    Statistics {
+        bnmean: checkpoint.bnmean.clone(),
+        bnvar: checkpoint.bnvar.clone(),
+    }
+}
+
+/// Losses of the model that the backend holds, over the training, validation and test sets.
+pub(crate) fn evaluate(
+    backend: &mut dyn Backend,
+    stats: &Statistics,
+    dataset: &Dataset,
+) -> Result<[f64; 3], Error> {
+    let mut loss_of = |examples: &Examples| backend.evaluate(stats, examples.x(), examples.y());
+    Ok([
+        loss_of(&dataset.train)?,
+        loss_of(&dataset.val)?,
+        loss_of(&dataset.test)?,
+    ])
 }
 
 #[cfg(test)]

@@ -432,13 +432,26 @@ impl Resident {
     ///
     /// The adapter cannot hold the model, cannot be opened, or refuses the kernel.
     pub fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
-        let gpu = Gpu::open(found)?;
+        Self::several(Gpu::open(found)?, found, dims, std::slice::from_ref(params))
+    }
+
+    /// Room for several models of one size, each with its `params`, on a device that is open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resident::new`].
+    pub fn several(
+        gpu: Gpu,
+        found: &Found,
+        dims: Dims,
+        params: &[Params<f32>],
+    ) -> Result<Self, GpuError> {
         let rounds = probe::loop_rounds(&gpu)?;
         let split = Split::of(found, &dims);
         let module = resident_module(split.lanes > 1);
         // A margin, in case a compiler adds rounds of its own.
         let rounds = rounds - rounds / 8;
-        let plan = Plan::new(dims, 1, split, rounds);
+        let plan = Plan::new(dims, params.len(), split, rounds);
         if plan.rounds() > rounds {
             return Err(GpuError::Loops {
                 adapter: found.info.name.clone(),
@@ -446,7 +459,7 @@ impl Resident {
                 available: rounds,
             });
         }
-        Self::with(gpu, found, plan, std::slice::from_ref(params), module)
+        Self::with(gpu, found, plan, params, module)
     }
 
     /// Several models with a plan for so many, and a kernel that tests may have changed.
@@ -503,8 +516,13 @@ impl Resident {
         Ok(resident)
     }
 
+    /// How many models there is room for.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Replaces the parameters of one model.
-    fn write_params(&self, model: usize, params: &Params<f32>) {
+    pub fn write_params(&self, model: usize, params: &Params<f32>) {
         let at = 16 * (self.plan.constants.model4 * model) as u64;
         let values = self.plan.pack(params);
         self.gpu
@@ -525,8 +543,8 @@ impl Resident {
         Ok(self.plan.unpack(&to_f32(&read.swap_remove(0))))
     }
 
-    /// Trains every model on steps of its own, the same number for each, and appends the losses of
-    /// each.
+    /// Trains the first `steps.len()` models, each on steps of its own, the same number for each,
+    /// and appends the losses of each. Further models stay as they are.
     ///
     /// # Errors
     ///
@@ -573,17 +591,18 @@ impl Resident {
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         let dispatches = range.len().div_ceil(in_dispatch);
         let bytes = 4 * (workers + range.len() * batch) as u64;
-        let mut sources: Vec<_> = (0..self.count)
+        let mut sources: Vec<_> = (0..steps.len())
             .map(|model| (&self.results, 4 * (results * model) as u64, bytes))
             .collect();
         match self.profiler.as_ref().filter(|p| p.times_passes()) {
             None => {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                (0..dispatches).for_each(|_| self.dispatch(&mut pass));
+                (0..dispatches).for_each(|_| self.dispatch(&mut pass, steps.len()));
             }
             Some(profiler) => {
                 for i in 0..dispatches {
-                    self.dispatch(&mut encoder.begin_compute_pass(&profiler.pass(i)));
+                    let mut pass = encoder.begin_compute_pass(&profiler.pass(i));
+                    self.dispatch(&mut pass, steps.len());
                 }
                 sources.extend(profiler.resolve(&mut encoder, dispatches));
             }
@@ -598,7 +617,7 @@ impl Resident {
             losses.extend(to_f32(new).chunks_exact(batch).map(mean));
         }
         if let Some(profiler) = &mut self.profiler {
-            let times = read.get(self.count).map(Vec::as_slice);
+            let times = read.get(steps.len()).map(Vec::as_slice);
             let firsts = (0..range.len()).step_by(in_dispatch);
             let steps = firsts.map(|first| in_dispatch.min(range.len() - first) as u64);
             profiler.add(range.len(), took, times, steps.map(|steps| (0, steps)));
@@ -607,10 +626,10 @@ impl Resident {
     }
 
     /// Records one dispatch: the next steps of every model.
-    fn dispatch(&self, pass: &mut ComputePass<'_>) {
+    fn dispatch(&self, pass: &mut ComputePass<'_>, models: usize) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bindings, &[]);
-        pass.dispatch_workgroups(self.count as u32, 1, 1);
+        pass.dispatch_workgroups(models as u32, 1, 1);
     }
 
     /// The first model, ready to be evaluated.

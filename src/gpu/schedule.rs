@@ -52,6 +52,16 @@ const LARGE: usize = 16 * LECTURE;
 /// How long each is measured in between.
 const TRIAL: Duration = Duration::from_millis(50);
 
+/// Multiplications of a forward pass.
+fn work(dims: &Dims) -> usize {
+    dims.batch * dims.hidden * (dims.fan_in() + dims.vocab)
+}
+
+/// Whether a model is so large that the staged schedule is taken without a measurement.
+pub fn is_large(dims: &Dims) -> bool {
+    work(dims) >= LARGE
+}
+
 /// Opens a model on an adapter with the schedule that was asked for, or with the better one.
 ///
 /// # Errors
@@ -75,11 +85,10 @@ pub fn open(
             why: why.to_owned(),
         })
     };
-    let work = dims.batch * dims.hidden * (dims.fan_in() + dims.vocab);
     match asked {
         Schedule::Staged => staged("as asked for"),
         Schedule::Resident => resident("as asked for"),
-        Schedule::Auto if work >= LARGE => staged("the model is large"),
+        Schedule::Auto if is_large(&dims) => staged("the model is large"),
         Schedule::Auto => {
             let small = match resident("the model is small") {
                 Err(BackendError::Gpu(GpuError::Limit { limit, .. })) => {
@@ -90,7 +99,7 @@ pub fn open(
                 }
                 other => other?,
             };
-            if work <= SMALL {
+            if work(&dims) <= SMALL {
                 return Ok(small);
             }
             faster([small, staged("")?], &dims, params)

@@ -15,15 +15,15 @@ const HEIGHT: u32 = 540;
 
 /// The picture is drawn this much larger in both directions and then averaged down. Plotters
 /// draws wide lines without smoothing their edges; this smooths everything.
-const SCALE: u32 = 4;
+pub(crate) const SCALE: u32 = 4;
 
 /// The name under which plotters knows the font.
-pub(super) const FONT: &str = "dejavu";
+pub(crate) const FONT: &str = "dejavu";
 
 /// Matplotlib's first colour, as in the lecture.
 const BLUE: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
-pub(super) const INK: RGBColor = RGBColor(0x26, 0x26, 0x26);
+pub(crate) const INK: RGBColor = RGBColor(0x26, 0x26, 0x26);
 
 /// Why there is no picture.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +124,7 @@ fn draw(curve: &Curve, steps: usize) -> Result<Vec<u8>, String> {
         draw_chart(&area, curve, steps).map_err(|e| e.to_string())?;
         area.present().map_err(|e| e.to_string())?;
     }
-    Ok(average_down(&large))
+    Ok(average_down(&large, WIDTH as usize))
 }
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
@@ -202,7 +202,7 @@ fn draw_stretch<'b>(
 
 /// Makes the font known to plotters, once: the program brings its own, because a machine without
 /// a screen often has none.
-pub(super) fn load_font() -> Result<(), String> {
+pub(crate) fn load_font() -> Result<(), String> {
     static LOADED: OnceLock<bool> = OnceLock::new();
     let loaded = *LOADED
         .get_or_init(|| register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok());
@@ -212,12 +212,11 @@ pub(super) fn load_font() -> Result<(), String> {
     }
 }
 
-/// The mean of each `SCALE` x `SCALE` block of pixels.
-fn average_down(large: &[u8]) -> Vec<u8> {
+/// The mean of each `SCALE` x `SCALE` block of pixels; `width` is that of the result.
+pub(crate) fn average_down(large: &[u8], width: usize) -> Vec<u8> {
     let scale = SCALE as usize;
-    let (width, height) = (WIDTH as usize, HEIGHT as usize);
     let mut sums = vec![0_u32; width * 3];
-    let mut small = Vec::with_capacity(width * height * 3);
+    let mut small = Vec::with_capacity(large.len() / (scale * scale));
     for rows in large.chunks_exact(width * scale * 3 * scale) {
         sums.fill(0);
         for (i, &value) in rows.iter().enumerate() {
@@ -230,7 +229,7 @@ fn average_down(large: &[u8]) -> Vec<u8> {
 }
 
 /// RGB pixels as a PNG file.
-pub(super) fn encode(
+pub(crate) fn encode(
     pixels: &[u8],
     width: u32,
     height: u32,

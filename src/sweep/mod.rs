@@ -1,0 +1,446 @@
+//! `gpu-makemore sweep`: many models by one command.
+//!
+//! ```text
+//! options ── values, points   what is tried: a numbered list of points
+//!         ── manifest         sweep.json says what the sweep is, before anything is trained
+//!         ── work             trains: a model a core, or many in a dispatch
+//!         ── results          results.jsonl gets a line as each model ends
+//!         ── report, plot     what came of it, from one folder or from many
+//! ```
+//!
+//! Nothing runs between machines: each trains the points whose numbers are its own (`--shard`), and
+//! the report reads all folders.
+
+pub mod error;
+pub mod manifest;
+pub mod plot;
+pub mod points;
+mod progress;
+pub mod report;
+pub mod results;
+pub mod values;
+pub mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::Checkpoint;
+use crate::cli::{SweepArgs, SweepCommand};
+use crate::data::{self, Dataset};
+use crate::device::Device;
+use crate::error::Error;
+use crate::files::FileError;
+use crate::gpu::adapter::Choice;
+use crate::gpu::schedule::Schedule;
+use crate::report::RunDir;
+use crate::train;
+pub use error::SweepError;
+use manifest::{Manifest, data_sha256};
+use points::{FIELDS, Grid, Point};
+use progress::Progress;
+use results::{Record, Results, Status};
+use values::Shard;
+use work::{End, Event, Finished, Job};
+
+/// Folder of the models that are kept, in the sweep's.
+const MODELS: &str = "models";
+
+/// Runs the command.
+pub fn run(args: &SweepArgs) -> Result<(), Error> {
+    if let Some(SweepCommand::Report(args)) = &args.command {
+        return report::run(args);
+    }
+    let grid = Grid::new(args)?;
+    let points = grid.points()?;
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let device = Device::choose(&args.device)?;
+    if let (Choice::Cpu { why }, true) = (device.choice(), args.schedule != Schedule::Auto) {
+        return Err(Error::Usage(format!(
+            "--schedule {} is about GPUs, and this run is on the CPU: {why}",
+            args.schedule
+        )));
+    }
+    let datasets = load(args, &points)?;
+    let Some(dataset) = datasets.values().next() else {
+        return Err(SweepError::EmptyGrid.into());
+    };
+    let manifest = Manifest {
+        version: crate::VERSION.to_owned(),
+        data: dataset.label.clone(),
+        clean: dataset.cleaned,
+        data_sha256: data_sha256(dataset),
+        grid: grid.texts(),
+        log: grid.log(),
+        shard: shard.to_string(),
+        total: points.len(),
+        points,
+    };
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_out(&manifest, shard));
+    let mut sweep = Sweep::open(&out, manifest, args.keep as usize)?;
+    let todo: Vec<usize> = (0..sweep.manifest.total)
+        .filter(|&point| shard.has(point) && !sweep.ended.contains(&point))
+        .collect();
+    let steps = todo.iter().map(|&point| sweep.manifest.points[point].steps);
+    let mut progress = Progress::new(todo.len(), steps.sum(), sweep.best());
+    for line in set_up(&sweep, &device, dataset, &grid, shard, todo.len()) {
+        progress.line(&line)?;
+    }
+
+    let points = sweep.manifest.points.clone();
+    let mut jobs = Vec::new();
+    for &point in &todo {
+        let args = points[point].train_args(args);
+        let dataset = &datasets[&args.block_size];
+        let dims = train::dims(&args, dataset)?;
+        jobs.push(Job {
+            point,
+            args,
+            dims,
+            dataset,
+        });
+    }
+    let width = args.width.map(|width| width as usize);
+    let count = jobs.len();
+    let mut sink = |event| match event {
+        Event::Steps(steps) => {
+            progress.steps(steps);
+            Ok(())
+        }
+        Event::Note(text) => Ok(progress.line(&text)?),
+        Event::Ended(finished) => {
+            let record = sweep.add(*finished)?;
+            let ended = progress.ended(sweep.best());
+            Ok(progress.line(&sweep.line(&record, ended, count))?)
+        }
+    };
+    match device.choice() {
+        Choice::Cpu { .. } => work::on_cpu(&jobs, width, &mut sink)?,
+        Choice::Gpu { found, .. } => {
+            for jobs in by_size(jobs) {
+                work::on_gpu(&jobs, found, args.schedule, width, &mut sink)?;
+            }
+        }
+    }
+    progress.finish();
+    for line in sweep.summary() {
+        progress.line(&line)?;
+    }
+    Ok(())
+}
+
+/// The data for each context length of the points.
+fn load(args: &SweepArgs, points: &[Point]) -> Result<BTreeMap<u64, Dataset>, Error> {
+    let blocks: BTreeSet<u64> = points.iter().map(|point| point.block_size).collect();
+    let mut datasets = BTreeMap::new();
+    for block in blocks {
+        let dataset = data::load(&data::Options {
+            source: args.data.clone(),
+            column: args.columns.column.clone(),
+            clean: args.columns.clean,
+            block: block as usize,
+        })?;
+        datasets.insert(block, dataset);
+    }
+    Ok(datasets)
+}
+
+/// The same folder for the same command, so that it finds what it began.
+fn default_out(manifest: &Manifest, shard: Shard) -> PathBuf {
+    let mut name = format!("sweep-{}", manifest.fingerprint());
+    if shard != Shard::WHOLE {
+        name = format!("{name}-{}-of-{}", shard.index, shard.of);
+    }
+    Path::new("runs").join(name)
+}
+
+/// Jobs that can share a dispatch: of one size, with the same number of steps.
+fn by_size(jobs: Vec<Job>) -> Vec<Vec<Job>> {
+    let mut groups: Vec<Vec<Job>> = Vec::new();
+    for job in jobs {
+        let fits = |group: &&mut Vec<Job>| {
+            let first = &group[0];
+            first.dims == job.dims && first.args.steps == job.args.steps
+        };
+        match groups.iter_mut().find(fits) {
+            Some(group) => group.push(job),
+            None => groups.push(vec![job]),
+        }
+    }
+    groups
+}
+
+/// The names and values of the options that differ between points: `lr 0.1 seed 3`.
+fn named(point: &Point, swept: &[&points::Field]) -> String {
+    let parts: Vec<String> = swept
+        .iter()
+        .map(|(name, value)| format!("{name} {}", short(value(point))))
+        .collect();
+    parts.join("  ")
+}
+
+/// A value of an option as a person would write it.
+pub(crate) fn short(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        format!("{value}")
+    } else {
+        format!("{value:?}")
+    }
+}
+
+/// A loss with the four digits of the lecture, unless it is beyond any use.
+pub(crate) fn loss(value: f64) -> String {
+    if value < 1e4 {
+        format!("{value:.4}")
+    } else {
+        format!("{value:.1e}")
+    }
+}
+
+/// The options that have several values among the points.
+pub fn swept(points: &[Point]) -> Vec<&'static points::Field> {
+    FIELDS
+        .iter()
+        .filter(|(_, value)| points.iter().any(|point| value(point) != value(&points[0])))
+        .collect()
+}
+
+/// A sweep's folder while it runs.
+struct Sweep {
+    folder: RunDir,
+    manifest: Manifest,
+    results: Results,
+    /// Points that have ended, now or before.
+    ended: BTreeSet<usize>,
+    /// How many of them diverged.
+    diverged: usize,
+    /// Validation losses of the best models and their points, the best first; `keep` at most.
+    kept: Vec<(f64, usize)>,
+    /// The best of all, whether it is kept or not.
+    best: Option<(f64, usize)>,
+    keep: usize,
+    /// Whether half a line was taken off the results.
+    torn: bool,
+    /// Points found in the results.
+    before: usize,
+}
+
+impl Sweep {
+    /// Makes the folder, or goes on with what is there.
+    fn open(out: &Path, manifest: Manifest, keep: usize) -> Result<Self, Error> {
+        let folder = RunDir::create(Some(out))?;
+        match Manifest::load(out)? {
+            None => {}
+            Some(old) => {
+                let other = |difference| SweepError::OtherSweep {
+                    path: out.to_path_buf(),
+                    difference,
+                };
+                if let Some(difference) = old.difference(&manifest, "there", "now") {
+                    return Err(other(difference).into());
+                }
+                if old.shard != manifest.shard {
+                    let (old, new) = (&old.shard, &manifest.shard);
+                    return Err(other(format!("--shard is {old} there and {new} now")).into());
+                }
+            }
+        }
+        manifest.save(out)?;
+        let (results, found) = Results::open(out, &manifest)?;
+        let mut sweep = Self {
+            folder,
+            manifest,
+            results,
+            ended: BTreeSet::new(),
+            diverged: 0,
+            kept: Vec::new(),
+            best: None,
+            keep,
+            torn: found.torn,
+            before: found.records.len(),
+        };
+        for record in &found.records {
+            sweep.count(record);
+        }
+        sweep.remove_others()?;
+        Ok(sweep)
+    }
+
+    fn model(&self, point: usize) -> PathBuf {
+        let name = format!("{point}.safetensors");
+        self.folder.file(MODELS).join(name)
+    }
+
+    fn best(&self) -> Option<f64> {
+        self.best.map(|(loss, _)| loss)
+    }
+
+    /// Takes a record into the account.
+    fn count(&mut self, record: &Record) {
+        self.ended.insert(record.point);
+        self.diverged += usize::from(record.status == Status::Diverged);
+        let Some(loss) = record.val_loss else { return };
+        if self.best.is_none_or(|(best, _)| loss < best) {
+            self.best = Some((loss, record.point));
+        }
+        let at = self.kept.partition_point(|&(kept, _)| kept <= loss);
+        self.kept.insert(at, (loss, record.point));
+        self.kept.truncate(self.keep);
+    }
+
+    /// Removes models that are no longer among the best, which may also be left from a run that was
+    /// interrupted.
+    fn remove_others(&self) -> Result<(), Error> {
+        let folder = self.folder.file(MODELS);
+        let Ok(entries) = fs::read_dir(&folder) else {
+            return Ok(()); // nothing was kept so far
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let point = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".safetensors")?.parse::<usize>().ok());
+            // What is not named by a point is not of this program.
+            let Some(point) = point else { continue };
+            if !self.kept.iter().any(|&(_, kept)| kept == point) {
+                let path = entry.path();
+                fs::remove_file(&path).map_err(FileError::at("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down how a model ended, and keeps it if it is among the best.
+    fn add(&mut self, finished: Finished) -> Result<Record, Error> {
+        let mut record = Record {
+            point: finished.point,
+            options: self.manifest.points[finished.point].clone(),
+            train_loss: None,
+            val_loss: None,
+            test_loss: None,
+            seconds: finished.seconds,
+            status: Status::Diverged,
+            diverged: None,
+            backend: finished.info.backend.to_owned(),
+            adapter: finished.info.adapter,
+            schedule: finished.info.schedule.map(str::to_owned),
+        };
+        match finished.end {
+            End::Diverged(what) => record.diverged = Some(what),
+            // The last step can leave a model whose minibatch was still fine.
+            End::Done(_, losses) if losses.iter().any(|loss| !loss.is_finite()) => {
+                let steps = record.options.steps;
+                record.diverged =
+                    Some(format!("the final loss is not finite, after {steps} steps"));
+            }
+            End::Done(checkpoint, losses) => {
+                record.status = Status::Done;
+                [record.train_loss, record.val_loss, record.test_loss] = losses.map(Some);
+                self.save_if_good(&checkpoint, finished.point, losses[1])?;
+            }
+        }
+        // The model is on the disk before its line, and what it replaces goes after it: however
+        // this is interrupted, the best models that the lines tell of are there.
+        self.results.append(&record)?;
+        self.count(&record);
+        self.remove_others()?;
+        Ok(record)
+    }
+
+    fn save_if_good(&self, checkpoint: &Checkpoint, point: usize, loss: f64) -> Result<(), Error> {
+        let worse = self.kept.iter().filter(|&&(kept, _)| kept <= loss).count();
+        if worse >= self.keep {
+            return Ok(());
+        }
+        let folder = self.folder.file(MODELS);
+        fs::create_dir_all(&folder).map_err(FileError::at("create the folder", &folder))?;
+        checkpoint.save(self.model(point))?;
+        Ok(())
+    }
+
+    /// The line of a model that has ended.
+    fn line(&self, record: &Record, ended: usize, of: usize) -> String {
+        let width = of.to_string().len();
+        let what = match (&record.diverged, record.train_loss, record.val_loss) {
+            (Some(what), ..) => format!("diverged: {what}"),
+            (_, Some(train), Some(val)) => format!("train {}  val {}", loss(train), loss(val)),
+            _ => "no loss".to_owned(),
+        };
+        format!(
+            "{ended:width$}/{of}  {what}  {}",
+            named(&record.options, &swept(&self.manifest.points))
+        )
+    }
+
+    /// The last lines.
+    fn summary(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some((best, point)) = self.best {
+            let options = named(&self.manifest.points[point], &swept(&self.manifest.points));
+            lines.push(format!(
+                "best        val {}: point {point}  {options}",
+                loss(best)
+            ));
+        }
+        if self.diverged > 0 {
+            lines.push(format!(
+                "diverged    {} of {}",
+                self.diverged,
+                self.ended.len()
+            ));
+        }
+        if !self.kept.is_empty() {
+            let models: Vec<String> = self
+                .kept
+                .iter()
+                .map(|&(_, point)| self.model(point).display().to_string())
+                .collect();
+            lines.push(format!("models      {}", models.join(" ")));
+        }
+        lines.push(format!(
+            "report      gpu-makemore sweep report {}",
+            self.folder.path().display()
+        ));
+        lines
+    }
+}
+
+fn models(count: usize) -> &'static str {
+    if count == 1 { "model" } else { "models" }
+}
+
+/// The lines that say what is about to be done.
+fn set_up(
+    sweep: &Sweep,
+    device: &Device,
+    dataset: &Dataset,
+    grid: &Grid,
+    shard: Shard,
+    todo: usize,
+) -> Vec<String> {
+    let total = sweep.manifest.total;
+    let mut lines = vec![
+        format!("device      {}", device.name()),
+        format!("why         {}", device.why()),
+        format!("data        {}", dataset.label),
+        format!("sweep       {total} {}: {}", models(total), grid.shape()),
+    ];
+    if shard != Shard::WHOLE {
+        let own = (0..total).filter(|&point| shard.has(point)).count();
+        lines.push(format!("shard       {shard}: {own} of them"));
+    }
+    if sweep.torn {
+        lines.push(
+            "results     the last line was cut off by an interruption: its model is trained again"
+                .to_owned(),
+        );
+    }
+    if sweep.before > 0 || todo == 0 {
+        lines.push(format!("done        {} before, {todo} to do", sweep.before));
+    }
+    lines.push(format!("output      {}", sweep.folder.path().display()));
+    lines
+}

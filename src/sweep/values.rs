@@ -1,0 +1,301 @@
+//! What a swept option may take: a list of values, or a range that values are drawn from.
+
+use std::fmt::{Debug, Display};
+
+use crate::rng::TorchGenerator;
+
+/// The values of one option.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values<T> {
+    /// `0.05,0.1,0.2`: each of them. With `:log` they are drawn on a logarithmic axis.
+    List {
+        /// The values, none of them twice.
+        values: Vec<T>,
+        /// Whether the axis is logarithmic.
+        log: bool,
+    },
+    /// `0.01..0.3`, both ends included: drawn evenly, or with `:log` evenly in the logarithm.
+    Range {
+        /// The smallest value.
+        low: T,
+        /// The largest value.
+        high: T,
+        /// Whether the logarithm is drawn.
+        log: bool,
+    },
+}
+
+/// A number that an option takes.
+pub trait Value: Copy + PartialOrd + Debug {
+    /// As a float, to compute with.
+    fn to_f64(self) -> f64;
+    /// Uniform over `low..=high`, both included; `u` is uniform in `[0, 1)`.
+    fn between(low: Self, high: Self, log: bool, u: f64) -> Self;
+}
+
+impl Value for f64 {
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    /// Rounded to four digits: those a person can type, and the logarithm of one platform's C
+    /// library differs from another's in the sixteenth.
+    fn between(low: f64, high: f64, log: bool, u: f64) -> f64 {
+        let value = if log {
+            (low.ln() + u * (high.ln() - low.ln())).exp()
+        } else {
+            low + u * (high - low)
+        };
+        let rounded = format!("{value:.3e}").parse().unwrap_or(value);
+        rounded.clamp(low, high)
+    }
+}
+
+impl Value for u64 {
+    fn to_f64(self) -> f64 {
+        self as f64
+    }
+
+    fn between(low: u64, high: u64, log: bool, u: f64) -> u64 {
+        // A whole number stands for the half on each side of it: so each is as likely as another.
+        let (from, to) = (low as f64 - 0.5, high as f64 + 0.5);
+        let value = if log {
+            (from.ln() + u * (to.ln() - from.ln())).exp()
+        } else {
+            from + u * (to - from)
+        };
+        (value.round() as u64).clamp(low, high)
+    }
+}
+
+impl<T: Value> Values<T> {
+    /// Reads a list or a range, each number by `one`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong and what would be right, as a sentence that follows the option's name.
+    pub fn parse(text: &str, one: impl Fn(&str) -> Result<T, String>) -> Result<Self, String> {
+        let (body, log) = match text.strip_suffix(":log") {
+            Some(body) => (body, true),
+            None => (text, false),
+        };
+        let number = |text: &str| one(text.trim()).map_err(|rule| format!("'{text}' {rule}"));
+        let values = if let Some((low, high)) = body.split_once("..") {
+            let (low, high) = (number(low)?, number(high)?);
+            if low > high {
+                return Err(format!(
+                    "the range is the wrong way round: write {high:?}..{low:?}"
+                ));
+            }
+            if low == high {
+                return Err(format!(
+                    "the range holds nothing but {low:?}: write {low:?}"
+                ));
+            }
+            Self::Range { low, high, log }
+        } else {
+            let body = body.strip_suffix(',').unwrap_or(body);
+            if body.trim().is_empty() {
+                return Err(
+                    "the list is empty: give values like 1,2,3 or a range like 1..3".to_owned(),
+                );
+            }
+            let values: Vec<T> = body.split(',').map(number).collect::<Result<_, _>>()?;
+            for (i, value) in values.iter().enumerate() {
+                if values[..i].contains(value) {
+                    return Err(format!("{value:?} is listed twice: take one out"));
+                }
+            }
+            Self::List { values, log }
+        };
+        if log && values.smallest() <= 0.0 {
+            return Err(
+                "a logarithmic axis has no 0: begin above it, or leave out :log".to_owned(),
+            );
+        }
+        Ok(values)
+    }
+
+    fn smallest(&self) -> f64 {
+        match self {
+            Self::List { values, .. } => values
+                .iter()
+                .fold(f64::INFINITY, |m, value| m.min(value.to_f64())),
+            Self::Range { low, .. } => low.to_f64(),
+        }
+    }
+
+    /// Whether the option has a logarithmic axis.
+    pub fn log(&self) -> bool {
+        match self {
+            Self::List { log, .. } | Self::Range { log, .. } => *log,
+        }
+    }
+
+    /// Whether values are drawn.
+    pub fn is_range(&self) -> bool {
+        matches!(self, Self::Range { .. })
+    }
+
+    /// The values of a list, or one drawn from the range.
+    pub fn choices(&self, generator: &mut TorchGenerator) -> Vec<T> {
+        match self {
+            Self::List { values, .. } => values.clone(),
+            &Self::Range { low, high, log } => {
+                vec![T::between(low, high, log, generator.uniform_f64())]
+            }
+        }
+    }
+
+    /// As on the command line.
+    pub fn text(&self) -> String {
+        let (body, log) = match self {
+            Self::List { values, log } => {
+                let values: Vec<String> = values.iter().map(|v| format!("{v:?}")).collect();
+                (values.join(","), *log)
+            }
+            Self::Range { low, high, log } => (format!("{low:?}..{high:?}"), *log),
+        };
+        body + if log { ":log" } else { "" }
+    }
+}
+
+/// Reads `--seeds`: how many, or a list.
+///
+/// # Errors
+///
+/// As [`Values::parse`].
+pub fn seeds(
+    text: &str,
+    count: impl Fn(&str) -> Result<u64, String>,
+    one: impl Fn(&str) -> Result<u64, String>,
+) -> Result<Values<u64>, String> {
+    if text.contains("..") || text.contains(':') {
+        return Err("must be how many seeds, like 8, or a list of them, like 1,2,3".to_owned());
+    }
+    if text.contains(',') {
+        return Values::parse(text, one);
+    }
+    Ok(Values::List {
+        values: (1..=count(text)?).collect(),
+        log: false,
+    })
+}
+
+/// One of several parts of a sweep: `--shard I/N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which, from 1.
+    pub index: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Shard {
+    /// All of it.
+    pub const WHOLE: Self = Self { index: 1, of: 1 };
+
+    /// Whether point number `point`, from 0, is in this part.
+    pub fn has(&self, point: usize) -> bool {
+        point % self.of == self.index - 1
+    }
+
+    /// Reads `I/N`.
+    ///
+    /// # Errors
+    ///
+    /// What would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let parts = text
+            .split_once('/')
+            .and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+        match parts {
+            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
+            Some((_, of)) if of > 0 => Err(format!("must be from 1/{of} to {of}/{of}")),
+            _ => Err("must be I/N with I from 1 to N, like 1/4".to_owned()),
+        }
+    }
+}
+
+impl Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Values<f64>, String> {
+        Values::parse(text, |text| text.parse().map_err(|_| "no number".into()))
+    }
+
+    #[test]
+    fn lists_and_ranges_are_read_and_written() {
+        for text in [
+            "0.05,0.1,0.2",
+            "0.1",
+            "0.01..0.3",
+            "0.01..0.3:log",
+            "1.0,2.0:log",
+        ] {
+            assert_eq!(parse(text).unwrap().text(), text);
+        }
+        assert_eq!(parse("1,").unwrap(), parse("1").unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_by_name() {
+        for (text, part) in [
+            ("", "empty"),
+            (",", "empty"),
+            ("0.3..0.01", "write 0.01..0.3"),
+            ("0.1..0.1", "nothing but 0.1"),
+            ("0.1,0.2,0.10", "0.1 is listed twice"),
+            ("0..1:log", "has no 0"),
+            ("0.1,x", "'x' no number"),
+            ("0.1..", "'' no number"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn draws_cover_their_range_evenly() {
+        let mut generator = TorchGenerator::manual_seed(1);
+        let (range, log) = (parse("1..100").unwrap(), parse("1..100:log").unwrap());
+        let mut below_ten = |values: &Values<f64>| {
+            let drawn: Vec<f64> = (0..1000)
+                .flat_map(|_| values.choices(&mut generator))
+                .collect();
+            assert!(drawn.iter().all(|v| (1.0..=100.0).contains(v)));
+            drawn.iter().filter(|&&v| v < 10.0).count()
+        };
+        assert!((60..130).contains(&below_ten(&range)));
+        assert!((450..550).contains(&below_ten(&log)));
+        let dice = Values::Range {
+            low: 1,
+            high: 6,
+            log: false,
+        };
+        let mut counts = [0; 6];
+        for _ in 0..6000 {
+            counts[dice.choices(&mut generator)[0] as usize - 1] += 1;
+        }
+        assert!(counts.iter().all(|n| (850..1150).contains(n)), "{counts:?}");
+    }
+
+    #[test]
+    fn shards_part_the_points() {
+        for point in 0..20 {
+            let holders = (1..=3).filter(|&index| Shard { index, of: 3 }.has(point));
+            assert_eq!(holders.count(), 1);
+        }
+        assert_eq!(Shard::parse("2/3"), Ok(Shard { index: 2, of: 3 }));
+        for text in ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", ""] {
+            assert!(Shard::parse(text).unwrap_err().starts_with("must be "));
+        }
+    }
+}

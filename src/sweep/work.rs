@@ -1,0 +1,416 @@
+//! Trains the points: one model a core, one after another, or many in a dispatch.
+//!
+//! However they are grouped, each model is bit for bit what `train` makes of its options, since it
+//! has a stream of steps of its own and neither chunks nor neighbours change a bit.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::error::SweepError;
+use crate::backend::{Backend, BackendInfo, Steps};
+use crate::checkpoint::Checkpoint;
+use crate::cli::TrainArgs;
+use crate::cpu::CpuBackend;
+use crate::data::Dataset;
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::gpu::GpuError;
+use crate::gpu::adapter::Found;
+use crate::gpu::device::Gpu;
+use crate::gpu::resident::Resident;
+use crate::gpu::schedule::{Schedule, is_large};
+use crate::gpu::staged::Staged;
+use crate::params::Params;
+use crate::rng::TorchGenerator;
+use crate::train::{self, Ended, LearningRate, Stream};
+
+/// Models in a dispatch at most, unless `--width` says otherwise: some for each part of the largest
+/// GPUs.
+const MAX_WIDTH: usize = 1024;
+/// Bytes of drawn steps that wait for the device at most, over all models.
+const MAX_DRAWN: usize = 64 << 20;
+/// How long each width is measured.
+const TRIAL: Duration = Duration::from_millis(20);
+/// Twice the models are worth it if so much more is done in a second.
+const WORTHWHILE: f64 = 1.1;
+
+/// A point that is to be trained.
+pub struct Job<'a> {
+    /// Its number.
+    pub point: usize,
+    /// Its options.
+    pub args: TrainArgs,
+    /// Its sizes.
+    pub dims: Dims,
+    /// Its data.
+    pub dataset: &'a Dataset,
+}
+
+/// What is told while the work goes on.
+pub enum Event {
+    /// So many steps were done, over all models.
+    Steps(u64),
+    /// A model has ended.
+    Ended(Box<Finished>),
+    /// Something that the user may want to know.
+    Note(String),
+}
+
+/// A model that has ended.
+pub struct Finished {
+    /// Its point's number.
+    pub point: usize,
+    /// Time that its steps took.
+    pub seconds: f64,
+    /// What it ran on.
+    pub info: BackendInfo,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a model ended.
+pub enum End {
+    /// With its training, validation and test loss.
+    Done(Box<Checkpoint>, [f64; 3]),
+    /// What was no longer finite, and when.
+    Diverged(String),
+}
+
+/// Who is told.
+pub type Sink<'a> = &'a mut dyn FnMut(Event) -> Result<(), Error>;
+
+impl<'a> Job<'a> {
+    /// The initial values, and the stream that goes on with their generator.
+    fn start(&self) -> (Params<f32>, Stream<'a>) {
+        let mut generator = TorchGenerator::manual_seed(self.args.seed);
+        let params = Params::init(&self.dims, &mut generator);
+        let schedule = LearningRate::of(&self.args);
+        let train = &self.dataset.train;
+        (
+            params,
+            Stream::new(train, generator, schedule, self.dims.batch),
+        )
+    }
+
+    /// Calibrates, evaluates and packs up a trained model.
+    fn end(&self, backend: &mut dyn Backend, params: Params<f32>) -> Result<End, Error> {
+        let schedule = LearningRate::of(&self.args);
+        let config = train::config(
+            &self.args,
+            self.dataset,
+            &self.dims,
+            &schedule,
+            backend.info(),
+        );
+        let checkpoint = train::finish(backend, config, params, &self.dataset.train)?;
+        let losses = train::evaluate(backend, &train::statistics(&checkpoint), self.dataset)?;
+        Ok(End::Done(Box::new(checkpoint), losses))
+    }
+
+    /// Trains on a backend that does one model at a time.
+    fn alone(&self, backend: &mut dyn Backend, sink: Sink<'_>) -> Result<(), Error> {
+        let (params, stream) = self.start();
+        backend.set_params(&params)?;
+        let start = Instant::now();
+        let on_chunk = |losses: &[f32], _| sink(Event::Steps(losses.len() as u64));
+        let ended = train::steps(backend, stream, self.args.steps, params, on_chunk)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let end = match ended {
+            Ended::Whole { params, .. } => self.end(backend, params)?,
+            Ended::Diverged { what, step, .. } => End::Diverged(diverged(&what, step)),
+        };
+        sink(Event::Ended(Box::new(Finished {
+            point: self.point,
+            seconds,
+            info: backend.info().clone(),
+            end,
+        })))
+    }
+}
+
+fn diverged(what: &str, step: u64) -> String {
+    format!("{what} at step {step}")
+}
+
+/// Cores of this machine.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
+/// Trains every job on the CPU, `width` at a time.
+///
+/// # Errors
+///
+/// Those of the sink; then no further model is begun.
+pub fn on_cpu(jobs: &[Job], width: Option<usize>, sink: Sink<'_>) -> Result<(), Error> {
+    let threads = width.unwrap_or_else(cores).min(jobs.len());
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (params, _) = job.start();
+                    let mut backend = CpuBackend::new(job.dims, params);
+                    let mut tell = |event| {
+                        let told = sender.send(Ok(event));
+                        told.map_err(|_| Error::from(SweepError::Stopped))
+                    };
+                    if let Err(error) = job.alone(&mut backend, &mut tell) {
+                        // If nobody listens, the sweep has failed already.
+                        let _ = sender.send(Err(error));
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        // When this returns early, the receiver is gone and every thread stops at its next chunk.
+        for event in receiver {
+            sink(event?)?;
+        }
+        Ok(())
+    })
+}
+
+/// Trains jobs of one size and one number of steps on an adapter.
+///
+/// # Errors
+///
+/// The device failed, or those of the sink.
+pub fn on_gpu(
+    jobs: &[Job],
+    found: &Found,
+    asked: Schedule,
+    width: Option<usize>,
+    sink: Sink<'_>,
+) -> Result<(), Error> {
+    let Some(first) = jobs.first() else {
+        return Ok(());
+    };
+    let (dims, (params, _)) = (first.dims, first.start());
+    // Which schedule it is depends on the sizes alone: a sweep that goes on takes the same one.
+    let mut note = "as asked for".to_owned();
+    if asked == Schedule::Resident || (asked == Schedule::Auto && !is_large(&dims)) {
+        match room(found, dims, &params, jobs.len(), width) {
+            Ok(resident) => return waves(resident, jobs, width, sink),
+            Err(GpuError::Limit { limit, .. }) if asked == Schedule::Auto => {
+                note = format!("the resident schedule needs more {limit}");
+            }
+            Err(error @ GpuError::Loops { .. }) if asked == Schedule::Auto => {
+                note = error.to_string();
+            }
+            Err(error) => return Err(crate::backend::BackendError::from(error).into()),
+        }
+    } else if asked == Schedule::Auto {
+        note = "the model is large".to_owned();
+    }
+    sink(Event::Note(format!(
+        "{dims}: staged, one after another; {note}"
+    )))?;
+    let mut staged =
+        Staged::new(found, dims, &params).map_err(crate::backend::BackendError::from)?;
+    for job in jobs {
+        job.alone(&mut staged, sink)?;
+    }
+    Ok(())
+}
+
+/// Room for as many models as may be of use, or as the adapter can hold.
+fn room(
+    found: &Found,
+    dims: Dims,
+    params: &Params<f32>,
+    jobs: usize,
+    width: Option<usize>,
+) -> Result<Resident, GpuError> {
+    // A software adapter does a workgroup on each core, and more of them one after another.
+    let useful = match found.is_software() {
+        true => 2 * cores(),
+        false => MAX_WIDTH,
+    };
+    let gpu = Gpu::open(found)?;
+    let mut count = width.unwrap_or(useful).min(jobs);
+    loop {
+        let params = vec![params.clone(); count];
+        match Resident::several(gpu.clone(), found, dims, &params) {
+            Err(GpuError::Limit { .. }) if count > 1 => count /= 2,
+            other => return other,
+        }
+    }
+}
+
+/// Trains jobs of one size in waves, each of so many models as are done well at once.
+fn waves(
+    mut resident: Resident,
+    jobs: &[Job],
+    width: Option<usize>,
+    sink: Sink<'_>,
+) -> Result<(), Error> {
+    let dims = *resident.dims();
+    let (at_once, why) = match width {
+        Some(_) => (resident.count(), "as asked for".to_owned()),
+        None => measured_width(&mut resident).map_err(crate::backend::BackendError::from)?,
+    };
+    let plural = if at_once == 1 { "model" } else { "models" };
+    sink(Event::Note(format!(
+        "{dims}: resident, {at_once} {plural} at once; {why}"
+    )))?;
+    for jobs in jobs.chunks(at_once) {
+        wave(&mut resident, jobs, sink)?;
+    }
+    Ok(())
+}
+
+/// How many models at once are worth it: twice as many again, until that does not pay any more.
+fn measured_width(resident: &mut Resident) -> Result<(usize, String), GpuError> {
+    let most = resident.count();
+    if most == 1 {
+        return Ok((1, "there is no more to do, or no more room".to_owned()));
+    }
+    let dims = *resident.dims();
+    let tokens = |len: usize| (0..len).map(|i| (i % dims.vocab) as u8).collect();
+    let mut time = |models: usize, count: usize| -> Result<Duration, GpuError> {
+        let steps = Steps {
+            first: 0,
+            x: tokens(count * dims.batch * dims.block),
+            y: tokens(count * dims.batch),
+            lr: vec![0.0; count],
+        };
+        let start = Instant::now();
+        resident.train_all(&vec![&steps; models], &mut vec![Vec::new(); models])?;
+        Ok(start.elapsed())
+    };
+    time(1, 1)?; // compiles the kernel
+    let (mut count, mut took) = (1, time(1, 1)?);
+    while took < TRIAL {
+        count *= 4;
+        took = time(1, count)?;
+    }
+    // Model-steps a second.
+    let rate = |models: usize, took: Duration| (models * count) as f64 / took.as_secs_f64();
+    let mut best = (1, rate(1, took));
+    while best.0 < most {
+        let models = (2 * best.0).min(most);
+        let new = rate(models, time(models, count)?);
+        if new < best.1 * WORTHWHILE.min(models as f64 / best.0 as f64) {
+            break;
+        }
+        best = (models, new);
+    }
+    let (models, rate) = best;
+    Ok((models, format!("measured: {rate:.0} model-steps/s")))
+}
+
+/// One model of a wave.
+struct Member<'a> {
+    job: &'a Job<'a>,
+    stream: Stream<'a>,
+    /// Set when a loss or a parameter is no longer finite. The device goes on with it, which costs
+    /// nothing and harms no other: the dispatch waits for the others anyway.
+    diverged: Option<String>,
+}
+
+/// Trains some jobs, all of them at once.
+fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Error> {
+    let failed = |error: GpuError| Error::from(crate::backend::BackendError::from(error));
+    let mut members = Vec::new();
+    for (place, job) in jobs.iter().enumerate() {
+        let (params, stream) = job.start();
+        resident.write_params(place, &params);
+        members.push(Member {
+            job,
+            stream,
+            diverged: None,
+        });
+    }
+    let Some(first) = members.first() else {
+        return Ok(());
+    };
+    let (steps, dims) = (first.job.args.steps, first.job.dims);
+    let most = MAX_DRAWN / (jobs.len() * dims.batch * (dims.block + 1));
+    let start = Instant::now();
+    let mut losses = vec![Vec::new(); jobs.len()];
+    let mut done = 0;
+    let mut chunk = 1;
+    let mut drawn: Vec<Steps> = Vec::new();
+    while done < steps && members.iter().any(|member| member.diverged.is_none()) {
+        let began = Instant::now();
+        if drawn.first().is_none_or(Steps::is_empty) {
+            drawn = draw(&mut members, chunk);
+        }
+        let now = drawn;
+        let len = now[0].len();
+        // While the device is busy with this chunk, the next one is drawn.
+        let next = chunk.min((steps - done) as usize - len);
+        let trained;
+        (trained, drawn) = thread::scope(|scope| {
+            let next = scope.spawn(|| draw(&mut members, next));
+            let now: Vec<&Steps> = now.iter().collect();
+            let trained = resident.train_all(&now, &mut losses);
+            let next = next.join();
+            (trained, next.unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        trained.map_err(failed)?;
+        chunk = train::next_chunk(len, began.elapsed()).clamp(1, most.max(1));
+        for (member, losses) in members.iter_mut().zip(&mut losses) {
+            let bad = losses.iter().position(|loss| !loss.is_finite());
+            if let (None, Some(i)) = (&member.diverged, bad) {
+                let what = format!("the loss is {}", losses[i]);
+                member.diverged = Some(diverged(&what, done + i as u64));
+            }
+            losses.clear();
+        }
+        done += len as u64;
+        sink(Event::Steps((len * jobs.len()) as u64))?;
+    }
+    // What diverged all at once leaves steps undone, which are to be counted.
+    sink(Event::Steps((steps - done) * jobs.len() as u64))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let params: Result<Vec<_>, _> = (0..jobs.len())
+        .map(|place| resident.read_params(place))
+        .collect();
+    for (member, params) in members.into_iter().zip(params.map_err(failed)?) {
+        // A parameter that is not finite stays so: to look once, at the end, is enough.
+        let bad = params.first_non_finite().map(|(tensor, i)| {
+            let what = format!("{}[{i}] is {}", tensor.name(), params.get(tensor)[i]);
+            diverged(&what, done - 1)
+        });
+        let end = match member.diverged.or(bad) {
+            Some(what) => End::Diverged(what),
+            // Evaluates in the first place, whose own parameters have been read.
+            None => member.job.end(resident, params)?,
+        };
+        sink(Event::Ended(Box::new(Finished {
+            point: member.job.point,
+            seconds,
+            info: resident.info().clone(),
+            end,
+        })))?;
+    }
+    Ok(())
+}
+
+/// The next `count` steps of each model, drawn on all cores.
+fn draw(members: &mut [Member], count: usize) -> Vec<Steps> {
+    let share = members.len().div_ceil(cores());
+    thread::scope(|scope| {
+        let threads: Vec<_> = members
+            .chunks_mut(share)
+            .map(|members| {
+                scope.spawn(move || -> Vec<Steps> {
+                    let draw = |member: &mut Member| member.stream.take(count);
+                    members.iter_mut().map(draw).collect()
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
+}

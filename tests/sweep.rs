@@ -1,0 +1,571 @@
+//! Sweeps, as their user meets them, on the CPU and on every adapter that the tests know.
+//!
+//! Everything runs in a temporary folder with tiny models.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Output};
+
+use common::adapters::{self, Check, Outcome};
+use gpu_makemore::gpu::adapter::{Found, api_name};
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What is asked of every adapter.
+const CHECKS: [Check; 1] = [("each_member_is_what_train_makes", |found| {
+    let api = api_name(found.info.backend);
+    members_equal_train(&["--backend", api], Some(found))
+})];
+
+fn main() -> ExitCode {
+    type Test = (&'static str, fn() -> Outcome);
+    let others: [Test; 8] = [
+        ("cpu::each_member_is_what_train_makes", || {
+            members_equal_train(&["--backend", "cpu"], None)
+        }),
+        ("a_sweep_goes_on_where_it_stopped", goes_on),
+        ("three_shards_are_the_whole", shards),
+        ("a_report_names_what_is_missing_or_doubled", gaps),
+        ("a_diverged_model_harms_no_other", divergence),
+        ("the_best_models_are_kept", keeps),
+        ("draws_are_repeated", draws),
+        ("what_makes_no_sense_is_refused", refusals),
+    ];
+    let others = others
+        .into_iter()
+        .map(|(name, test)| Trial::test(name, test))
+        .collect();
+    adapters::run(&CHECKS, others)
+}
+
+// -------------------------------------------------------------------------------------- helpers
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let words: Vec<&str> = include_str!("../data/names.txt")
+            .lines()
+            .step_by(100)
+            .collect();
+        place.write("words.txt", &words.join("\n"));
+        place
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn text(&self, name: &str) -> String {
+        let path = self.path(name);
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_gpu-makemore"))
+            .env("NODEVICE_SELECT", "1") // see tests/cli.rs
+            .current_dir(self.0.path())
+            .args(args)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that has to succeed.
+    fn succeed(&self, args: &[&str]) -> Result<String, Failed> {
+        let output = self.run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() != Some(0) || !stderr.is_empty() {
+            return Err(format!("{args:?}: {stderr}").into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// `sweep` over the small data set, on the CPU unless the options say otherwise.
+    fn sweep(&self, options: &[&str]) -> Result<String, Failed> {
+        let mut args = vec!["sweep", "--data", "words.txt"];
+        if !options.contains(&"--backend") {
+            args.extend(["--backend", "cpu"]);
+        }
+        args.extend(options);
+        self.succeed(&args)
+    }
+
+    /// The lines of a sweep's results, by their points.
+    fn results(&self, folder: &str) -> Vec<Value> {
+        let text = self.text(&format!("{folder}/results.jsonl"));
+        let mut results: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        results.sort_by_key(|result| result["point"].as_u64());
+        results
+    }
+
+    /// The same without what differs from run to run.
+    fn losses(&self, folder: &str) -> Vec<Value> {
+        let mut results = self.results(folder);
+        for result in &mut results {
+            result["seconds"] = Value::Null;
+        }
+        results
+    }
+
+    /// The names in a folder, in order.
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A command that has to fail, with `part` in what it says, after it has printed something.
+    fn refuse_after_output(&self, args: &[&str], code: i32, part: &str) -> Outcome {
+        let output = self.run(args);
+        let message = String::from_utf8_lossy(&output.stderr);
+        same("exit code", &output.status.code(), &Some(code))?;
+        same(part, &message.contains(part), &true)
+    }
+
+    /// A command that has to fail with this code and a line that has all of `parts`.
+    fn refuse(&self, args: &[&str], code: i32, parts: &[&str]) -> Outcome {
+        let output = self.run(args);
+        let message = String::from_utf8_lossy(&output.stderr);
+        let right = output.status.code() == Some(code)
+            && message.starts_with("error: ")
+            && message.lines().count() == 1
+            && output.stdout.is_empty();
+        match parts.iter().find(|part| !message.contains(**part)) {
+            Some(part) => Err(format!("{args:?}: no {part:?} in {message}").into()),
+            None if !right => Err(format!("{args:?}: {:?} {message}", output.status).into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Outcome {
+    if got == want {
+        Ok(())
+    } else {
+        Err(format!("{what}: {got:?} instead of {want:?}").into())
+    }
+}
+
+// ---------------------------------------------------------------------------------------- tests
+
+/// Every member of a sweep against `train` with its options and the schedule that it had: the
+/// checkpoint byte for byte, the three losses to the last bit. One size is trained in waves of two,
+/// so that a model is also the second user of its place, and once beside one that diverges; another
+/// is too large for waves.
+fn members_equal_train(device: &[&str], found: Option<&Found>) -> Outcome {
+    let place = Place::new();
+    let many = ["--seeds", "3", "--lr", "0.1,1e38", "--n-hidden", "16"];
+    // 1.25e7 multiplications a step, above which `auto` takes the staged schedule.
+    let one = ["--seeds", "5,", "--n-hidden", "1100", "--batch-size", "200"];
+    let mut sweeps = vec![("many", &many[..], "40", "resident")];
+    if found.is_some() {
+        sweeps.push(("one", &one, "2", "staged"));
+    }
+    for (out, grid, steps, schedule) in sweeps {
+        let run = [
+            "--steps", steps, "--keep", "100", "--width", "2", "--out", out,
+        ];
+        place.sweep(&[grid, &run, device].concat())?;
+        let results = place.results(out);
+        let count = if out == "many" { 6 } else { 1 };
+        same("results", &results.len(), &count)?;
+        for result in results {
+            let point = result["point"].as_u64().ok_or("no point")?;
+            let alone = format!("{out}-{point}");
+            let mut args = vec!["train".to_owned(), "--data".into(), "words.txt".into()];
+            for (name, value) in result["options"].as_object().ok_or("no options")? {
+                args.extend([format!("--{}", name.replace('_', "-")), value.to_string()]);
+            }
+            if found.is_some() {
+                same("schedule", &result["schedule"], &schedule.into())?;
+                args.extend(["--schedule".to_owned(), schedule.to_owned()]);
+            }
+            args.extend(["--out".to_owned(), alone.clone()]);
+            let args: Vec<&str> = args
+                .iter()
+                .map(String::as_str)
+                .chain(device.iter().copied())
+                .collect();
+            if result["status"] == "diverged" {
+                assert!((3..6).contains(&point), "point {point} diverged");
+                place.refuse_after_output(&args, 1, "training diverged")?;
+                continue;
+            }
+            place.succeed(&args)?;
+            let summary: Value =
+                serde_json::from_str(&place.text(&format!("{alone}/summary.json")))?;
+            for loss in ["train_loss", "val_loss", "test_loss"] {
+                same(
+                    &format!("{loss} of point {point}"),
+                    &result[loss],
+                    &summary[loss],
+                )?;
+            }
+            let kept = fs::read(place.path(&format!("{out}/models/{point}.safetensors")))?;
+            let trained = fs::read(place.path(&format!("{alone}/model.safetensors")))?;
+            same(&format!("the bytes of point {point}"), &kept, &trained)?;
+        }
+    }
+    Ok(())
+}
+
+/// Half of a sweep's results, the last of them torn: the same command trains what is missing and
+/// nothing else.
+fn goes_on() -> Outcome {
+    let place = Place::new();
+    let sweep = [
+        "--seeds",
+        "4",
+        "--n-hidden",
+        "8,12",
+        "--steps",
+        "20",
+        "--out",
+        "out",
+    ];
+    place.sweep(&sweep)?;
+    let (whole, models) = (place.losses("out"), place.names("out/models"));
+    let text = place.text("out/results.jsonl");
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let torn = lines[..3].concat() + &lines[3][..lines[3].len() / 2];
+    place.write("out/results.jsonl", &torn);
+    // As if the program had been killed between saving a model and writing its line.
+    fs::copy(
+        place.path("out/models").join(&models[0]),
+        place.path("out/models/7.safetensors"),
+    )?;
+    let report = place.succeed(&["sweep", "report", "out"])?;
+    assert!(report.contains("3 of 8 models have ended"), "{report}");
+    assert!(report.contains("missing: 5 points: "), "{report}");
+    assert!(report.contains("cut off"), "{report}");
+    let printed = place.sweep(&sweep)?;
+    assert!(printed.contains("cut off"), "{printed}");
+    assert!(printed.contains("3 before, 5 to do"), "{printed}");
+    same("results", &place.losses("out"), &whole)?;
+    same("models", &place.names("out/models"), &models)?;
+    assert!(
+        place
+            .text("out/results.jsonl")
+            .starts_with(&lines[..3].concat())
+    );
+    // Nothing is left to do, and nothing changes.
+    let before = place.text("out/results.jsonl");
+    let printed = place.sweep(&sweep)?;
+    assert!(printed.contains("8 before, 0 to do"), "{printed}");
+    same("results", &place.text("out/results.jsonl"), &before)?;
+    // Without --out, too, the same command finds what it began.
+    let unnamed = &sweep[..6];
+    place.sweep(unnamed)?;
+    let printed = place.sweep(unnamed)?;
+    assert!(printed.contains("8 before, 0 to do"), "{printed}");
+    Ok(())
+}
+
+const GRID: [&str; 6] = ["--seeds", "5", "--lr", "0.05,0.1", "--steps", "20"];
+
+/// Three shards, and their report, against the whole.
+fn shards() -> Outcome {
+    let place = Place::new();
+    place.sweep(&[&GRID[..], &["--out", "whole"]].concat())?;
+    let mut results = Vec::new();
+    for (shard, out) in [("1/3", "a"), ("2/3", "b"), ("3/3", "c")] {
+        place.sweep(&[&GRID[..], &["--shard", shard, "--out", out]].concat())?;
+        results.extend(place.losses(out));
+    }
+    results.sort_by_key(|result| result["point"].as_u64());
+    same("results", &results, &place.losses("whole"))?;
+    let csv = |folders: &[&str], file: &str| -> Result<(String, Vec<String>), Failed> {
+        let report = place.succeed(&[&["sweep", "report", "--csv", file], folders].concat())?;
+        let seconds = 13;
+        let rows = place
+            .text(file)
+            .lines()
+            .map(|row| {
+                let mut cells: Vec<&str> = row.split(',').collect();
+                cells.remove(seconds);
+                cells.join(",")
+            })
+            .collect();
+        Ok((report, rows))
+    };
+    let (parts, whole) = (
+        csv(&["c", "a", "b"], "parts.csv")?,
+        csv(&["whole"], "whole.csv")?,
+    );
+    same("reports", &parts, &whole)?;
+    same("rows", &whole.1.len(), &11)?;
+    assert!(
+        whole.0.contains("10 of 10 models have ended"),
+        "{}",
+        whole.0
+    );
+    assert!(!whole.0.contains("missing") && !whole.0.contains("doubled"));
+    // A shard beyond the last point has nothing to do.
+    let none = place.sweep(&[
+        "--seeds", "2", "--steps", "5", "--shard", "3/3", "--out", "none",
+    ])?;
+    assert!(none.contains("0 to do"), "{none}");
+    Ok(())
+}
+
+fn gaps() -> Outcome {
+    let place = Place::new();
+    for (shard, out) in [("1/4", "a"), ("2/4", "b"), ("4/4", "d")] {
+        place.sweep(&[&GRID[..], &["--shard", shard, "--out", out]].concat())?;
+    }
+    fs::create_dir(place.path("copy"))?;
+    for file in ["sweep.json", "results.jsonl"] {
+        fs::copy(place.path("a").join(file), place.path("copy").join(file))?;
+    }
+    let report = place.succeed(&[
+        "sweep", "report", "a", "b", "copy", "d", "--png", "plot.png",
+    ])?;
+    assert!(
+        report.contains("8 of 10 models have ended; 0 diverged"),
+        "{report}"
+    );
+    assert!(report.contains("missing: 2 points: 2, 6\n"), "{report}");
+    assert!(
+        report.contains("doubled: 3 points: 0 (in a and copy), 4 (in a and copy), 8 "),
+        "{report}"
+    );
+    assert!(fs::read(place.path("plot.png"))?.starts_with(b"\x89PNG"));
+    // Mean and deviation over the seeds, computed here.
+    let whole = ["--seeds", "3", "--steps", "20", "--out", "seeds"];
+    place.sweep(&whole)?;
+    let losses: Vec<f64> = place
+        .results("seeds")
+        .iter()
+        .filter_map(|r| r["val_loss"].as_f64())
+        .collect();
+    let mean = losses.iter().sum::<f64>() / 3.0;
+    let deviation = (losses.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+    let report = place.succeed(&["sweep", "report", "seeds"])?;
+    let row: Vec<&str> = report
+        .lines()
+        .nth(1)
+        .ok_or("no row")?
+        .split_whitespace()
+        .collect();
+    same(
+        "row",
+        &row[..2].to_vec(),
+        &vec![&*format!("{mean:.4}"), &*format!("{deviation:.4}")],
+    )
+}
+
+fn divergence() -> Outcome {
+    let place = Place::new();
+    place.sweep(&["--lr", "0.1,1e38,0.2", "--steps", "60", "--out", "out"])?;
+    let results = place.results("out");
+    same("status", &results[1]["status"], &"diverged".into())?;
+    same("val_loss", &results[1]["val_loss"], &Value::Null)?;
+    assert!(
+        results[1]["diverged"]
+            .as_str()
+            .ok_or("no reason")?
+            .contains(" is ")
+    );
+    // The others are what they are without it.
+    place.sweep(&["--lr", "0.1,0.2", "--steps", "60", "--out", "without"])?;
+    let without = place.results("without");
+    for (with, without) in [(&results[0], &without[0]), (&results[2], &without[1])] {
+        same("status", &with["status"], &"done".into())?;
+        same("val_loss", &with["val_loss"], &without["val_loss"])?;
+    }
+    let report = place.succeed(&["sweep", "report", "out"])?;
+    assert!(
+        report.contains("3 of 3 models have ended; 1 diverged"),
+        "{report}"
+    );
+    same(
+        "last row",
+        &report.lines().nth(3).map(|row| row.contains("1e38")),
+        &Some(true),
+    )
+}
+
+fn keeps() -> Outcome {
+    let place = Place::new();
+    let best = |count: usize| -> Vec<String> {
+        let mut results = place.results("out");
+        results.sort_by(|a, b| {
+            a["val_loss"]
+                .as_f64()
+                .partial_cmp(&b["val_loss"].as_f64())
+                .unwrap()
+        });
+        let mut names: Vec<String> = results[..count]
+            .iter()
+            .map(|result| format!("{}.safetensors", result["point"]))
+            .collect();
+        names.sort();
+        names
+    };
+    let sweep = ["--seeds", "8", "--steps", "20", "--out", "out"];
+    place.sweep(&sweep)?;
+    same("models", &place.names("out/models"), &best(3))?;
+    // Those no longer wanted go; a file of the user's stays.
+    place.write("out/models/notes.txt", "");
+    place.sweep(&[&sweep[..], &["--keep", "1"]].concat())?;
+    let mut one = best(1);
+    one.push("notes.txt".to_owned());
+    same("models", &place.names("out/models"), &one)?;
+    let model = format!("out/models/{}", one[0]);
+    let loss = place.succeed(&[
+        "eval",
+        "--backend",
+        "cpu",
+        "--checkpoint",
+        &model,
+        "--split",
+        "val",
+    ])?;
+    let want = place
+        .results("out")
+        .iter()
+        .filter_map(|r| r["val_loss"].as_f64())
+        .fold(9.0, f64::min);
+    assert!(loss.contains(&format!("{want:.4}")), "{loss} is not {want}");
+    Ok(())
+}
+
+/// The draws are those of the seed, within the range, and each is combined with what is listed.
+fn draws() -> Outcome {
+    let place = Place::new();
+    let sweep = |out: &str, seed: &str| -> Result<Vec<Value>, Failed> {
+        place.sweep(&[
+            "--random",
+            "6",
+            "--lr",
+            "0.01..0.3:log",
+            "--n-hidden",
+            "4..8",
+            "--seeds",
+            "2",
+            "--steps",
+            "5",
+            "--sweep-seed",
+            seed,
+            "--out",
+            out,
+        ])?;
+        Ok(place
+            .results(out)
+            .iter()
+            .map(|r| r["options"].clone())
+            .collect())
+    };
+    let (a, b, other) = (sweep("a", "1")?, sweep("b", "1")?, sweep("c", "2")?);
+    same("draws", &a, &b)?;
+    assert!(a != other, "two seeds gave the same draws");
+    same("models", &a.len(), &12)?;
+    // On every machine: these were drawn when the test was written.
+    let drawn: Vec<f64> = a
+        .iter()
+        .step_by(2)
+        .filter_map(|o| o["lr"].as_f64())
+        .collect();
+    same("learning rates", &drawn, &DRAWN.to_vec())?;
+    assert!(
+        a.iter()
+            .all(|o| (4..=8).contains(&o["n_hidden"].as_u64().unwrap()))
+    );
+    let report = place.succeed(&["sweep", "report", "a"])?;
+    assert!(
+        report.contains("val loss against lr, log scale"),
+        "{report}"
+    );
+    assert!(report.contains("val loss against n_hidden"), "{report}");
+    Ok(())
+}
+
+const DRAWN: [f64; 6] = [0.02146, 0.01826, 0.01451, 0.1113, 0.05415, 0.03067];
+
+#[rustfmt::skip] // a case a line
+fn refusals() -> Outcome {
+    let place = Place::new();
+    let cases: &[(&[&str], i32, &[&str])] = &[
+        (&[], 2, &["the grid is empty", "--seeds 8"]),
+        (&["--lr", ""], 2, &["--lr <VALUES>", "the list is empty"]),
+        (&["--lr", "0.3..0.01", "--random", "3"], 2, &["--lr <VALUES>", "the wrong way round", "0.01..0.3"]),
+        (&["--lr", "0.01..0.3"], 2, &["--lr is a range", "--random N"]),
+        (&["--lr", "0.1,0.2", "--random", "3"], 2, &["--random draws from ranges"]),
+        (&["--lr", "0..0.3:log", "--random", "3"], 2, &["a logarithmic axis has no 0"]),
+        (&["--lr", "0.1,0.2,0.1"], 2, &["0.1 is listed twice"]),
+        (&["--lr", "-0.1"], 2, &["'-0.1' must be a number from 0"]),
+        (&["--n-hidden", "64,4096"], 2, &["'4096' must be a whole number from 1 to 2048"]),
+        (&["--seeds", "0"], 2, &["--seeds <N|LIST>", "must be a whole number from 1"]),
+        (&["--seeds", "1..5"], 2, &["must be how many seeds"]),
+        (&["--seeds", "3,3"], 2, &["3 is listed twice"]),
+        (&["--seeds", "100000", "--lr", "0.1,0.2"], 2, &["200000 models", "at most 100000"]),
+        (&["--n-hidden", "4..6", "--random", "9"], 2, &["--random 9", "3 were found"]),
+        (&["--seeds", "2", "--shard", "0/3"], 2, &["must be from 1/3 to 3/3"]),
+        (&["--seeds", "2", "--shard", "4/3"], 2, &["must be from 1/3 to 3/3"]),
+        (&["--seeds", "2", "--shard", "two"], 2, &["must be I/N"]),
+        (&["--seeds", "2", "--width", "0"], 2, &["must be a whole number from 1"]),
+        (&["--seeds", "2", "--schedule", "staged"], 2, &["--schedule staged is about GPUs"]),
+        (&["--seeds", "2", "--data", "none"], 1, &["none: no such file"]),
+    ];
+    for (options, code, parts) in cases {
+        let args = [&["sweep", "--backend", "cpu", "--out", "out"], *options].concat();
+        place.refuse(&args, *code, parts)?;
+        assert!(!place.path("out").exists(), "{options:?} left a folder");
+    }
+    let sweep = ["sweep", "--backend", "cpu", "--data", "words.txt", "--out", "out", "--steps", "5"];
+    place.succeed(&[&sweep[..], &["--seeds", "2"]].concat())?;
+    let before = place.text("out/results.jsonl");
+    let others: &[(&[&str], &str)] = &[
+        (&["--seeds", "3"], "out holds another sweep: --seeds is 1,2 there and 1,2,3 now"),
+        (&["--seeds", "2", "--lr", "0.2"], "--lr is 0.1 there and 0.2 now"),
+        (&["--seeds", "2", "--shard", "1/2"], "--shard is 1/1 there and 1/2 now"),
+        (&["--seeds", "2", "--clean"], "--clean is false there and true now"),
+    ];
+    for (options, part) in others {
+        place.refuse(&[&sweep[..], options].concat(), 1, &[part, "choose another --out"])?;
+    }
+    let words = place.text("words.txt");
+    place.write("words.txt", &words.replacen("emma", "emmy", 1));
+    place.refuse(&[&sweep[..], &["--seeds", "2"]].concat(), 1, &["the words of words.txt have changed"])?;
+    place.write("words.txt", &words);
+    same("results", &place.text("out/results.jsonl"), &before)?;
+
+    // Folders that cannot be reported, or not together.
+    place.succeed(&["sweep", "--backend", "cpu", "--data", "words.txt", "--out", "two", "--steps", "6", "--seeds", "2"])?;
+    fs::create_dir(place.path("empty"))?;
+    place.refuse(&["sweep", "report"], 2, &["<DIR>..."])?;
+    place.refuse(&["sweep", "report", "empty"], 1, &["empty holds no sweep"])?;
+    place.refuse(&["sweep", "report", "missing"], 1, &["missing holds no sweep"])?;
+    place.refuse(&["sweep", "report", "out", "two"], 1, &["out and two hold different sweeps", "--steps is 5 in the first and 6 in the second"])?;
+    place.refuse(&["sweep", "report", "out", "--png", "no/plot.png"], 1, &["cannot write no/plot.png"])?;
+    place.write("two/results.jsonl", "{\"point\": 0}\n");
+    place.refuse(&["sweep", "report", "two"], 1, &["results.jsonl: line 1 is no result", "restore the file"])?;
+    place.write("two/results.jsonl", &before);
+    place.refuse(&["sweep", "report", "two"], 1, &["line 1 is not of this sweep"])?;
+    place.write("two/sweep.json", "{}");
+    place.refuse(&["sweep", "report", "two"], 1, &["sweep.json: is not a sweep's manifest"])?;
+
+    // A second process in the same folder.
+    let file = fs::File::open(place.path("out/results.jsonl"))?;
+    file.lock()?;
+    place.refuse(&[&sweep[..], &["--seeds", "2"]].concat(), 1, &["out is in use", "wait for it"])?;
+    // A folder of `train`.
+    place.succeed(&["train", "--backend", "cpu", "--data", "words.txt", "--steps", "5", "--out", "run"])?;
+    place.refuse(&["sweep", "--backend", "cpu", "--seeds", "2", "--out", "run"], 1, &["run already holds a run"])?;
+    assert!(Path::new(&place.path("run/model.safetensors")).exists());
+    Ok(())
+}
