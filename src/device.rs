@@ -80,8 +80,8 @@ impl Device {
         match &self.0 {
             Choice::Cpu { why } => why.clone(),
             Choice::Gpu { found, why } if found.is_software() => format!(
-                "{why}; a software adapter, which computes on the processor: expect some hundred \
-                 steps/s at the lecture's size, --backend cpu is faster"
+                "{why}; a software adapter, which computes on the processor: --backend cpu is much \
+                 faster"
             ),
             Choice::Gpu { found, why } => format!("{why}; {}", found.kind()),
         }
