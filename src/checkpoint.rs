@@ -23,15 +23,23 @@
 //! | `bngain`, `bnbias` | `(1, n_hidden)` |
 //! | `bnmean`, `bnvar` | `(1, n_hidden)`: mean and variance of `hprebn` over the training set |
 //!
+//! A run that is not finished leaves a file of the same kind, with two tensors more and the entry
+//! `training` in the JSON object ([`Training`]): all that it takes to go on.
+//!
+//! | tensor | type and shape |
+//! |---|---|
+//! | `generator` | U32 `(624)`: the next words of the Mersenne Twister that draws the minibatches |
+//! | `losses` | F64 `(points + 1)`: sums of log10 of the losses, for the picture ([`LossCurve`]) |
+//!
 //! # The checksum
 //!
 //! The JSON object has the fields of [`Config`], `format` (1) and `sha256`. The last is the
 //! SHA-256, in lower-case hex, of these bytes in this order:
 //!
 //! 1. the metadata text itself, with the 64 digits of `sha256` replaced by 64 zeros;
-//! 2. for each tensor, in the order of the table (`bngain` before `bnbias`, `bnmean` before
+//! 2. for each tensor, in the order of the tables (`bngain` before `bnbias`, `bnmean` before
 //!    `bnvar`): its name, a space, its shape in brackets and a line feed, then its values as they
-//!    lie in the file (row-major little-endian floats). The first line is `C [27, 10]`.
+//!    lie in the file (row-major, little-endian). The first line is `C [27, 10]`.
 //!
 //! In Python, with `tensors` from `safetensors.numpy.load_file`:
 //!
@@ -58,6 +66,8 @@ use sha2::{Digest, Sha256};
 use crate::dims::{Dims, DimsError};
 use crate::files::{FileError, write_atomic};
 use crate::params::{Params, Tensor};
+use crate::report::{LossCurve, MetricsMark};
+use crate::rng::STATE_WORDS;
 
 /// The metadata key under which the configuration lies.
 pub const METADATA_KEY: &str = "gpu-makemore";
@@ -127,6 +137,24 @@ impl Config {
         }
     }
 
+    /// How many sums of losses the file has, if the run is not finished.
+    fn sums(
+        &self,
+        path: &Path,
+        training: Option<&Training>,
+    ) -> Result<Option<usize>, CheckpointError> {
+        let Some(training) = training else {
+            return Ok(None);
+        };
+        if self.steps > training.steps {
+            return Err(CheckpointError::Config {
+                path: path.to_path_buf(),
+                reason: format!("it is {} of {} steps far", self.steps, training.steps),
+            });
+        }
+        Ok(Some(LossCurve::sums_after(self.steps, training.steps)))
+    }
+
     /// Checks sizes, vocabulary and learning rates; `path` is for the message.
     fn validate(&self, path: &Path) -> Result<Dims, CheckpointError> {
         let dims = self
@@ -172,6 +200,53 @@ pub struct Checkpoint {
     pub bnmean: Vec<f32>,
     /// Its variance, `(1, n_hidden)`.
     pub bnvar: Vec<f32>,
+    /// What it takes to go on, if the run is not finished. The statistics above are those over the
+    /// first examples of the training set then, which takes no time.
+    pub training: Option<Training>,
+}
+
+/// What it takes to go on with a run, beside its [`Config`] and its parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// A row of metrics every so many.
+    pub log_every: u64,
+    /// A checkpoint every so many.
+    pub checkpoint_every: u64,
+    /// `--adapter`.
+    pub adapter_option: Option<String>,
+    /// How steps were launched, if that was on a GPU.
+    pub schedule: Option<String>,
+    /// The adapter's own name.
+    pub adapter: String,
+    /// Its driver.
+    pub driver: String,
+    /// A checksum of the vocabulary and of all words.
+    pub data_sha256: String,
+    /// Time that the steps took so far.
+    pub seconds: f64,
+    /// Where `metrics.jsonl` stands.
+    pub metrics: MetricsMark,
+    /// Mean loss over the validation set, with the statistics that are in the file.
+    pub val_loss: Option<f64>,
+    /// The checkpoint with the lowest validation loss so far.
+    pub best: Option<Best>,
+    /// The next words of the generator that draws the minibatches; a tensor in the file.
+    #[serde(skip)]
+    pub generator: Vec<u32>,
+    /// [`LossCurve::sums`]; a tensor in the file.
+    #[serde(skip)]
+    pub losses: Vec<f64>,
+}
+
+/// A checkpoint of a run, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Steps done.
+    pub step: u64,
+    /// Mean loss over the validation set.
+    pub val_loss: f64,
 }
 
 /// Why a checkpoint cannot be loaded or saved. Every message is one line that names the file.
@@ -280,8 +355,8 @@ pub enum CheckpointError {
         /// The tensor's name, shortened if it is long.
         name: String,
     },
-    /// A tensor does not hold 32-bit floats.
-    #[error("cannot load {}: the tensor '{name}' holds {found} values instead of F32; convert it to float32", .path.display())]
+    /// A tensor holds values of another type.
+    #[error("cannot load {}: the tensor '{name}' holds {found} values instead of {expected}; convert it", .path.display())]
     Dtype {
         /// The file.
         path: PathBuf,
@@ -289,6 +364,8 @@ pub enum CheckpointError {
         name: &'static str,
         /// The type of its values.
         found: Dtype,
+        /// The type that it has to have.
+        expected: Dtype,
     },
     /// A tensor's shape contradicts the configuration.
     #[error("cannot load {}: the tensor '{name}' has the shape {found:?}, but {expected:?} follows from the configuration; train a new model", .path.display())]
@@ -356,13 +433,25 @@ pub enum CheckpointError {
     },
 }
 
-/// Name and shape of the nine tensors, in the order of the checksum.
-fn layout(dims: &Dims) -> Vec<(&'static str, Vec<usize>)> {
-    let statistics = ["bnmean", "bnvar"].map(|name| (name, vec![1, dims.hidden]));
-    Tensor::ALL
+/// Name, type and shape of a tensor.
+type Item = (&'static str, Dtype, Vec<usize>);
+
+/// The tensors in the order of the checksum: nine, and two more if the run is not finished, which has
+/// `sums` sums of losses then.
+fn layout(dims: &Dims, sums: Option<usize>) -> Vec<Item> {
+    let parameters = Tensor::ALL
         .into_iter()
-        .map(|t| (t.name(), t.shape(dims)))
+        .map(|t| (t.name(), Dtype::F32, t.shape(dims)));
+    let statistics = ["bnmean", "bnvar"].map(|name| (name, Dtype::F32, vec![1, dims.hidden]));
+    let training = sums.map(|sums| {
+        [
+            ("generator", Dtype::U32, vec![STATE_WORDS]),
+            ("losses", Dtype::F64, vec![sums]),
+        ]
+    });
+    parameters
         .chain(statistics)
+        .chain(training.into_iter().flatten())
         .collect()
 }
 
@@ -373,14 +462,21 @@ struct Record<'a> {
     sha256: &'a str,
     #[serde(flatten)]
     config: &'a Config,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    training: Option<&'a Training>,
 }
 
 impl Record<'_> {
-    fn to_text(config: &Config, sha256: &str) -> serde_json::Result<String> {
+    fn to_text(
+        config: &Config,
+        training: Option<&Training>,
+        sha256: &str,
+    ) -> serde_json::Result<String> {
         serde_json::to_string(&Record {
             format: FORMAT,
             sha256,
             config,
+            training,
         })
     }
 }
@@ -395,6 +491,7 @@ struct Version {
 #[derive(Deserialize)]
 struct Seal {
     sha256: String,
+    training: Option<Training>,
 }
 
 impl Checkpoint {
@@ -441,7 +538,7 @@ impl Checkpoint {
         Self::read(path, length, file)
     }
 
-    /// The tensors' values, in the order of [`layout`].
+    /// The values of the nine tensors of the model, in the order of [`layout`].
     fn values(&self) -> impl Iterator<Item = &[f32]> {
         Tensor::ALL
             .into_iter()
@@ -449,9 +546,24 @@ impl Checkpoint {
             .chain([self.bnmean.as_slice(), self.bnvar.as_slice()])
     }
 
+    /// The values of all tensors as they lie in the file, in the order of [`layout`].
+    fn data(&self) -> Vec<Vec<u8>> {
+        let mut data: Vec<Vec<u8>> = self
+            .values()
+            .map(|values| values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            .collect();
+        if let Some(training) = &self.training {
+            let words = training.generator.iter();
+            data.push(words.flat_map(|v| v.to_le_bytes()).collect());
+            let sums = training.losses.iter();
+            data.push(sums.flat_map(|v| v.to_le_bytes()).collect());
+        }
+        data
+    }
+
     /// Refuses values with which no model can run.
     fn check_values(&self, path: &Path, dims: &Dims) -> Result<(), CheckpointError> {
-        for ((name, _), values) in layout(dims).into_iter().zip(self.values()) {
+        for ((name, ..), values) in layout(dims, None).into_iter().zip(self.values()) {
             if let Some(index) = values.iter().position(|v| !v.is_finite()) {
                 return Err(CheckpointError::NonFinite {
                     path: path.to_path_buf(),
@@ -474,14 +586,16 @@ impl Checkpoint {
     /// The bytes of the file; `path` is for messages.
     fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, CheckpointError> {
         let dims = self.config.validate(path)?;
-        let layout = layout(&dims);
-        for ((name, shape), values) in layout.iter().zip(self.values()) {
+        let layout = layout(&dims, self.config.sums(path, self.training.as_ref())?);
+        let data = self.data();
+        for ((name, dtype, shape), data) in layout.iter().zip(&data) {
+            let size = dtype.bitsize() / 8;
             let expected = shape.iter().product();
-            if values.len() != expected {
+            if data.len() != expected * size {
                 return Err(CheckpointError::Count {
                     path: path.to_path_buf(),
                     name,
-                    found: values.len(),
+                    found: data.len() / size,
                     expected,
                 });
             }
@@ -492,20 +606,18 @@ impl Checkpoint {
             path: path.to_path_buf(),
             source,
         };
-        let text =
-            |sha256: &str| Record::to_text(&self.config, sha256).map_err(|e| serialize(e.into()));
-        let data: Vec<Vec<u8>> = self
-            .values()
-            .map(|values| values.iter().flat_map(|v| v.to_le_bytes()).collect())
-            .collect();
+        let text = |sha256: &str| {
+            Record::to_text(&self.config, self.training.as_ref(), sha256)
+                .map_err(|e| serialize(e.into()))
+        };
         let parts = || layout.iter().zip(&data);
         let sha256 = digest(
             &text(ZERO_DIGEST)?,
-            parts().map(|((name, shape), data)| (*name, shape.as_slice(), data.as_slice())),
+            parts().map(|((name, _, shape), data)| (*name, shape.as_slice(), data.as_slice())),
         );
         let views = parts()
-            .map(|((name, shape), data)| {
-                Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?))
+            .map(|((name, dtype, shape), data)| {
+                Ok((*name, TensorView::new(*dtype, shape.clone(), data)?))
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(serialize)?;
@@ -587,22 +699,22 @@ impl Checkpoint {
             .ok_or_else(|| CheckpointError::NotOurs {
                 path: path.to_path_buf(),
             })?;
-        let (config, stored) = parse_metadata(path, text)?;
+        let (config, training, stored) = parse_metadata(path, text)?;
         let dims = config.validate(path)?;
-        let ranges = locate(path, &header, &dims)?;
+        let layout = layout(&dims, config.sums(path, training.as_ref())?);
+        let ranges = locate(path, &header, &layout)?;
 
         // Every tensor has the shape that follows from valid sizes, so this is 20 MB at most.
         let mut body = vec![0; header.data_len()];
         input
             .read_exact(&mut body)
             .map_err(FileError::at("read", path))?;
-        let layout = layout(&dims);
         let computed = digest(
             &text.replace(&stored, ZERO_DIGEST),
             layout
                 .iter()
                 .zip(&ranges)
-                .map(|((name, shape), range)| (*name, shape.as_slice(), &body[range.clone()])),
+                .map(|((name, _, shape), range)| (*name, shape.as_slice(), &body[range.clone()])),
         );
         if computed != stored {
             return Err(CheckpointError::Checksum {
@@ -612,25 +724,35 @@ impl Checkpoint {
             });
         }
 
-        // `ranges` has one entry for each of the nine tensors, in the order of `Tensor::ALL`
-        // first: the iterator never runs dry.
-        let mut tensors = ranges.into_iter().map(|range| floats(&body[range]));
-        let params = Params::from_fn(|_| tensors.next().unwrap_or_default());
-        let bnmean = tensors.next().unwrap_or_default();
-        let bnvar = tensors.next().unwrap_or_default();
+        // `ranges` has one entry for each tensor of `layout`, those of `Tensor::ALL` first: the
+        // iterator never runs dry.
+        let mut tensors = ranges.into_iter().map(|range| &body[range]);
+        let mut next = || tensors.next().unwrap_or_default();
+        let params = Params::from_fn(|_| values(next(), f32::from_le_bytes));
+        let bnmean = values(next(), f32::from_le_bytes);
+        let bnvar = values(next(), f32::from_le_bytes);
+        let training = training.map(|training| Training {
+            generator: values(next(), u32::from_le_bytes),
+            losses: values(next(), f64::from_le_bytes),
+            ..training
+        });
         let checkpoint = Checkpoint {
             config,
             params,
             bnmean,
             bnvar,
+            training,
         };
         checkpoint.check_values(path, &dims)?;
         Ok(checkpoint)
     }
 }
 
-/// Configuration and checksum from the metadata text.
-fn parse_metadata(path: &Path, text: &str) -> Result<(Config, String), CheckpointError> {
+/// Configuration, record of an unfinished run and checksum from the metadata text.
+fn parse_metadata(
+    path: &Path,
+    text: &str,
+) -> Result<(Config, Option<Training>, String), CheckpointError> {
     let refuse = |reason: String| CheckpointError::Metadata {
         path: path.to_path_buf(),
         reason: one_line(&reason),
@@ -644,26 +766,25 @@ fn parse_metadata(path: &Path, text: &str) -> Result<(Config, String), Checkpoin
             found: format,
         });
     }
-    let Seal { sha256 } = serde_json::from_str(text).map_err(json)?;
+    let Seal { sha256, training } = serde_json::from_str(text).map_err(json)?;
     if sha256.len() != ZERO_DIGEST.len() || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(refuse("its sha256 is not 64 hexadecimal digits".to_owned()));
     }
     let config = serde_json::from_str(text).map_err(json)?;
-    Ok((config, sha256))
+    Ok((config, training, sha256))
 }
 
-/// Where in the body the nine tensors lie, in the order of [`layout`], after checking that they
-/// are just those, of the right type and shape.
+/// Where in the body the tensors lie, in the order of `layout`, after checking that they are just
+/// those, of the right type and shape.
 fn locate(
     path: &Path,
     header: &Metadata,
-    dims: &Dims,
+    layout: &[Item],
 ) -> Result<Vec<std::ops::Range<usize>>, CheckpointError> {
-    let layout = layout(dims);
     let stranger = header
         .offset_keys()
         .into_iter()
-        .find(|name| layout.iter().all(|(known, _)| known != name));
+        .find(|name| layout.iter().all(|(known, ..)| known != name));
     if let Some(name) = stranger {
         return Err(CheckpointError::ExtraTensor {
             path: path.to_path_buf(),
@@ -671,23 +792,27 @@ fn locate(
         });
     }
     layout
-        .into_iter()
-        .map(|(name, expected)| {
+        .iter()
+        .map(|&(name, dtype, ref expected)| {
             let path = path.to_path_buf();
             let Some(info) = header.info(name) else {
                 return Err(CheckpointError::MissingTensor { path, name });
             };
-            if info.dtype != Dtype::F32 {
-                let found = info.dtype;
-                return Err(CheckpointError::Dtype { path, name, found });
+            if info.dtype != dtype {
+                return Err(CheckpointError::Dtype {
+                    path,
+                    name,
+                    found: info.dtype,
+                    expected: dtype,
+                });
             }
-            if info.shape != expected {
+            if info.shape != *expected {
                 let found = info.shape.iter().copied().take(8).collect();
                 return Err(CheckpointError::Shape {
                     path,
                     name,
                     found,
-                    expected,
+                    expected: expected.clone(),
                 });
             }
             let (start, end) = info.data_offsets;
@@ -719,10 +844,10 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// Little-endian floats.
-fn floats(bytes: &[u8]) -> Vec<f32> {
+/// Numbers of `N` bytes, from the little-endian form that they have in the file.
+fn values<T, const N: usize>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
     let (values, _) = bytes.as_chunks();
-    values.iter().map(|v| f32::from_le_bytes(*v)).collect()
+    values.iter().map(|v| from(*v)).collect()
 }
 
 /// Text from a file made fit for a message: control characters shown by their escapes, so that no
@@ -783,7 +908,44 @@ mod tests {
             params,
             bnmean: vec![0.5, -1e-30, f32::MAX],
             bnvar: vec![0.0, f32::MIN_POSITIVE / 2.0, 2.0],
+            training: None,
         }
+    }
+
+    /// The same after 7 of 20 steps.
+    fn unfinished() -> Checkpoint {
+        let mut checkpoint = small();
+        checkpoint.config.steps = 7;
+        checkpoint.training = Some(Training {
+            steps: 20,
+            log_every: 10,
+            checkpoint_every: 2,
+            adapter_option: Some("llvm".to_owned()),
+            schedule: Some("staged".to_owned()),
+            adapter: "llvmpipe".to_owned(),
+            driver: "Mesa".to_owned(),
+            data_sha256: "0".to_owned(),
+            seconds: 0.1 + 0.2,
+            metrics: MetricsMark {
+                bytes: 5,
+                sum: 1.0 / 3.0,
+                count: 7,
+            },
+            val_loss: Some(2.1),
+            best: None,
+            generator: (0..STATE_WORDS as u32).map(|i| i << 22).collect(),
+            losses: vec![
+                1.0,
+                f64::NEG_INFINITY,
+                -0.0,
+                0.1,
+                f64::MIN,
+                1e-300,
+                2.0,
+                0.0,
+            ],
+        });
+        checkpoint
     }
 
     fn path() -> &'static Path {
@@ -823,25 +985,22 @@ mod tests {
         let parts = tensors
             .iter()
             .map(|(name, _, shape, data)| (*name, shape.as_slice(), data.as_slice()));
-        let sha256 = digest(&Record::to_text(config, ZERO_DIGEST).unwrap(), parts);
+        let sha256 = digest(&Record::to_text(config, None, ZERO_DIGEST).unwrap(), parts);
         let views = tensors.iter().map(|(name, dtype, shape, data)| {
             let view = TensorView::new(*dtype, shape.clone(), data).unwrap();
             (*name, view)
         });
-        let text = Record::to_text(config, &sha256).unwrap();
+        let text = Record::to_text(config, None, &sha256).unwrap();
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), text)]);
         safetensors::serialize(views, Some(metadata)).unwrap()
     }
 
     /// The tensors of `checkpoint` for [`sealed`].
     fn raw(checkpoint: &Checkpoint) -> Vec<(&'static str, Dtype, Vec<usize>, Vec<u8>)> {
-        layout(&checkpoint.config.dims())
+        layout(&checkpoint.config.dims(), None)
             .into_iter()
-            .zip(checkpoint.values())
-            .map(|((name, shape), values)| {
-                let data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-                (name, Dtype::F32, shape, data)
-            })
+            .zip(checkpoint.data())
+            .map(|((name, dtype, shape), data)| (name, dtype, shape, data))
             .collect()
     }
 
@@ -851,6 +1010,34 @@ mod tests {
         assert!(message.contains(expected), "{message}");
         assert!(message.contains("m.safetensors"), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
+    }
+
+    #[test]
+    fn an_unfinished_run_is_loaded_with_all_that_it_takes_to_go_on() {
+        let checkpoint = unfinished();
+        let file = bytes(&checkpoint);
+        let loaded = read(&file).unwrap();
+        assert_eq!(loaded, checkpoint);
+        let sums = loaded.training.unwrap().losses;
+        assert_eq!(sums[2].to_bits(), (-0.0f64).to_bits());
+        // It is part of what the checksum covers.
+        let (header, body) = split(&file);
+        let altered = header.replace("\\\"log_every\\\":10", "\\\"log_every\\\":11");
+        assert_ne!(header, altered);
+        assert_refused(&join(&altered, body), "the file was altered");
+        let mut altered = file.clone();
+        *altered.last_mut().unwrap() ^= 1; // the tensors of the narrowest type come last
+        assert_refused(&altered, "the file was altered");
+        // And part of its structure.
+        let late = header.replace("\\\"steps\\\":7", "\\\"steps\\\":8");
+        assert_refused(&join(&late, body), "'losses' has the shape [8], but [9]");
+        let late = header.replace("\\\"steps\\\":7", "\\\"steps\\\":21");
+        assert_refused(&join(&late, body), "it is 21 of 20 steps far");
+        let other = header.replace("\"dtype\":\"U32\"", "\"dtype\":\"I32\"");
+        assert_refused(
+            &join(&other, body),
+            "'generator' holds I32 values instead of U32",
+        );
     }
 
     #[test]

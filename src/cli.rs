@@ -1,9 +1,11 @@
 //! The command line, and nothing else: names, ranges, defaults and help.
 
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::chunks::Chunk;
 use crate::data::{Source, Split};
@@ -20,6 +22,40 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Parses the arguments of this process.
+    ///
+    /// # Errors
+    ///
+    /// They are no command, or ask for help.
+    pub fn of_process() -> Result<Self, clap::Error> {
+        Self::of(std::env::args_os())
+    }
+
+    /// Parses arguments, the first of which is the program's name.
+    ///
+    /// # Errors
+    ///
+    /// They are no command, or ask for help.
+    pub fn of(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(args)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        // A default may stand for "as it was"; only clap knows which values are such.
+        if let (Command::Train(args), Some((_, matches))) = (&mut cli.command, matches.subcommand())
+        {
+            let given = |id: &&clap::Id| {
+                matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
+            };
+            args.given = matches
+                .ids()
+                .filter(given)
+                .map(ToString::to_string)
+                .collect();
+        }
+        Ok(cli)
+    }
 }
 
 /// The commands.
@@ -119,9 +155,18 @@ pub struct TrainArgs {
     /// Folder for the model and its records [default: runs/ and the date and time]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Save all that it takes to go on every N steps [default: a tenth of --steps]
+    #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
+    pub checkpoint_every: Option<u64>,
+    /// Go on with the run in DIR where it was interrupted, with its options
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub resume: Option<PathBuf>,
     /// Measure where a GPU's time goes, by kernel; the run is slower, the model the same
     #[arg(long)]
     pub profile: bool,
+    /// The options that were on the command line, by the names of these fields.
+    #[arg(skip)]
+    pub given: Vec<String>,
 }
 
 impl TrainArgs {
@@ -131,6 +176,19 @@ impl TrainArgs {
             Command::Train(args) => args,
             _ => unreachable!("`train` was parsed"),
         }
+    }
+
+    /// Steps between two checkpoints.
+    pub fn checkpoint_every(&self) -> u64 {
+        self.checkpoint_every
+            .unwrap_or(self.steps.div_ceil(10))
+            .max(1)
+    }
+
+    /// Whether an option, such as `--log-every`, was on the command line.
+    pub fn has(&self, option: &str) -> bool {
+        let name = option.trim_start_matches('-').replace('-', "_");
+        self.given.contains(&name)
     }
 }
 
@@ -397,7 +455,6 @@ fn temperature(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_consistent() {

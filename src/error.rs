@@ -1,6 +1,6 @@
 //! Why a command failed, in one line, and the exit code that says so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::backend::BackendError;
 use crate::checkpoint::CheckpointError;
@@ -46,6 +46,9 @@ pub enum Error {
     /// The picture cannot be written.
     #[error(transparent)]
     Plot(#[from] PlotError),
+    /// The operating system does not let the program listen for Ctrl-C.
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Signals(#[source] std::io::Error),
     /// Standard output cannot be written.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] std::io::Error),
@@ -63,6 +66,56 @@ pub enum Error {
         lr: f64,
         /// The last model known to give a finite loss: steps done and file, or why there is none.
         saved: Result<(u64, PathBuf), Box<CheckpointError>>,
+    },
+    /// A run was ended from outside, and is kept.
+    #[error("interrupted after {step} of {steps} steps; {}", go_on(.folder))]
+    Interrupted {
+        /// Steps done.
+        step: u64,
+        /// Steps of the whole run.
+        steps: u64,
+        /// The folder of the run.
+        folder: PathBuf,
+        /// What shells expect for the signal that came.
+        exit_code: u8,
+    },
+    /// A run failed, and is kept as it was at its last checkpoint.
+    #[error("{error}; the run is kept as it was after {step} steps: {}", go_on(.folder))]
+    Kept {
+        /// What failed.
+        error: Box<Error>,
+        /// Steps done at the last checkpoint.
+        step: u64,
+        /// The folder of the run.
+        folder: PathBuf,
+    },
+    /// `train --resume` with an option that would make another model.
+    #[error(
+        "{option} {new} does not go with --resume {}: that run was begun with {old}; leave {option} \
+         out, or start a run of its own",
+        .folder.display()
+    )]
+    Changed {
+        /// The option.
+        option: &'static str,
+        /// Its value now.
+        new: String,
+        /// Its value then.
+        old: String,
+        /// The folder of the run.
+        folder: PathBuf,
+    },
+    /// `train --resume`, and the data are no longer those that the run was begun with.
+    #[error(
+        "{data} has changed since the run in {} was begun: the words are not the same; bring the old \
+         ones back, or start a new run",
+        .folder.display()
+    )]
+    OtherData {
+        /// The data.
+        data: String,
+        /// The folder of the run.
+        folder: PathBuf,
     },
     /// A sweep that cannot be made or reported.
     #[error(transparent)]
@@ -93,6 +146,13 @@ pub enum Error {
     },
 }
 
+fn go_on(folder: &Path) -> String {
+    format!(
+        "go on with: gpu-makemore train --resume {}",
+        folder.display()
+    )
+}
+
 fn last_good(saved: &Result<(u64, PathBuf), Box<CheckpointError>>) -> String {
     match saved {
         Ok((steps, path)) => format!(
@@ -104,10 +164,12 @@ fn last_good(saved: &Result<(u64, PathBuf), Box<CheckpointError>>) -> String {
 }
 
 impl Error {
-    /// 2 for wrong usage, 1 for anything else.
+    /// 2 for wrong usage, 128 and the signal's number for an interruption, 1 for anything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) | Error::Dims(_) | Error::Prefix { .. } => 2,
+            Error::Usage(_) | Error::Dims(_) | Error::Prefix { .. } | Error::Changed { .. } => 2,
+            Error::Interrupted { exit_code, .. } => *exit_code,
+            Error::Kept { error, .. } => error.exit_code(),
             Error::Sweep(error) if error.is_usage() => 2,
             _ => 1,
         }

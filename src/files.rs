@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tempfile::NamedTempFile;
 
@@ -56,17 +57,120 @@ fn try_write_atomic(
 ) -> io::Result<()> {
     let folder = folder_of(path);
     let temporary = temporary_in(folder)?;
+    reached(path, Point::Created)?;
 
-    let mut writer = BufWriter::new(temporary.as_file());
+    let mut writer = BufWriter::new(Watched {
+        file: temporary.as_file(),
+        path,
+    });
     fill(&mut writer)?;
     writer.flush()?;
     drop(writer);
+    reached(path, Point::Written)?;
 
     // Without this, a power cut shortly after the rename can leave the new name with no content.
     temporary.as_file().sync_all()?;
+    reached(path, Point::Synced)?;
     temporary.persist(path).map_err(|e| e.error)?;
-    sync_folder(folder)
+    reached(path, Point::Renamed)?;
+    sync_folder(folder)?;
+    reached(path, Point::Done)
 }
+
+/// How far [`write_atomic`] is.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// The temporary file is there, and empty.
+    Created,
+    /// A part of the content is in it.
+    Filling,
+    /// All of it is.
+    Written,
+    /// It is on the disk.
+    Synced,
+    /// It has its name.
+    Renamed,
+    /// The name is on the disk too.
+    Done,
+}
+
+impl Point {
+    /// All of them, in their order.
+    pub const ALL: [Self; 6] = [
+        Self::Created,
+        Self::Filling,
+        Self::Written,
+        Self::Synced,
+        Self::Renamed,
+        Self::Done,
+    ];
+}
+
+/// What is called at each point, with the file that is to be written.
+#[doc(hidden)]
+pub type Fault = fn(&Path, Point) -> io::Result<()>;
+
+static FAULT: OnceLock<Fault> = OnceLock::new();
+
+/// For tests, once in a process: has `fault` called at each point of each file. It may end the
+/// process, or fail as the file system would.
+#[doc(hidden)]
+pub fn at_each_point(fault: Fault) {
+    let _ = FAULT.set(fault);
+}
+
+fn reached(path: &Path, point: Point) -> io::Result<()> {
+    match FAULT.get() {
+        Some(fault) => fault(path, point),
+        None => Ok(()),
+    }
+}
+
+/// A file that is written in parts if somebody wants to see them.
+struct Watched<'a> {
+    file: &'a File,
+    path: &'a Path,
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if FAULT.get().is_none() {
+            return self.file.write(bytes);
+        }
+        let written = self.file.write(&bytes[..bytes.len().div_ceil(2)])?;
+        reached(self.path, Point::Filling)?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Removes the temporary files that a killed process left in `folder`. Nobody else may be writing
+/// there.
+///
+/// # Errors
+///
+/// The folder cannot be read, or a file cannot be removed.
+pub fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
+    let entries = fs::read_dir(folder).map_err(FileError::at("read", folder))?;
+    for entry in entries {
+        let entry = entry.map_err(FileError::at("read", folder))?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(PREFIX.as_bytes()) && name.ends_with(SUFFIX.as_bytes()) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(FileError::at("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the name of a temporary file begins and ends with.
+const PREFIX: &str = ".gpu-makemore-";
+const SUFFIX: &str = ".tmp";
 
 /// Makes a hidden file in `folder` that is removed when the value is dropped.
 ///
@@ -78,8 +182,8 @@ pub fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
     // file that a message is about.
     let mut code = None;
     tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".tmp")
+        .prefix(PREFIX)
+        .suffix(SUFFIX)
         // The files that `tempfile` makes by itself are private to the user. This one may end up
         // as a file like any other, so it is opened like any other.
         .make_in(folder, |path| {
@@ -145,6 +249,20 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = ["a.tmp", ".tmp", ".gpu-makemore-a", "model.safetensors"];
+        for name in kept {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let (_, left) = temporary_in(dir.path()).unwrap().keep().unwrap();
+        remove_leftovers(dir.path()).unwrap();
+        assert!(!left.exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), kept.len());
+        assert!(remove_leftovers(&dir.path().join("missing")).is_err());
     }
 
     #[test]

@@ -3,14 +3,13 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use gpu_makemore::cli::{Cli, Command};
-use gpu_makemore::error::one_line;
+use gpu_makemore::error::{Error, one_line};
 use gpu_makemore::{adapters, eval, gradcheck, sample, sweep, train};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::of_process() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -24,6 +23,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error @ Error::Interrupted { .. }) => fail(&error.to_string(), error.exit_code()),
         Err(error) => fail(&format!("error: {error}"), error.exit_code()),
     }
 }

@@ -12,6 +12,9 @@
 use rand_mt::Mt;
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_PI, TAU};
 
+/// Words of a Mersenne Twister's state.
+pub const STATE_WORDS: usize = 624;
+
 /// PyTorch's CPU generator: `torch.Generator().manual_seed(seed)`.
 ///
 /// Every method advances the one stream, so calls must come in the order in which the PyTorch
@@ -19,6 +22,9 @@ use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_PI, TAU};
 #[derive(Clone, Debug)]
 pub struct TorchGenerator {
     twister: Mt,
+    /// Words that come before those of the twister, the next one last: see
+    /// [`TorchGenerator::from_words_ahead`].
+    ahead: Vec<u32>,
     /// Box-Muller makes normal values in pairs; when values are drawn one at a time, the second of
     /// a pair waits here, across any other calls in between.
     spare_normal: Option<f64>,
@@ -29,8 +35,42 @@ impl TorchGenerator {
     pub fn manual_seed(seed: u64) -> Self {
         Self {
             twister: Mt::new(seed as u32),
+            ahead: Vec::new(),
             spare_normal: None,
         }
+    }
+
+    /// The state: the next 624 words that it will draw, which determine all later ones.
+    ///
+    /// The second of a pair of normal values that waits for its call is not part of it, so this is
+    /// for a stream that draws integers, as minibatches do.
+    pub fn words_ahead(&self) -> Vec<u32> {
+        let mut copy = self.clone();
+        (0..STATE_WORDS).map(|_| copy.next_u32()).collect()
+    }
+
+    /// A generator that goes on with [`TorchGenerator::words_ahead`] of another; `None` unless
+    /// there are [`STATE_WORDS`].
+    pub fn from_words_ahead(words: &[u32]) -> Option<Self> {
+        // The twister takes words for those of its past, and goes on behind them.
+        let twister = Mt::recover(words.iter().copied()).ok()?;
+        Some(Self {
+            twister,
+            ahead: words.iter().rev().copied().collect(),
+            spare_normal: None,
+        })
+    }
+
+    fn next_u32(&mut self) -> u32 {
+        match self.ahead.pop() {
+            Some(word) => word,
+            None => self.twister.next_u32(),
+        }
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        let high = u64::from(self.next_u32());
+        high << 32 | u64::from(self.next_u32())
     }
 
     /// `n` values of the standard normal distribution: `torch.randn(n, generator=g)`.
@@ -66,10 +106,10 @@ impl TorchGenerator {
     /// If `high` is zero and `out` is not empty.
     pub fn randint_into(&mut self, high: u32, out: &mut [u32]) {
         if high < 1 << 28 {
-            out.fill_with(|| self.twister.next_u32() % high);
+            out.fill_with(|| self.next_u32() % high);
         } else {
             // Above this PyTorch spends 64 bits, which keeps the remainder's bias small.
-            out.fill_with(|| (self.twister.next_u64() % u64::from(high)) as u32);
+            out.fill_with(|| (self.next_u64() % u64::from(high)) as u32);
         }
     }
 
@@ -97,12 +137,12 @@ impl TorchGenerator {
 
     /// Uniform in `[0, 1)`: the low 24 bits of a word, as many as a float's mantissa holds.
     fn uniform_f32(&mut self) -> f32 {
-        (self.twister.next_u32() & 0xff_ffff) as f32 / (1 << 24) as f32
+        (self.next_u32() & 0xff_ffff) as f32 / (1 << 24) as f32
     }
 
     /// Uniform in `[0, 1)`: the low 53 bits of two words, the first of them the higher.
     pub(crate) fn uniform_f64(&mut self) -> f64 {
-        (self.twister.next_u64() & ((1 << 53) - 1)) as f64 / (1_u64 << 53) as f64
+        (self.next_u64() & ((1 << 53) - 1)) as f64 / (1_u64 << 53) as f64
     }
 
     /// One normal value by Box-Muller: the cosine of a pair now, its sine at the next call.
@@ -298,6 +338,32 @@ mod tests {
             let bits: u64 = values.iter().map(|v| u64::from(v.to_bits())).sum();
             assert_eq!(bits, sum, "bits of {n}");
         }
+    }
+
+    #[test]
+    fn the_words_ahead_are_the_whole_state() {
+        // 0 and 1: at the start of a state; 623 to 625: around its end.
+        for drawn in [0, 1, 7, 623, 624, 625, 2000] {
+            let mut g = TorchGenerator::manual_seed(LECTURE_SEED);
+            g.randint_into(27, &mut vec![0; drawn]);
+            let words = g.words_ahead();
+            assert_eq!(words.len(), STATE_WORDS);
+            let mut copy = TorchGenerator::from_words_ahead(&words).unwrap();
+            // Some from the words themselves, then what the twister makes of them; a state of a state.
+            for count in [100, 700, 3000] {
+                let [mut a, mut b] = [vec![0; count], vec![0; count]];
+                g.randint_into(1 << 20, &mut a);
+                copy.randint_into(1 << 20, &mut b);
+                assert_eq!(a, b, "{drawn} drawn");
+                copy = TorchGenerator::from_words_ahead(&copy.words_ahead()).unwrap();
+            }
+            let [mut a, mut b] = [[0; 5]; 2];
+            g.randint_into(1 << 30, &mut a);
+            copy.randint_into(1 << 30, &mut b);
+            assert_eq!(a, b, "{drawn} drawn, 64 bits each");
+        }
+        assert!(TorchGenerator::from_words_ahead(&[1; STATE_WORDS - 1]).is_none());
+        assert!(TorchGenerator::from_words_ahead(&[1; STATE_WORDS + 1]).is_none());
     }
 
     #[test]

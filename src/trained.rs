@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::backend::Statistics;
-use crate::checkpoint::{Checkpoint, Config};
+use crate::checkpoint::{Checkpoint, CheckpointError, Config};
 use crate::data::Vocabulary;
 use crate::error::Error;
 use crate::params::Params;
-use crate::report::RunDir;
+use crate::report::{RunDir, RunDirError};
 
 /// A checkpoint, taken apart.
 #[derive(Clone, Debug)]
@@ -26,7 +26,14 @@ impl Trained {
     /// Loads a `model.safetensors`, or the one in the folder of a run.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let checkpoint = if path.is_dir() {
-            Checkpoint::load(path.join(RunDir::MODEL))?
+            let [model, last] = [RunDir::MODEL, RunDir::LAST].map(|name| path.join(name));
+            match Checkpoint::load(model) {
+                Err(CheckpointError::Missing { .. }) if last.is_file() => {
+                    let path = path.to_path_buf();
+                    return Err(RunDirError::Unfinished { path }.into());
+                }
+                other => other?,
+            }
         } else {
             Checkpoint::load(path)?
         };

@@ -267,10 +267,12 @@ fn whole_run(backend: &str, allowed: Allowed) -> Run {
     let text = String::from_utf8(run.stdout).unwrap();
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let start = lines.iter().position(|l| l.starts_with("val ")).unwrap() + 1;
+    let is_end = |line: &String| line.starts_with("200000 steps in ");
+    let end = lines.iter().position(is_end).unwrap();
     Run {
         summary,
         device: lines[..2].join("\n"),
-        names: lines[start..lines.len() - 2].to_vec(),
+        names: lines[start..end].to_vec(),
     }
 }
 

@@ -25,6 +25,8 @@ pub use reader::MAX_FILE_BYTES;
 pub use split::{ParseSplitError, Split};
 pub use vocabulary::{Vocabulary, VocabularyError};
 
+use sha2::{Digest, Sha256};
+
 use crate::dims::{Dims, DimsError};
 use crate::rng::PythonRandom;
 use reader::Word;
@@ -167,6 +169,19 @@ impl Dataset {
                 Cow::Owned(Examples::concat(self.train.block(), &parts))
             }
         }
+    }
+
+    /// A checksum of the vocabulary and of all words in their order, as 64 hexadecimal digits. It does
+    /// not depend on the context length.
+    pub fn sha256(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.vocab.chars().collect::<String>());
+        for part in [&self.train, &self.val, &self.test] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part.y());
+        }
+        let bytes = digest.finalize();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Number of examples over the three splits.

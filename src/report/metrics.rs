@@ -1,7 +1,7 @@
 //! `metrics.jsonl`: the loss over the steps, written while the training runs.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,17 @@ impl LossLog {
     }
 }
 
+/// Where a [`Metrics`] stands, for a run that goes on later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MetricsMark {
+    /// Length of the rows in the file.
+    pub bytes: u64,
+    /// Sum of the losses since the last row.
+    pub sum: f64,
+    /// Their number.
+    pub count: u64,
+}
+
 /// The file `metrics.jsonl` of a running training.
 #[derive(Debug)]
 pub struct Metrics {
@@ -115,6 +126,59 @@ impl Metrics {
             file,
             bytes: 0,
             log: LossLog::new(log_every),
+        })
+    }
+
+    /// Opens the file of a run that goes on at `step`: rows behind the mark are taken off, as they
+    /// will be made again. If rows before it are gone too, what is left of them stays, and a file
+    /// that is gone is made anew.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened, read or written.
+    pub fn go_on(
+        path: &Path,
+        log_every: u64,
+        step: u64,
+        mark: &MetricsMark,
+    ) -> Result<Self, FileError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(FileError::at("open", path))?;
+        let bytes = whole_lines(&mut file, mark.bytes).map_err(FileError::at("read", path))?;
+        file.set_len(bytes)
+            .and_then(|()| file.seek(SeekFrom::Start(bytes)))
+            .map_err(FileError::at("write", path))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            bytes,
+            log: LossLog {
+                log_every,
+                step,
+                sum: mark.sum,
+                count: mark.count,
+            },
+        })
+    }
+
+    /// Waits until the rows are on the disk, and tells where they end.
+    ///
+    /// # Errors
+    ///
+    /// The disk does not take them.
+    pub fn mark(&mut self) -> Result<MetricsMark, FileError> {
+        self.file
+            .sync_data()
+            .map_err(FileError::at("write", &self.path))?;
+        Ok(MetricsMark {
+            bytes: self.bytes,
+            sum: self.log.sum,
+            count: self.log.count,
         })
     }
 
@@ -154,6 +218,20 @@ impl Metrics {
             }
         }
         Ok(())
+    }
+}
+
+/// Where the last whole line ends within the first `bytes` of a file.
+fn whole_lines(file: &mut File, bytes: u64) -> std::io::Result<u64> {
+    let mut reader = BufReader::new(file.take(bytes));
+    let (mut whole, mut line) = (0, Vec::new());
+    loop {
+        line.clear();
+        let length = reader.read_until(b'\n', &mut line)?;
+        if !line.ends_with(b"\n") {
+            return Ok(whole);
+        }
+        whole += length as u64;
     }
 }
 
@@ -224,6 +302,49 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let last = "{\"step\":4,\"lr\":0.1,\"loss\":null,\"loss_mean\":null}";
         assert_eq!(text.lines().last(), Some(last));
+    }
+
+    #[test]
+    fn a_run_that_goes_on_has_the_rows_of_one_that_did_not_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let [whole, path] = ["whole", "stopped"].map(|name| dir.path().join(name));
+        let losses: Vec<f32> = (0..47).map(|i| 0.1 + i as f32).collect();
+        Metrics::create(&whole, 10)
+            .unwrap()
+            .record(&losses, lr)
+            .unwrap();
+        let whole = std::fs::read_to_string(whole).unwrap();
+        for stop in 0..47 {
+            let mut metrics = Metrics::create(&path, 10).unwrap();
+            metrics.record(&losses[..stop], lr).unwrap();
+            let mark = metrics.mark().unwrap();
+            // Rows that came after the mark, the last of them torn.
+            metrics.record(&losses[stop..], lr).unwrap();
+            metrics.file.write_all(b"{\"step\":").unwrap();
+            let mut metrics = Metrics::go_on(&path, 10, stop as u64, &mark).unwrap();
+            metrics.record(&losses[stop..], lr).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), whole, "{stop}");
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn rows_that_are_gone_do_not_keep_a_run_from_going_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let mark = MetricsMark {
+            bytes: 1000,
+            sum: 1.0,
+            count: 1,
+        };
+        for (left, kept) in [("", ""), ("{}\n{}\n{\"st", "{}\n{}\n")] {
+            std::fs::write(&path, left).unwrap();
+            let mut metrics = Metrics::go_on(&path, 2, 4, &mark).unwrap();
+            metrics.record(&[2.0], lr).unwrap();
+            let row = "{\"step\":4,\"lr\":0.1,\"loss\":2.0,\"loss_mean\":1.5}\n";
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text, format!("{kept}{row}"));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a run leaves behind and what the user sees of it: the run's folder, `metrics.jsonl`,
 //! `summary.json`, `profile.json`, `loss.png` and the progress bar.
 
+pub mod curve;
 pub mod heatmap;
 pub mod metrics;
 pub mod output;
@@ -10,8 +11,9 @@ pub mod progress;
 pub mod run_dir;
 pub mod summary;
 
+pub use curve::LossCurve;
 pub use heatmap::{colour_png, grey_png};
-pub use metrics::{LossLog, Metrics, Row, lecture_line};
+pub use metrics::{LossLog, Metrics, MetricsMark, Row, lecture_line};
 pub use output::Output;
 pub use plot::{PlotError, loss_png};
 pub use profile::ProfileReport;

@@ -7,6 +7,7 @@ use plotters::coord::types::{RangedCoordf64, RangedCoordusize};
 use plotters::prelude::*;
 use plotters::style::register_font;
 
+use super::curve::LossCurve;
 use crate::files::{FileError, write_atomic};
 
 /// Size of the picture in pixels.
@@ -41,33 +42,23 @@ pub enum PlotError {
     },
 }
 
-/// The curve of the picture: mean log10 of the loss of each `bucket` steps.
-#[derive(Clone, Debug, PartialEq)]
+/// What is drawn.
 struct Curve {
     /// Steps that one point stands for.
     bucket: usize,
-    /// The step in the middle of the bucket and the mean of its log10 losses. Not finite where a
-    /// loss is not, or is zero.
+    /// Steps of the run.
+    steps: usize,
+    /// Not finite where a loss is not, or is zero.
     points: Vec<(usize, f64)>,
 }
 
 impl Curve {
-    /// The lecture draws `torch.tensor(lossi).view(-1, 1000).mean(1)` with
-    /// `lossi.append(loss.log10().item())`: 200 points, each the mean of 1,000 steps. Fewer steps
-    /// are cut into 200 points as well, of fewer steps each, so that a short run has a curve;
-    /// more steps give more points of 1,000 steps. What is left over at the end and makes no
-    /// full bucket is dropped: its mean would be noisier than the others.
-    fn new(losses: &[f32]) -> Self {
-        let bucket = (losses.len() / 200).clamp(1, 1000);
-        let points = losses
-            .chunks_exact(bucket)
-            .enumerate()
-            .map(|(i, losses)| {
-                let sum: f64 = losses.iter().map(|&v| f64::from(v).log10()).sum();
-                (i * bucket + bucket / 2, sum / bucket as f64)
-            })
-            .collect();
-        Self { bucket, points }
+    fn new(curve: &LossCurve) -> Self {
+        Self {
+            bucket: curve.bucket() as usize,
+            steps: curve.steps() as usize,
+            points: curve.points(),
+        }
     }
 
     /// The stretches of the curve without a gap.
@@ -95,33 +86,32 @@ impl Curve {
     }
 }
 
-/// Draws the losses of all steps, in order, as the lecture does and writes the picture to `path`:
-/// the mean of log10 of the loss over 1,000 steps (over a 200th of the run if that is less).
+/// Draws the curve as the lecture does and writes the picture to `path`.
 ///
 /// Losses that are not finite leave a gap; without any loss the picture has axes only.
 ///
 /// # Errors
 ///
 /// The file cannot be written.
-pub fn loss_png(path: &Path, losses: &[f32]) -> Result<(), PlotError> {
+pub fn loss_png(path: &Path, curve: &LossCurve) -> Result<(), PlotError> {
     let draw_error = |reason: String| PlotError::Draw {
         path: path.to_path_buf(),
         reason,
     };
-    let pixels = draw(&Curve::new(losses), losses.len()).map_err(draw_error)?;
+    let pixels = draw(&Curve::new(curve)).map_err(draw_error)?;
     let png = encode(&pixels, WIDTH, HEIGHT).map_err(|e| draw_error(e.to_string()))?;
     write_atomic(path, |w| w.write_all(&png))?;
     Ok(())
 }
 
-/// RGB pixels of the picture of a run of `steps` steps, row by row.
-fn draw(curve: &Curve, steps: usize) -> Result<Vec<u8>, String> {
+/// RGB pixels of the picture, row by row.
+fn draw(curve: &Curve) -> Result<Vec<u8>, String> {
     load_font()?;
     let (width, height) = (WIDTH * SCALE, HEIGHT * SCALE);
     let mut large = vec![0; width as usize * height as usize * 3];
     {
         let area = BitMapBackend::with_buffer(&mut large, (width, height)).into_drawing_area();
-        draw_chart(&area, curve, steps).map_err(|e| e.to_string())?;
+        draw_chart(&area, curve).map_err(|e| e.to_string())?;
         area.present().map_err(|e| e.to_string())?;
     }
     Ok(average_down(&large, WIDTH as usize))
@@ -130,7 +120,8 @@ fn draw(curve: &Curve, steps: usize) -> Result<Vec<u8>, String> {
 type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
 type AreaError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
 
-fn draw_chart<'a>(area: &Area<'a>, curve: &Curve, steps: usize) -> Result<(), AreaError<'a>> {
+fn draw_chart<'a>(area: &Area<'a>, curve: &Curve) -> Result<(), AreaError<'a>> {
+    let steps = curve.steps;
     let scaled = |pixels: u32| pixels * SCALE;
     let font = |size: u32| (FONT, scaled(size)).into_font().color(&INK);
     area.fill(&WHITE)?;
@@ -266,6 +257,12 @@ fn thousands(steps: usize) -> String {
 mod tests {
     use super::*;
 
+    fn curve(losses: &[f32]) -> LossCurve {
+        let mut curve = LossCurve::new(losses.len() as u64);
+        curve.add(losses);
+        curve
+    }
+
     /// A curve like the lecture's: it falls fast, then slowly, with noise, and once more when
     /// the learning rate does.
     fn losses(steps: usize) -> Vec<f32> {
@@ -283,39 +280,6 @@ mod tests {
     }
 
     #[test]
-    fn the_lecture_has_200_points_of_1000_steps() {
-        let curve = Curve::new(&vec![100.0; 200_000]);
-        assert_eq!(curve.bucket, 1000);
-        assert_eq!(curve.points.len(), 200);
-        assert_eq!(curve.points[0], (500, 2.0));
-        assert_eq!(curve.points[199], (199_500, 2.0));
-    }
-
-    #[test]
-    fn the_mean_is_taken_of_the_logarithms() {
-        let losses: Vec<f32> = [1.0, 100.0].repeat(200);
-        let curve = Curve::new(&losses);
-        assert_eq!(curve.bucket, 2);
-        assert!(curve.points.iter().all(|p| p.1 == 1.0));
-    }
-
-    #[test]
-    fn short_and_long_runs_have_buckets_that_suit_them() {
-        for (steps, bucket, points) in [
-            (0, 1, 0),
-            (1, 1, 1),
-            (399, 1, 399),
-            (400, 2, 200),
-            (1999, 9, 222),
-            (100_000, 500, 200),
-            (1_000_999, 1000, 1000),
-        ] {
-            let curve = Curve::new(&vec![1.0; steps]);
-            assert_eq!((curve.bucket, curve.points.len()), (bucket, points));
-        }
-    }
-
-    #[test]
     fn labels_are_readable() {
         let labels = [0, 999, 1000, 200_000, 1_234_567].map(thousands);
         assert_eq!(labels, ["0", "999", "1,000", "200,000", "1,234,567"]);
@@ -326,7 +290,7 @@ mod tests {
     fn the_picture_is_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("loss.png");
-        loss_png(&path, &losses(20_000)).unwrap();
+        loss_png(&path, &curve(&losses(20_000))).unwrap();
         let decoder = png::Decoder::new(std::io::Cursor::new(std::fs::read(&path).unwrap()));
         let mut reader = decoder.read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -353,7 +317,7 @@ mod tests {
             &nan_inside,
         ];
         for losses in cases {
-            draw(&Curve::new(losses), losses.len()).unwrap();
+            draw(&Curve::new(&curve(losses))).unwrap();
         }
     }
 
@@ -361,7 +325,7 @@ mod tests {
     fn a_missing_folder_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("missing/loss.png");
-        let error = loss_png(&path, &[1.0]).unwrap_err();
+        let error = loss_png(&path, &curve(&[1.0])).unwrap_err();
         assert!(error.to_string().starts_with("cannot write "), "{error}");
     }
 }

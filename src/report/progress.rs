@@ -39,6 +39,15 @@ impl Progress {
         }
     }
 
+    /// A bar for `steps` steps, of which `done` were done before.
+    pub fn starting_at(done: u64, steps: u64) -> Self {
+        let progress = Self::new(steps);
+        progress.bar.set_position(done);
+        // Else the speed would count them.
+        progress.bar.reset_eta();
+        progress
+    }
+
     /// `step` steps are done, the last one with `loss`. Cheap: the screen is updated at most
     /// twenty times a second.
     pub fn update(&self, step: u64, loss: f32) {

@@ -1,6 +1,6 @@
 //! The folder that a training run writes into.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::files::{FileError, exists, temporary_in};
+use crate::files::{FileError, exists, remove_leftovers, temporary_in};
 
 /// Where the folders of runs without `--out` go, below the current folder.
 const RUNS: &str = "runs";
@@ -25,10 +25,16 @@ pub struct RunDir {
     path: PathBuf,
     /// Whether the folder was made for this run.
     made: bool,
+    /// Held as long as the run writes here.
+    lock: Option<File>,
 }
 
 impl Drop for RunDir {
     fn drop(&mut self) {
+        if self.lock.is_some() {
+            // While it is held: who has opened it by now finds out that it is gone.
+            let _ = fs::remove_file(self.file(Self::LOCK));
+        }
         if self.made {
             // Refused by the operating system unless the folder is empty, which is what is wanted.
             let _ = fs::remove_dir(&self.path);
@@ -46,6 +52,30 @@ pub enum RunDirError {
         path: PathBuf,
         /// The file that gives the earlier run away.
         file: &'static str,
+    },
+    /// Another process is writing into the folder.
+    #[error("another process is training in {}; wait for it to end, or choose another --out", .path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder's run has come to its end.
+    #[error("the run in {} is finished; there is nothing to go on with", .path.display())]
+    Finished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A finished model was asked for, but the run has not come to its end.
+    #[error("the run in {0} is not finished; go on with: gpu-makemore train --resume {0}, or take {0}/{last} as it is", .path.display(), last = RunDir::LAST)]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder has no run that could go on.
+    #[error("{} has no run that could go on ({} is missing); start one with train --out", .path.display(), RunDir::LAST)]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
     },
     /// There is a file of that name.
     #[error("{} is a file, not a folder; choose another --out", .path.display())]
@@ -75,6 +105,13 @@ impl RunDir {
     pub const PROFILE: &str = "profile.json";
     /// The last model with finite values, if the training diverged.
     pub const LAST_GOOD: &str = "last-good.safetensors";
+    /// The run as it stood at its last checkpoint, with all that it takes to go on. It is gone when
+    /// the run is finished.
+    pub const LAST: &str = "last.safetensors";
+    /// The checkpoint with the lowest validation loss.
+    pub const BEST: &str = "best.safetensors";
+    /// Locked while a run writes into the folder.
+    const LOCK: &str = ".lock";
     /// The picture of the loss.
     pub const PLOT: &str = "loss.png";
 
@@ -96,6 +133,73 @@ impl RunDir {
         };
         run.probe()?;
         Ok(run)
+    }
+
+    /// Makes the folder, as [`RunDir::create`] does, for a run that nobody else may disturb.
+    ///
+    /// # Errors
+    ///
+    /// The same, and another process has the folder.
+    pub fn begin(out: Option<&Path>) -> Result<Self, RunDirError> {
+        let mut run = Self::create(out)?;
+        run.lock()?;
+        Ok(run)
+    }
+
+    /// The folder of a run that goes on. What a killed process left half written is removed.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run, it is finished, or another process has the folder.
+    pub fn go_on(path: &Path) -> Result<Self, RunDirError> {
+        let mut run = Self {
+            path: path.to_path_buf(),
+            made: false,
+            lock: None,
+        };
+        // Looked at first: a folder of something else gets no file of ours.
+        run.has_last()?;
+        run.lock()?;
+        // Whoever had the folder until now may have finished the run.
+        run.has_last()?;
+        run.probe()?;
+        remove_leftovers(path)?;
+        Ok(run)
+    }
+
+    fn has_last(&self) -> Result<(), RunDirError> {
+        let path = self.path.clone();
+        if exists(&self.file(Self::LAST))? {
+            Ok(())
+        } else if exists(&self.file(Self::SUMMARY))? {
+            Err(RunDirError::Finished { path })
+        } else {
+            Err(RunDirError::NoRun { path })
+        }
+    }
+
+    /// Takes the lock of the folder.
+    fn lock(&mut self) -> Result<(), RunDirError> {
+        let path = self.file(Self::LOCK);
+        loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(FileError::at("open", &path))?;
+            // Some network file systems have no locks: there, nothing warns of a second process.
+            if let Err(TryLockError::WouldBlock) = file.try_lock() {
+                let path = self.path.clone();
+                return Err(RunDirError::InUse { path });
+            }
+            // The process that had it before removes it in the end. If that was between the two calls
+            // above, it is no longer the file that others would lock.
+            if is_still_at(&file, &path) {
+                self.lock = Some(file);
+                return Ok(());
+            }
+        }
     }
 
     /// The folder.
@@ -124,6 +228,8 @@ impl RunDir {
             Self::PLOT,
             Self::PROFILE,
             Self::LAST_GOOD,
+            Self::LAST,
+            Self::BEST,
         ] {
             if exists(&out.join(file))? {
                 return Err(RunDirError::Taken {
@@ -135,6 +241,7 @@ impl RunDir {
         Ok(Self {
             path: out.to_path_buf(),
             made,
+            lock: None,
         })
     }
 
@@ -149,7 +256,13 @@ impl RunDir {
             // `create_dir` fails when the name is taken. Asking first and creating afterwards
             // would let two runs that start together share a folder.
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path, made: true }),
+                Ok(()) => {
+                    return Ok(Self {
+                        path,
+                        made: true,
+                        lock: None,
+                    });
+                }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => {
                     let error = FileError::at("create the folder", &path)(e);
@@ -170,6 +283,24 @@ impl RunDir {
             .and_then(tempfile::NamedTempFile::close)
             .map_err(|e| RunDirError::NotWritable(FileError::at("write into", &self.path)(e)))
     }
+}
+
+/// Whether the open file is the one that `path` names.
+#[cfg(unix)]
+fn is_still_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(a), Ok(b)) => same(a, b),
+        _ => false,
+    }
+}
+
+/// Elsewhere a file that is open in another process cannot be removed.
+#[cfg(not(unix))]
+fn is_still_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 /// The local time as `2026-01-31_18-05-09`: sorts by age, and no file system objects to it.
@@ -220,6 +351,8 @@ mod tests {
             "summary.json",
             "loss.png",
             "profile.json",
+            "last.safetensors",
+            "best.safetensors",
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(file), "").unwrap();
@@ -232,6 +365,46 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn a_folder_has_one_run_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let first = RunDir::begin(Some(&out)).unwrap();
+        let message = RunDir::begin(Some(&out)).unwrap_err().to_string();
+        assert!(
+            message.contains("another process is training in"),
+            "{message}"
+        );
+        fs::write(first.file(RunDir::LAST), "").unwrap();
+        let error = RunDir::go_on(&out).unwrap_err();
+        assert!(matches!(error, RunDirError::InUse { .. }), "{error}");
+        drop(first);
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "the lock stayed");
+        // The lock of a process that was killed is a file that nobody has locked.
+        fs::write(out.join(".lock"), "").unwrap();
+        let (_, left) = temporary_in(&out).unwrap().keep().unwrap();
+        let run = RunDir::go_on(&out).unwrap();
+        assert!(!left.exists());
+        fs::remove_file(run.file(RunDir::LAST)).unwrap();
+        drop(run);
+        // Without a file it leaves no trace at all.
+        drop(RunDir::begin(Some(&dir.path().join("none"))).unwrap());
+        assert!(!dir.path().join("none").exists());
+    }
+
+    #[test]
+    fn only_a_run_that_is_not_finished_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = RunDir::go_on(&dir.path().join("missing")).unwrap_err();
+        assert!(matches!(error, RunDirError::NoRun { .. }), "{error}");
+        let error = RunDir::go_on(dir.path()).unwrap_err();
+        assert!(matches!(error, RunDirError::NoRun { .. }), "{error}");
+        fs::write(dir.path().join(RunDir::SUMMARY), "").unwrap();
+        let error = RunDir::go_on(dir.path()).unwrap_err();
+        assert!(matches!(error, RunDirError::Finished { .. }), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

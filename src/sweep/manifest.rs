@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 
 use super::error::SweepError;
 use super::points::{FIELDS, Point};
-use crate::data::Dataset;
 use crate::error::Error;
 use crate::files::{FileError, write_atomic};
 
@@ -38,17 +37,6 @@ pub struct Manifest {
     pub total: usize,
     /// All of them; a point's number is its place, from 0.
     pub points: Vec<Point>,
-}
-
-/// A checksum of the data that does not depend on the context length.
-pub fn data_sha256(dataset: &Dataset) -> String {
-    let mut digest = Sha256::new();
-    digest.update(dataset.vocab.chars().collect::<String>());
-    for part in [&dataset.train, &dataset.val, &dataset.test] {
-        digest.update((part.len() as u64).to_le_bytes());
-        digest.update(part.y());
-    }
-    hex(&digest.finalize())
 }
 
 fn hex(bytes: &[u8]) -> String {

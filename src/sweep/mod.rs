@@ -36,7 +36,7 @@ use crate::gpu::schedule::Schedule;
 use crate::report::RunDir;
 use crate::train;
 pub use error::SweepError;
-use manifest::{Manifest, data_sha256};
+use manifest::Manifest;
 use points::{FIELDS, Grid, Point};
 use progress::Progress;
 use results::{Record, Results, Status};
@@ -69,7 +69,7 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
         version: crate::VERSION.to_owned(),
         data: dataset.label.clone(),
         clean: dataset.cleaned,
-        data_sha256: data_sha256(dataset),
+        data_sha256: dataset.sha256(),
         grid: grid.texts(),
         log: grid.log(),
         shard: shard.to_string(),

@@ -64,6 +64,9 @@ impl Point {
             seed: self.seed,
             log_every: u64::MAX,
             out: None,
+            checkpoint_every: None,
+            resume: None,
+            given: Vec::new(),
         }
     }
 

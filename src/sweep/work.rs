@@ -3,6 +3,7 @@
 //! However they are grouped, each model is bit for bit what `train` makes of its options, since it
 //! has a stream of steps of its own and neither chunks nor neighbours change a bit.
 
+use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -25,7 +26,7 @@ use crate::gpu::schedule::{Schedule, is_large};
 use crate::gpu::staged::Staged;
 use crate::params::Params;
 use crate::rng::TorchGenerator;
-use crate::train::{self, Ended, LearningRate, Stream};
+use crate::train::{self, Ended, LearningRate, Snapshot, Stream};
 
 /// Models in a dispatch at most, unless `--width` says otherwise: some for each part of the largest
 /// GPUs.
@@ -105,7 +106,7 @@ impl<'a> Job<'a> {
             &schedule,
             backend.info(),
         );
-        let checkpoint = train::finish(backend, config, params, &self.dataset.train)?;
+        let checkpoint = train::finish(backend, config, params, self.dataset.train.x())?;
         let losses = train::evaluate(backend, &train::statistics(&checkpoint), self.dataset)?;
         Ok(End::Done(Box::new(checkpoint), losses))
     }
@@ -115,12 +116,17 @@ impl<'a> Job<'a> {
         let (params, stream) = self.start();
         backend.set_params(&params)?;
         let start = Instant::now();
-        let on_chunk = |losses: &[f32], _| sink(Event::Steps(losses.len() as u64));
-        let ended = train::steps(backend, stream, self.args.steps, params, on_chunk)?;
+        let on_chunk = |losses: &[f32], _: &Snapshot| {
+            sink(Event::Steps(losses.len() as u64))?;
+            Ok(ControlFlow::Continue(()))
+        };
+        let ended = train::steps(backend, stream, self.args.steps, u64::MAX, params, on_chunk)?;
         let seconds = start.elapsed().as_secs_f64();
         let end = match ended {
-            Ended::Whole { params, .. } => self.end(backend, params)?,
+            Ended::Whole(params) => self.end(backend, params)?,
             Ended::Diverged { what, step, .. } => End::Diverged(diverged(&what, step)),
+            Ended::Failed { error, .. } => return Err(error.into()),
+            Ended::Stopped => return Err(SweepError::Stopped.into()),
         };
         sink(Event::Ended(Box::new(Finished {
             point: self.point,

@@ -1,0 +1,472 @@
+//! `gpu-makemore train`: the training loop, from the data to the names.
+
+mod interrupt;
+mod keeper;
+mod resume;
+mod steps;
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use crate::backend::{Backend, BackendInfo, Statistics};
+use crate::checkpoint::{Checkpoint, Config, Training};
+use crate::cli::TrainArgs;
+use crate::data::{self, Dataset, Examples};
+use crate::device::Device;
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::gpu::schedule::Opened;
+use crate::params::Params;
+use crate::report::{
+    LossCurve, Metrics, MetricsMark, ProfileReport, Progress, RunDir, Summary, loss_png,
+};
+use crate::sample::{self, Sampler};
+use interrupt::Interrupt;
+use keeper::Keeper;
+use resume::Resumed;
+pub(crate) use steps::{Ended, Snapshot, next_chunk, steps};
+pub use steps::{LearningRate, Stream};
+
+/// Names that are printed in the end.
+const NAMES: usize = 20;
+/// The lecture samples with a seed of its own: `2147483647 + 10`.
+const SAMPLE_SEED_OFFSET: u64 = 10;
+
+/// Sizes that the command line asks for, with the vocabulary of the data.
+pub(crate) fn dims(args: &TrainArgs, dataset: &Dataset) -> Result<Dims, Error> {
+    let dims = Dims {
+        vocab: dataset.vocab.len(),
+        block: args.block_size as usize,
+        embd: args.n_embd as usize,
+        hidden: args.n_hidden as usize,
+        batch: args.batch_size as usize,
+    };
+    Ok(dims.validate()?)
+}
+
+/// Runs the command.
+pub fn run(args: &TrainArgs) -> Result<(), Error> {
+    let resumed = match &args.resume {
+        Some(folder) => Some(Resumed::open(folder, args)?),
+        None => None,
+    };
+    let own = resumed.as_ref().map(|resumed| resumed.args.clone());
+    let args = own.as_ref().unwrap_or(args);
+    let dataset = data::load(&data::Options {
+        source: args.data.clone(),
+        column: args.columns.column.clone(),
+        clean: args.columns.clean,
+        block: args.block_size as usize,
+    })?;
+    let dims = dims(args, &dataset)?;
+    let device = Device::choose(&args.device)?;
+    if args.profile {
+        device.needs_gpu("--profile")?;
+    }
+    let start = match &resumed {
+        Some(resumed) => resumed.start(&dataset)?,
+        None => Snapshot::first(&dims, args.seed),
+    };
+    let Opened { backend, why } = device.open_to_train(dims, &start.params, args.schedule)?;
+    let info = backend.info();
+    let config = config(args, &dataset, &dims, &LearningRate::of(args), info);
+    let mut lines = set_up(args, &dataset, &dims, &device, info, &why);
+    let training = match &resumed {
+        Some(resumed) => {
+            lines.extend(resumed.lines(info));
+            resumed.training.clone()
+        }
+        None => first_training(args, &dataset, info),
+    };
+    let curve = match &resumed {
+        Some(resumed) => resumed.curve()?,
+        None => LossCurve::new(args.steps),
+    };
+    let run_dir = match resumed {
+        Some(resumed) => resumed.run_dir,
+        None => RunDir::begin(args.out.as_deref())?,
+    };
+    lines.push(format!("output      {}", run_dir.path().display()));
+
+    let earlier = training.seconds;
+    let mark = training.metrics;
+    let mut keeper = Keeper::new(run_dir, &dataset, config.clone(), training, &start);
+    let path = keeper.file(RunDir::METRICS);
+    // From here on the run can be killed at any time and go on.
+    let metrics = if args.resume.is_some() {
+        Metrics::go_on(&path, args.log_every, start.steps, &mark)?
+    } else {
+        keeper.save(&start, mark, &curve, 0.0)?;
+        Metrics::create(&path, args.log_every)?
+    };
+    let mut run = Run {
+        args,
+        dataset: &dataset,
+        dims,
+        schedule: LearningRate::of(args),
+        backend,
+        progress: Progress::starting_at(start.steps, args.steps),
+        metrics,
+        curve,
+        config,
+        keeper,
+        earlier,
+    };
+    let result = run.go(start, &lines);
+    run.progress.finish();
+    result.map_err(|error| match (error, run.keeper.saved()) {
+        (error @ (Error::Interrupted { .. } | Error::Diverged { .. }), _) => error,
+        (error, step @ 1..) => Error::Kept {
+            error: Box::new(error),
+            step,
+            folder: run.keeper.folder().to_path_buf(),
+        },
+        (error, 0) => {
+            // After no step there is nothing worth keeping. If it cannot be removed, it does no harm.
+            if run.curve.steps() == 0 {
+                let _ = run.keeper.discard();
+            }
+            error
+        }
+    })
+}
+
+/// A run that is under way.
+struct Run<'a> {
+    args: &'a TrainArgs,
+    dataset: &'a Dataset,
+    dims: Dims,
+    schedule: LearningRate,
+    backend: Box<dyn Backend>,
+    progress: Progress,
+    metrics: Metrics,
+    curve: LossCurve,
+    config: Config,
+    keeper: Keeper<'a>,
+    /// Time that its steps took before it was interrupted.
+    earlier: f64,
+}
+
+impl Run<'_> {
+    /// Does the steps, evaluates the model and writes it all down.
+    fn go(&mut self, start: Snapshot, lines: &[String]) -> Result<(), Error> {
+        for line in lines {
+            self.progress.line(line)?;
+        }
+        if self.args.profile {
+            self.backend.start_profile()?;
+        }
+        let interrupt = Interrupt::listen().map_err(Error::Signals)?;
+        let begun = Instant::now();
+        let params = self.steps(start, &interrupt, begun)?;
+        let seconds = self.earlier + begun.elapsed().as_secs_f64();
+        self.progress.finish();
+        self.finish(params, seconds)
+    }
+
+    /// The parameters after the last step.
+    fn steps(
+        &mut self,
+        start: Snapshot,
+        interrupt: &Interrupt,
+        begun: Instant,
+    ) -> Result<Params<f32>, Error> {
+        let Self {
+            args,
+            schedule,
+            backend,
+            progress,
+            metrics,
+            curve,
+            keeper,
+            ..
+        } = self;
+        let every = args.checkpoint_every();
+        let examples = &self.dataset.train;
+        let stream = Stream::new(examples, start.generator, *schedule, self.dims.batch)
+            .from_step(start.steps);
+        let params = start.params;
+        let mut stopped = None;
+        let on_chunk = |losses: &[f32], now: &Snapshot| -> Result<ControlFlow<()>, Error> {
+            for row in metrics.record(losses, |step| schedule.lr(step))? {
+                progress.line(&row.lecture_line(args.steps))?;
+            }
+            curve.add(losses);
+            if let Some(&loss) = losses.last() {
+                progress.update(now.steps, loss);
+            }
+            stopped = interrupt.exit_code();
+            if stopped.is_some() || now.steps.is_multiple_of(every) || now.steps == args.steps {
+                let seconds = self.earlier + begun.elapsed().as_secs_f64();
+                keeper.save(now, metrics.mark()?, curve, seconds)?;
+            }
+            Ok(match stopped {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            })
+        };
+        match steps(&mut **backend, stream, args.steps, every, params, on_chunk)? {
+            Ended::Whole(params) => Ok(params),
+            Ended::Stopped => Err(Error::Interrupted {
+                step: keeper.saved(),
+                steps: args.steps,
+                folder: keeper.folder().to_path_buf(),
+                exit_code: stopped.unwrap_or_default(),
+            }),
+            Ended::Failed { error, before } => {
+                // If that fails too, the checkpoint before stays, and the first error is the one to
+                // report.
+                if before.steps > keeper.saved()
+                    && let Ok(mark) = metrics.mark()
+                {
+                    let seconds = self.earlier + begun.elapsed().as_secs_f64();
+                    let _ = keeper.save(&before, mark, curve, seconds);
+                }
+                Err(error.into())
+            }
+            Ended::Diverged { what, step, good } => {
+                progress.finish();
+                let path = keeper.file(RunDir::LAST_GOOD);
+                let config = Config {
+                    steps: good.steps,
+                    ..self.config.clone()
+                };
+                let model = finish(&mut **backend, config, good.params, examples.x())?;
+                let saved = match model.save(&path) {
+                    Ok(()) => {
+                        // It would only come to the same end.
+                        keeper.remove_last()?;
+                        Ok((good.steps, path))
+                    }
+                    Err(error) => Err(Box::new(error)),
+                };
+                Err(Error::Diverged {
+                    what,
+                    step,
+                    lr: schedule.lr(step),
+                    saved,
+                })
+            }
+        }
+    }
+
+    /// Evaluates the trained model and writes all about it down.
+    fn finish(&mut self, params: Params<f32>, seconds: f64) -> Result<(), Error> {
+        let Self {
+            args,
+            dataset,
+            schedule,
+            backend,
+            progress,
+            keeper,
+            ..
+        } = self;
+        let checkpoint = finish(
+            &mut **backend,
+            self.config.clone(),
+            params,
+            dataset.train.x(),
+        )?;
+        checkpoint.save(keeper.file(RunDir::MODEL))?;
+        let stats = statistics(&checkpoint);
+        let [train_loss, val_loss, test_loss] = evaluate(&mut **backend, &stats, dataset)?;
+        loss_png(&keeper.file(RunDir::PLOT), &self.curve)?;
+        let profile = backend
+            .profile()
+            .map(|profile| ProfileReport::new(profile, seconds));
+        if let Some(profile) = &profile {
+            profile.save(&keeper.file(RunDir::PROFILE))?;
+        }
+        let info = backend.info();
+        // The last of the files: a run with a summary is finished.
+        Summary {
+            train_loss: Some(train_loss),
+            val_loss: Some(val_loss),
+            test_loss: Some(test_loss),
+            steps: args.steps,
+            seconds,
+            steps_per_second: args.steps as f64 / seconds,
+            backend: info.backend.to_owned(),
+            adapter: info.adapter.clone(),
+            driver: Some(info.driver.clone()),
+            schedule: info.schedule.map(str::to_owned),
+            seed: args.seed,
+            sizes: self.dims.into(),
+            data: dataset.label.clone(),
+            lr: schedule.lr,
+            lr_final: schedule.lr_final,
+            lr_decay_at: schedule.decay_at,
+            version: crate::VERSION.to_owned(),
+        }
+        .save(&keeper.file(RunDir::SUMMARY))?;
+        keeper.remove_last()?;
+
+        progress.line(&format!("train {train_loss:.4}"))?;
+        progress.line(&format!("val   {val_loss:.4}"))?;
+        let seed = args.seed.wrapping_add(SAMPLE_SEED_OFFSET);
+        let mut sampler = Sampler::new(self.dims, checkpoint.params, stats, seed);
+        for _ in 0..NAMES {
+            progress.line(&sample::text(&dataset.vocab, &sampler.name(&[])))?;
+        }
+        progress.line(&format!(
+            "{} steps in {seconds:.1} s: {:.0} steps/s",
+            args.steps,
+            args.steps as f64 / seconds
+        ))?;
+        for line in profile.iter().flat_map(ProfileReport::lines) {
+            progress.line(&line)?;
+        }
+        if let Some(best) = keeper.best().filter(|best| best.step < args.steps) {
+            progress.line(&format!(
+                "the lowest validation loss was {:.4}, after {} steps: {}",
+                best.val_loss,
+                best.step,
+                keeper.file(RunDir::BEST).display()
+            ))?;
+        }
+        progress.line(&format!(
+            "the model is in {}",
+            keeper.file(RunDir::MODEL).display()
+        ))?;
+        Ok(())
+    }
+}
+
+/// What a checkpoint says of a run that begins.
+fn first_training(args: &TrainArgs, dataset: &Dataset, info: &BackendInfo) -> Training {
+    Training {
+        steps: args.steps,
+        log_every: args.log_every,
+        checkpoint_every: args.checkpoint_every(),
+        adapter_option: args.device.adapter.clone(),
+        schedule: info.schedule.map(str::to_owned),
+        adapter: info.adapter.clone(),
+        driver: info.driver.clone(),
+        data_sha256: dataset.sha256(),
+        seconds: 0.0,
+        metrics: MetricsMark::default(),
+        val_loss: None,
+        best: None,
+        generator: Vec::new(),
+        losses: Vec::new(),
+    }
+}
+
+/// What the checkpoint says of how its model was made.
+pub(crate) fn config(
+    args: &TrainArgs,
+    dataset: &Dataset,
+    dims: &Dims,
+    schedule: &LearningRate,
+    info: &BackendInfo,
+) -> Config {
+    Config {
+        vocab: dataset.vocab.chars().collect(),
+        block_size: dims.block,
+        n_embd: dims.embd,
+        n_hidden: dims.hidden,
+        batch_size: dims.batch,
+        steps: args.steps,
+        lr: schedule.lr,
+        lr_final: schedule.lr_final,
+        lr_decay_at: schedule.decay_at,
+        seed: args.seed,
+        data: args.data.to_string(),
+        column: args.columns.column.clone(),
+        clean: args.columns.clean,
+        backend: info.backend.to_owned(),
+        version: crate::VERSION.to_owned(),
+    }
+}
+
+/// The lines that say what is about to be done.
+fn set_up(
+    args: &TrainArgs,
+    dataset: &Dataset,
+    dims: &Dims,
+    device: &Device,
+    info: &BackendInfo,
+    why: &str,
+) -> Vec<String> {
+    let words = dataset.words.train + dataset.words.val + dataset.words.test;
+    let LearningRate {
+        lr,
+        lr_final,
+        decay_at,
+    } = LearningRate::of(args);
+    let mut lines = vec![
+        format!("device      {}; {}", device.name(), info.driver),
+        format!("why         {}", device.why()),
+    ];
+    if let Some(schedule) = info.schedule {
+        lines.push(format!("schedule    {schedule}; {why}"));
+    }
+    lines.extend([
+        format!(
+            "data        {}: {words} words; {} examples to train, {} to validate, {} to test",
+            dataset.label,
+            dataset.train.len(),
+            dataset.val.len(),
+            dataset.test.len()
+        ),
+        format!(
+            "vocabulary  {}: {}",
+            dims.vocab,
+            dataset.vocab.chars().collect::<String>()
+        ),
+        format!(
+            "model       block {}, embd {}, hidden {}: {} parameters",
+            dims.block,
+            dims.embd,
+            dims.hidden,
+            dims.parameter_count()
+        ),
+        format!(
+            "training    {} steps of {} examples; learning rate {lr:?}, from step {decay_at} on \
+             {lr_final:?}; seed {}",
+            args.steps, dims.batch, args.seed
+        ),
+    ]);
+    lines
+}
+
+/// The model as it is saved: parameters, and batch-norm statistics over `contexts (examples, block)`
+/// of the training set.
+pub(crate) fn finish(
+    backend: &mut dyn Backend,
+    config: Config,
+    params: Params<f32>,
+    contexts: &[u8],
+) -> Result<Checkpoint, Error> {
+    backend.set_params(&params)?;
+    let Statistics { bnmean, bnvar } = backend.calibrate(contexts)?;
+    Ok(Checkpoint {
+        config,
+        params,
+        bnmean,
+        bnvar,
+        training: None,
+    })
+}
+
+/// The batch-norm statistics of a finished model.
+pub(crate) fn statistics(checkpoint: &Checkpoint) -> Statistics {
+    Statistics {
+        bnmean: checkpoint.bnmean.clone(),
+        bnvar: checkpoint.bnvar.clone(),
+    }
+}
+
+/// Losses of the model that the backend holds, over the training, validation and test sets.
+pub(crate) fn evaluate(
+    backend: &mut dyn Backend,
+    stats: &Statistics,
+    dataset: &Dataset,
+) -> Result<[f64; 3], Error> {
+    let mut loss_of = |examples: &Examples| backend.evaluate(stats, examples.x(), examples.y());
+    Ok([
+        loss_of(&dataset.train)?,
+        loss_of(&dataset.val)?,
+        loss_of(&dataset.test)?,
+    ])
+}
