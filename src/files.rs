@@ -79,7 +79,7 @@ fn try_write_atomic(
 
 /// How far [`write_atomic`] is.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Point {
     /// The temporary file is there, and empty.
     Created,

@@ -1,0 +1,753 @@
+//! Runs that are interrupted, killed, or meet a disk that fails, and go on: nothing is lost, and the
+//! model is bit for bit that of a run that nobody disturbed.
+//!
+//! Faults inside the writing of a file are made by a program that this test is itself: started with
+//! `FAULT` in the environment, it runs the command line as `gpu-makemore` does and is killed, fails or
+//! waits at the point that the variable names.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::adapters::{self, Check, Outcome};
+use gpu_makemore::checkpoint::Checkpoint;
+use gpu_makemore::cli::{Cli, Command as Asked};
+use gpu_makemore::files::{Point, at_each_point};
+use gpu_makemore::gpu::adapter::{Found, api_name};
+use gpu_makemore::train;
+use libtest_mimic::{Failed, Trial};
+use tempfile::TempDir;
+
+/// What is asked of every adapter.
+const CHECKS: [Check; 2] = [
+    ("staged_goes_on", |found| goes_on_from(found, "staged")),
+    ("resident_goes_on", |found| goes_on_from(found, "resident")),
+];
+
+fn main() -> ExitCode {
+    if let Ok(spec) = std::env::var(FAULT) {
+        return with_fault(&spec);
+    }
+    type Test = (&'static str, fn() -> Outcome);
+    let others: [Test; 12] = [
+        ("cpu_goes_on_from_every_step", || {
+            let every: Vec<usize> = (0..=STEPS).collect();
+            goes_on(&["--backend", "cpu"], &every)
+        }),
+        ("killed_inside_each_step_of_saving", killed_while_saving),
+        ("killed_at_any_moment", killed_at_any_moment),
+        ("a_write_that_fails", failed_writes),
+        ("ctrl_c", ctrl_c),
+        ("a_second_ctrl_c", second_ctrl_c),
+        ("two_runs_on_one_folder", two_runs),
+        ("changed_options_are_refused", changed_options),
+        ("harmless_options_are_taken", harmless_options),
+        ("changed_data_are_refused", changed_data),
+        ("what_cannot_go_on_is_refused", refusals),
+        (
+            "the_best_checkpoint_can_take_the_place_of_the_last",
+            from_best,
+        ),
+    ];
+    let others = others
+        .into_iter()
+        .map(|(name, test)| Trial::test(name, test))
+        .collect();
+    adapters::run(&CHECKS, others)
+}
+
+// ------------------------------------------------------------------------------- faults on demand
+
+/// `ACTION POINT FILE N`: what happens when the N-th writing of FILE reaches POINT.
+const FAULT: &str = "GPU_MAKEMORE_TEST_FAULT";
+
+static SPEC: OnceLock<(String, String, String, usize)> = OnceLock::new();
+static SEEN: AtomicUsize = AtomicUsize::new(0);
+
+/// This test as the program, with a fault.
+fn with_fault(spec: &str) -> ExitCode {
+    let parts: Vec<&str> = spec.split(' ').collect();
+    let [action, point, file, n] = parts[..] else {
+        panic!("{spec}");
+    };
+    let owned = |text: &str| text.to_owned();
+    let spec = (owned(action), owned(point), owned(file), n.parse().unwrap());
+    SPEC.set(spec).unwrap();
+    at_each_point(fault);
+    let result = match Cli::of_process().unwrap().command {
+        Asked::Train(args) => train::run(&args),
+        other => panic!("{other:?}"),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn fault(path: &Path, point: Point) -> io::Result<()> {
+    let (action, at, file, n) = SPEC.get().unwrap();
+    if path.file_name() != Some(OsStr::new(file)) {
+        return Ok(());
+    }
+    // Every writing begins with this one.
+    let begun = usize::from(point == Point::Created);
+    let seen = SEEN.fetch_add(begun, Ordering::Relaxed) + begun;
+    if format!("{point:?}") != *at {
+        return Ok(());
+    }
+    match action.as_str() {
+        // A copy of the folder as it is at that moment, each time.
+        "copy" => {
+            let folder = path.parent().unwrap();
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            copy(
+                folder,
+                &folder.with_file_name(format!("{name}-{}", seen - 1)),
+            );
+        }
+        _ if seen != *n => {}
+        "kill" => {
+            #[cfg(unix)]
+            signal_hook::low_level::raise(signal_hook::consts::SIGKILL).unwrap();
+            std::process::abort();
+        }
+        "full" => return Err(io::Error::from_raw_os_error(28)), // ENOSPC
+        "refuse" => return Err(io::ErrorKind::PermissionDenied.into()),
+        "wait" => thread::sleep(Duration::from_secs(30)),
+        other => panic!("{other}"),
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+// -------------------------------------------------------------------------------------- helpers
+
+/// Steps of the small run, whose learning rate changes in the middle.
+const STEPS: usize = 40;
+/// The files that show how a run went; `summary.json` has times in it.
+const RESULTS: [&str; 4] = [
+    "model.safetensors",
+    "metrics.jsonl",
+    "loss.png",
+    "best.safetensors",
+];
+
+struct Place(TempDir);
+
+impl Place {
+    /// In memory where there is such a file system: a disk takes its time over each checkpoint.
+    fn new() -> Self {
+        match tempfile::tempdir_in("/dev/shm") {
+            Ok(folder) => Self::at(folder),
+            Err(_) => Self::on_disk(),
+        }
+    }
+
+    fn on_disk() -> Self {
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    fn at(folder: TempDir) -> Self {
+        let place = Self(folder);
+        let words: Vec<&str> = include_str!("../data/names.txt")
+            .lines()
+            .step_by(100)
+            .collect();
+        fs::write(place.path("words.txt"), words.join("\n")).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("NODEVICE_SELECT", "1") // see tests/cli.rs
+            .current_dir(self.0.path())
+            .stdin(Stdio::null())
+            .args(args);
+        command
+    }
+
+    fn program(&self, args: &[&str]) -> Command {
+        self.command(Path::new(env!("CARGO_BIN_EXE_gpu-makemore")), args)
+    }
+
+    /// The program with a fault.
+    fn faulty(&self, fault: &str, args: &[&str]) -> Command {
+        let mut command = self.command(&std::env::current_exe().unwrap(), args);
+        command.env(FAULT, fault);
+        command
+    }
+
+    /// Goes on with the run in a folder, to its end.
+    fn resume(&self, folder: &str) -> Outcome {
+        let output = self.program(&["train", "--resume", folder]).output()?;
+        succeeded(&output).map_err(|e| format!("{folder}: {}", e.message().unwrap_or("")).into())
+    }
+
+    fn refuse(&self, args: &[&str], code: i32, parts: &[&str]) -> Outcome {
+        refused(&self.program(args).output()?, code, parts)
+    }
+
+    /// Compares all that a run leaves.
+    fn same(&self, folder: &str, whole: &str) -> Outcome {
+        for file in RESULTS {
+            let [a, b] = [folder, whole].map(|folder| self.content(folder, file));
+            if a? != b? {
+                return Err(format!("{folder}/{file} is not {whole}/{file}").into());
+            }
+        }
+        let names = self.names(folder);
+        if names != self.names(whole) {
+            return Err(format!("{folder}: {names:?}").into());
+        }
+        Ok(())
+    }
+
+    /// A file, but for the time that the run took.
+    fn content(&self, folder: &str, file: &str) -> Result<Vec<u8>, Failed> {
+        let path = self.path(folder).join(file);
+        if file == "best.safetensors" {
+            let c = Checkpoint::load(path)?;
+            let values = (c.config, c.params, c.bnmean, c.bnvar);
+            return Ok(format!("{values:?}").into_bytes());
+        }
+        fs::read(&path).map_err(|e| format!("{}: {e}", path.display()).into())
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// `train` of a small model over [`STEPS`] steps, saved at each `every`.
+fn small<'a>(out: &'a str, every: &'a str) -> Vec<&'a str> {
+    sized(out, every, "40", "16")
+}
+
+fn sized<'a>(out: &'a str, every: &'a str, steps: &'a str, hidden: &'a str) -> Vec<&'a str> {
+    let mut args = vec!["train", "--data", "words.txt", "--n-hidden", hidden];
+    args.extend(["--steps", steps, "--log-every", "7", "--backend", "cpu"]);
+    args.extend(["--checkpoint-every", every, "--out", out]);
+    args
+}
+
+fn succeeded(output: &Output) -> Outcome {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    match output.status.code() {
+        Some(0) if stderr.is_empty() => Ok(()),
+        code => Err(format!("code {code:?}: {stderr}").into()),
+    }
+}
+
+fn refused(output: &Output, code: i32, parts: &[&str]) -> Outcome {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() != Some(code) {
+        return Err(format!("code {:?}: {stderr}", output.status.code()).into());
+    }
+    match parts.iter().find(|part| !stderr.contains(**part)) {
+        Some(part) => Err(format!("no {part:?} in {stderr}").into()),
+        None => Ok(()),
+    }
+}
+
+/// Waits for a file, for half a minute.
+fn wait_for(path: &Path) -> Outcome {
+    let start = Instant::now();
+    while !path.exists() {
+        if start.elapsed() > Duration::from_secs(30) {
+            return Err(format!("{} did not appear", path.display()).into());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+// ---------------------------------------------------------------------------------- every step
+
+/// On an adapter: before, at and behind the change of the learning rate.
+fn goes_on_from(found: &Found, schedule: &str) -> Outcome {
+    let api = api_name(found.info.backend);
+    let adapter = &found.info.name;
+    let options = [
+        "--backend",
+        api,
+        "--adapter",
+        adapter,
+        "--schedule",
+        schedule,
+    ];
+    goes_on(&options, &[1, 20, 33])
+}
+
+/// A run leaves a copy of its folder after each step. Those after `from` go on, and must come to the
+/// same end.
+fn goes_on(options: &[&str], from: &[usize]) -> Outcome {
+    let place = Place::new();
+    let mut args = small("whole", "1");
+    args.retain(|arg| !["--backend", "cpu"].contains(arg));
+    args.extend(options);
+    let fault = "copy Done last.safetensors 0";
+    succeeded(&place.faulty(fault, &args).output()?)?;
+    for step in from {
+        let folder = format!("whole-{step}");
+        let last = Checkpoint::load(place.path(&folder).join("last.safetensors"))?;
+        if last.config.steps != *step as u64 {
+            return Err(format!("{folder} is after {} steps", last.config.steps).into());
+        }
+        place.resume(&folder)?;
+        place.same(&folder, "whole")?;
+    }
+    Ok(())
+}
+
+// --------------------------------------------------------------------------------------- kills
+
+/// SIGKILL at each point of the writing of each file, at its first and at a later time.
+fn killed_while_saving() -> Outcome {
+    let place = Place::new();
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    let mut cases = 0;
+    for (file, times) in [
+        ("last.safetensors", &[1, 2, 4, 6][..]),
+        ("best.safetensors", &[1, 2]),
+        ("model.safetensors", &[1]),
+        ("loss.png", &[1]),
+        ("summary.json", &[1]),
+    ] {
+        for (point, n) in Point::ALL
+            .iter()
+            .flat_map(|point| times.iter().map(move |n| (point, n)))
+        {
+            let case = format!("kill {point:?} {file} {n}");
+            let out = case.replace(' ', "-");
+            let output = place.faulty(&case, &small(&out, "8")).output()?;
+            if output.status.code().is_some() {
+                return Err(format!("{case}: not killed, but {output:?}").into());
+            }
+            let first = file == "last.safetensors" && *n == 1;
+            goes_on_or_begins(&place, &out, first && *point < Point::Renamed)
+                .map_err(|e| format!("{case}: {}", e.message().unwrap_or("")))?;
+            cases += 1;
+        }
+    }
+    eprintln!("{cases} kills");
+    Ok(())
+}
+
+/// A folder in which a run was killed goes on and comes to the same end. If it was killed before it
+/// had saved anything, it begins once more, in the same folder.
+fn goes_on_or_begins(place: &Place, out: &str, nothing_saved: bool) -> Outcome {
+    let last = place.path(out).join("last.safetensors");
+    if last.exists() == nothing_saved {
+        return Err(format!("last.safetensors is there: {}", last.exists()).into());
+    }
+    if nothing_saved {
+        let parts = ["has no run that could go on", "start one with train --out"];
+        place.refuse(&["train", "--resume", out], 1, &parts)?;
+        succeeded(&place.program(&small(out, "8")).output()?)?;
+        // What was left half written is hidden, and nobody's harm.
+        for name in place.names(out) {
+            if name.starts_with(".gpu-makemore-") {
+                fs::remove_file(place.path(out).join(name))?;
+            }
+        }
+    } else {
+        Checkpoint::load(&last)?;
+        place.resume(out)?;
+    }
+    place.same(out, "whole")
+}
+
+/// SIGKILL at moments that nobody chose, at least 200 times; the same run is killed again and again
+/// until it is through.
+fn killed_at_any_moment() -> Outcome {
+    const KILLS: usize = 200;
+    let place = Place::on_disk();
+    let begun = Instant::now();
+    succeeded(
+        &place
+            .program(&sized("whole", "50", "3000", "64"))
+            .output()?,
+    )?;
+    let mut whole = begun.elapsed();
+    // A generator of its own, so that a failure's moments can be had again.
+    let mut state = 1u32;
+    let mut random = |below: u128| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (u128::from(state >> 8) * below) >> 24
+    };
+    let (mut kills, mut before, mut runs, mut resumed) = (0, 0, 0, 0);
+    while kills < KILLS {
+        let out = format!("run-{runs}");
+        runs += 1;
+        loop {
+            let last = place.path(&out).join("last.safetensors");
+            let goes_on = last.exists();
+            let mut child = match goes_on {
+                true => place.program(&["train", "--resume", &out]),
+                false => place.program(&sized(&out, "50", "3000", "64")),
+            };
+            let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+            resumed += usize::from(goes_on);
+            let begun = Instant::now();
+            let moment = Duration::from_micros(random(whole.as_micros()) as u64);
+            let mut running = true;
+            while running && begun.elapsed() < moment {
+                thread::sleep(Duration::from_micros(100));
+                running = child.try_wait()?.is_none();
+            }
+            if !running {
+                // The machine has become faster, or this one had not much left to do.
+                whole = whole.min(begun.elapsed() * 2);
+            }
+            child.kill()?;
+            let output = child.wait_with_output()?;
+            if !running {
+                succeeded(&output).map_err(|e| format!("{out}: {}", e.message().unwrap_or("")))?;
+                break;
+            }
+            kills += 1;
+            // Whatever has its name is whole.
+            for file in ["last.safetensors", "best.safetensors", "model.safetensors"] {
+                let path = place.path(&out).join(file);
+                if path.exists() {
+                    Checkpoint::load(&path)?;
+                }
+            }
+            before += usize::from(!last.exists());
+            if place.path(&out).join("summary.json").exists() && !last.exists() {
+                break; // it was through
+            }
+        }
+        // A run that was killed before it had saved anything began again in the same folder.
+        for name in place.names(&out) {
+            if name.starts_with('.') {
+                fs::remove_file(place.path(&out).join(name))?;
+            }
+        }
+        place.same(&out, "whole")?;
+        fs::remove_dir_all(place.path(&out))?;
+    }
+    eprintln!("{kills} kills in {runs} runs, {before} before a checkpoint; {resumed} went on");
+    match resumed >= KILLS / 2 {
+        true => Ok(()),
+        false => Err(format!("only {resumed} runs went on").into()),
+    }
+}
+
+// -------------------------------------------------------------------------------- failing disks
+
+/// A disk that is full, and a file system that refuses, at each point of the writing of each file.
+fn failed_writes() -> Outcome {
+    let place = Place::new();
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    for (action, reason) in [
+        ("full", "No space left on device"),
+        ("refuse", "permission denied"),
+    ] {
+        for file in [
+            "last.safetensors",
+            "best.safetensors",
+            "model.safetensors",
+            "loss.png",
+            "summary.json",
+        ] {
+            for point in Point::ALL {
+                let case = format!("{action} {point:?} {file} 2");
+                // Written once only, those at the end.
+                let case = match file {
+                    "last.safetensors" | "best.safetensors" => case,
+                    _ => case.replace(" 2", " 1"),
+                };
+                let out = case.replace(' ', "-");
+                let output = place.faulty(&case, &small(&out, "8")).output()?;
+                let parts = [&format!("cannot write {out}/{file}"), reason];
+                let problem = |e: Failed| format!("{case}: {}", e.message().unwrap_or(""));
+                refused(&output, 1, &parts).map_err(problem)?;
+                Checkpoint::load(place.path(&out).join("last.safetensors"))?;
+                let hidden = place.names(&out);
+                if let Some(name) = hidden.iter().find(|name| name.starts_with('.')) {
+                    return Err(format!("{case}: {name} is left").into());
+                }
+                place.resume(&out).map_err(problem)?;
+                place.same(&out, "whole").map_err(problem)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+// ------------------------------------------------------------------------------------- signals
+
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) -> Outcome {
+    let mut kill = Command::new("kill");
+    kill.args(["-s", name, &child.id().to_string()]);
+    match kill.status()?.success() {
+        true => Ok(()),
+        false => Err("kill failed".into()),
+    }
+}
+
+#[cfg(not(unix))]
+fn signal(_: &Child, _: &str) -> Outcome {
+    Err("there are no signals here".into())
+}
+
+/// Ctrl-C, and what schedulers send: the chunk is finished, all is saved, and the run goes on.
+fn ctrl_c() -> Outcome {
+    let place = Place::new();
+    succeeded(
+        &place
+            .program(&sized("whole", "1000000", "60000", "16"))
+            .output()?,
+    )?;
+    for (name, code, wait) in [("INT", 130, 50), ("TERM", 143, 100), ("INT", 130, 0)] {
+        let out = format!("{name}-{wait}");
+        let child = place
+            .program(&sized(&out, "1000000", "60000", "16"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        wait_for(&place.path(&out).join("metrics.jsonl"))?;
+        // The handler is there some microseconds after the file.
+        thread::sleep(Duration::from_millis(20 + wait));
+        signal(&child, name)?;
+        let output = child.wait_with_output()?;
+        let go_on = format!("of 60000 steps; go on with: gpu-makemore train --resume {out}\n");
+        refused(&output, code, &["interrupted after ", &go_on])?;
+        let last = Checkpoint::load(place.path(&out).join("last.safetensors"))?;
+        let steps = last.config.steps;
+        let message = String::from_utf8_lossy(&output.stderr);
+        if !(1..60_000).contains(&steps) || !message.contains(&format!("after {steps} of")) {
+            return Err(format!("{steps}: {message}").into());
+        }
+        place.resume(&out)?;
+        // The checkpoints are others, and so may the best be.
+        let [a, b] = [out.as_str(), "whole"]
+            .map(|folder| fs::read(place.path(folder).join("model.safetensors")).unwrap());
+        if a != b {
+            return Err(format!("{out} is not the same model").into());
+        }
+    }
+    Ok(())
+}
+
+/// The second one does not wait for anything.
+fn second_ctrl_c() -> Outcome {
+    let place = Place::new();
+    // The disk takes half a minute.
+    let child = place
+        .faulty("wait Written last.safetensors 2", &small("out", "8"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    wait_for(&place.path("out").join("best.safetensors"))?;
+    thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
+    signal(&child, "INT")?;
+    thread::sleep(Duration::from_millis(100));
+    signal(&child, "INT")?;
+    let output = child.wait_with_output()?;
+    if output.status.code() != Some(130) || begun.elapsed() > Duration::from_secs(10) {
+        return Err(format!("{:?}: {output:?}", begun.elapsed()).into());
+    }
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    place.resume("out")?;
+    place.same("out", "whole")
+}
+
+// ------------------------------------------------------------------------------------ refusals
+
+fn two_runs() -> Outcome {
+    let place = Place::new();
+    let args = sized("out", "1000000", "1000000000", "16");
+    let mut first = place.program(&args).stdout(Stdio::null()).spawn()?;
+    wait_for(&place.path("out").join("metrics.jsonl"))?;
+    let both = || -> Outcome {
+        let parts = ["another process is training in out", "--out"];
+        place.refuse(&["train", "--resume", "out"], 1, &parts)?;
+        let parts = ["out already holds a run"];
+        place.refuse(&small("out", "8"), 1, &parts)
+    };
+    let result = both();
+    first.kill()?;
+    first.wait()?;
+    result?;
+    // A lock dies with its process.
+    let args = ["train", "--resume", "out", "--steps", "40"];
+    place.refuse(&args, 2, &["--steps 40", "1000000000"])
+}
+
+/// A folder with a run that was stopped after 16 of its steps, as it was then.
+fn stopped(place: &Place, out: &str) -> Outcome {
+    let fault = "kill Done last.safetensors 3";
+    let output = place.faulty(fault, &small(out, "8")).output()?;
+    match output.status.code() {
+        None => Ok(()),
+        code => Err(format!("{code:?}").into()),
+    }
+}
+
+fn changed_options() -> Outcome {
+    let place = Place::new();
+    stopped(&place, "out")?;
+    fs::write(place.path("other.csv"), "name\nanna\n")?;
+    let before = fs::read(place.path("out/last.safetensors"))?;
+    for (option, new, old) in [
+        ("--data", "names", "words.txt"),
+        ("--column", "name", "not given"),
+        ("--clean", "", "false"),
+        ("--backend", "vulkan", "cpu"),
+        ("--adapter", "x", "not given"),
+        ("--schedule", "staged", "auto"),
+        ("--steps", "41", "40"),
+        ("--batch-size", "33", "32"),
+        ("--block-size", "4", "3"),
+        ("--n-embd", "11", "10"),
+        ("--n-hidden", "17", "16"),
+        ("--lr", "0.2", "0.1"),
+        ("--lr-final", "0.1", "0.01"),
+        ("--lr-decay-at", "21", "20"),
+        ("--seed", "1", "2147483647"),
+    ] {
+        let given = format!("{option} {new}");
+        let args = ["train", "--resume", "out"]
+            .into_iter()
+            .chain(given.split_whitespace());
+        let args: Vec<&str> = args.collect();
+        let parts = [option, "does not go with --resume out", old, "leave"];
+        place.refuse(&args, 2, &parts)?;
+    }
+    let args = ["train", "--resume", "out", "--out", "other"];
+    place.refuse(&args, 2, &["--resume", "--out"])?;
+    match before == fs::read(place.path("out/last.safetensors"))? {
+        true => Ok(()),
+        false => Err("a refusal changed the checkpoint".into()),
+    }
+}
+
+/// Options with their old values, `auto`, and those that make no difference to the model.
+fn harmless_options() -> Outcome {
+    let place = Place::new();
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    stopped(&place, "same")?;
+    let mut args = small("same", "8");
+    args.truncate(args.len() - 2);
+    args.extend(["--resume", "same", "--lr-decay-at", "20", "--lr", "0.1"]);
+    args.extend(["--schedule", "auto"]);
+    succeeded(&place.program(&args).output()?)?;
+    place.same("same", "whole")?;
+
+    stopped(&place, "log")?;
+    let mut args = vec!["train", "--resume", "log", "--log-every", "10"];
+    args.extend(["--checkpoint-every", "3", "--backend", "auto"]);
+    succeeded(&place.program(&args).output()?)?;
+    let rows = fs::read_to_string(place.path("log/metrics.jsonl"))?;
+    let steps: Vec<u64> = rows
+        .lines()
+        .map(|row| {
+            let row: serde_json::Value = serde_json::from_str(row).unwrap();
+            row["step"].as_u64().unwrap()
+        })
+        .collect();
+    if steps != [0, 7, 14, 20, 30] {
+        return Err(format!("rows at {steps:?}").into());
+    }
+    let model = |folder| fs::read(place.path(folder).join("model.safetensors"));
+    match model("log")? == model("whole")? {
+        true => Ok(()),
+        false => Err("not the same model".into()),
+    }
+}
+
+fn changed_data() -> Outcome {
+    let place = Place::new();
+    stopped(&place, "out")?;
+    let words = fs::read_to_string(place.path("words.txt"))?;
+    // The same number of examples, the same letters, another order.
+    let mut lines: Vec<&str> = words.lines().collect();
+    lines.reverse();
+    fs::write(place.path("words.txt"), lines.join("\n"))?;
+    let parts = ["words.txt has changed since the run in out was begun"];
+    place.refuse(&["train", "--resume", "out"], 1, &parts)?;
+    fs::remove_file(place.path("words.txt"))?;
+    place.refuse(&["train", "--resume", "out"], 1, &["words.txt"])?;
+    fs::write(place.path("words.txt"), words)?;
+    place.resume("out")
+}
+
+fn refusals() -> Outcome {
+    let place = Place::new();
+    let resume = |folder| ["train", "--resume", folder];
+    place.refuse(&resume("none"), 1, &["none has no run that could go on"])?;
+    place.refuse(&resume("words.txt"), 1, &["words.txt"])?;
+    succeeded(&place.program(&small("done", "8")).output()?)?;
+    place.refuse(&resume("done"), 1, &["the run in done is finished"])?;
+
+    stopped(&place, "out")?;
+    let last = place.path("out/last.safetensors");
+    let bytes = fs::read(&last)?;
+    for checkpoint in ["eval", "sample"] {
+        let args = [checkpoint, "--checkpoint", "out"];
+        place.refuse(&args, 1, &["the run in out is not finished", "--resume"])?;
+    }
+    // The last checkpoint is a model all the same.
+    let file = ["eval", "--checkpoint", "out/last.safetensors"];
+    succeeded(&place.program(&file).output()?)?;
+    // A finished model is no run.
+    fs::copy(place.path("done/model.safetensors"), &last)?;
+    place.refuse(&resume("out"), 1, &["out has no run that could go on"])?;
+    // A damaged one is left as it is.
+    let mut damaged = bytes.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&last, &damaged)?;
+    place.refuse(&resume("out"), 1, &["out/last.safetensors", "altered"])?;
+    if fs::read(&last)? != damaged {
+        return Err("it was written to".into());
+    }
+    fs::write(&last, bytes)?;
+    place.resume("out")
+}
+
+/// If the last checkpoint is lost, the best one has all that it takes too.
+fn from_best() -> Outcome {
+    let place = Place::new();
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    stopped(&place, "out")?;
+    fs::remove_file(place.path("out/last.safetensors"))?;
+    fs::copy(
+        place.path("out/best.safetensors"),
+        place.path("out/last.safetensors"),
+    )?;
+    place.resume("out")?;
+    place.same("out", "whole")
+}
