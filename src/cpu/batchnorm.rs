@@ -1,7 +1,7 @@
 //! Batch normalisation over the examples of a minibatch. Twin of `shaders/batchnorm.wgsl`, where
 //! the derivation of the backward formula stands.
 
-use super::real::Real;
+use super::real::{Real, mul_add};
 
 /// Keeps the root finite for a unit that never varies (PyTorch's and the lecture's value).
 pub const EPSILON: f64 = 1e-5;
@@ -26,13 +26,13 @@ pub fn batchnorm_normalize<R: Real>(hprebn: R, bnmean: R, bnvar_inv: R) -> R {
 
 /// `hpreact = bngain * bnraw + bnbias`
 #[inline(always)]
-pub fn batchnorm_scale<R: Real>(bngain: R, bnraw: R, bnbias: R) -> R {
-    bngain * bnraw + bnbias
+pub fn batchnorm_scale<R: Real, const FMA: bool>(bngain: R, bnraw: R, bnbias: R) -> R {
+    mul_add::<R, FMA>(bngain, bnraw, bnbias)
 }
 
 /// `dhprebn = bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0) - n/(n-1)*bnraw*(dhpreact*bnraw).sum(0))`
 #[inline(always)]
-pub fn batchnorm_backward<R: Real>(
+pub fn batchnorm_backward<R: Real, const FMA: bool>(
     bngain: R,
     bnvar_inv: R,
     n: R,
@@ -41,8 +41,10 @@ pub fn batchnorm_backward<R: Real>(
     bnraw: R,
     sum_dhpreact_bnraw: R,
 ) -> R {
-    bngain * bnvar_inv / n
-        * (n * dhpreact - sum_dhpreact - n / (n - R::one()) * bnraw * sum_dhpreact_bnraw)
+    // What all examples of a unit share stands together: it is computed once for all of them.
+    let factor = n / (n - R::one()) * sum_dhpreact_bnraw;
+    let difference = mul_add::<R, FMA>(n, dhpreact, -sum_dhpreact);
+    bngain * bnvar_inv / n * mul_add::<R, FMA>(-factor, bnraw, difference)
 }
 
 /// The statistics of each hidden unit over a minibatch, each `(hidden)`.
@@ -117,7 +119,7 @@ pub fn forward<R: Real>(
     for (hprebn, (bnraw, hpreact)) in rows.zip(outs) {
         for j in 0..hidden {
             bnraw[j] = batchnorm_normalize(hprebn[j], mean[j], var_inv[j]);
-            hpreact[j] = batchnorm_scale(bngain[j], bnraw[j], bnbias[j]);
+            hpreact[j] = batchnorm_scale::<R, false>(bngain[j], bnraw[j], bnbias[j]);
         }
     }
 }
@@ -129,7 +131,7 @@ pub fn inference<R: Real>(values: &mut [R], bngain: &[R], bnbias: &[R], bnmean: 
     for row in values.chunks_exact_mut(hidden) {
         for j in 0..hidden {
             let bnraw = batchnorm_normalize(row[j], bnmean[j], batchnorm_var_inv(bnvar[j]));
-            row[j] = batchnorm_scale(bngain[j], bnraw, bnbias[j]);
+            row[j] = batchnorm_scale::<R, false>(bngain[j], bnraw, bnbias[j]);
         }
     }
 }
@@ -165,7 +167,7 @@ pub fn backward<R: Real>(
     }
     for ((dhpreact, bnraw), dhprebn) in rows().zip(dhprebn.chunks_exact_mut(hidden)) {
         for j in 0..hidden {
-            dhprebn[j] = batchnorm_backward(
+            dhprebn[j] = batchnorm_backward::<R, false>(
                 bngain[j],
                 bnvar_inv[j],
                 n,

@@ -23,7 +23,7 @@ use super::batchnorm::{
     batchnorm_backward, batchnorm_scale, batchnorm_var_inv, batchnorm_variance,
 };
 use super::linear::{Tile, tile};
-use super::real::Real;
+use super::real::{Real, mul_add};
 use super::sgd;
 use super::tanh::tanh_backward;
 use crate::dims::Dims;
@@ -241,7 +241,7 @@ impl<R: Real> ByUnit<R> {
         self.params.load(params, &self.dims);
     }
 
-    /// The gradients of the last step.
+    /// The gradients of the last [`ByUnit::step_with_grads`].
     pub fn grads(&mut self) -> Params<R> {
         self.grads.save(&self.dims)
     }
@@ -250,6 +250,30 @@ impl<R: Real> ByUnit<R> {
     /// the update.
     #[inline(always)]
     pub fn step<const FMA: bool, const ROWS: usize, const COLS: usize>(
+        &mut self,
+        tile: Tile<FMA, ROWS, COLS>,
+        x: &[u8],
+        y: &[u8],
+        lr: R,
+    ) -> R {
+        self.run::<FMA, ROWS, COLS, false>(tile, x, y, lr)
+    }
+
+    /// The same step, after which [`ByUnit::grads`] has its gradients. Training needs none: those
+    /// of the weights go into the update without ever being written to memory.
+    #[inline(always)]
+    pub fn step_with_grads<const FMA: bool, const ROWS: usize, const COLS: usize>(
+        &mut self,
+        tile: Tile<FMA, ROWS, COLS>,
+        x: &[u8],
+        y: &[u8],
+        lr: R,
+    ) -> R {
+        self.run::<FMA, ROWS, COLS, true>(tile, x, y, lr)
+    }
+
+    #[inline(always)]
+    fn run<const FMA: bool, const ROWS: usize, const COLS: usize, const GRADS: bool>(
         &mut self,
         tile: Tile<FMA, ROWS, COLS>,
         x: &[u8],
@@ -276,17 +300,17 @@ impl<R: Real> ByUnit<R> {
             if j < blocks {
                 let (w1, bndiff) = (p.w1.units(j), self.bnraw.units_mut(j));
                 rows_product(tile, w1, fan_in, &self.emb_t, fan_in, into(bndiff));
-                squares = sum_products(bndiff, bndiff);
+                squares = sum_products::<R, FMA>(bndiff, bndiff);
             }
             if let Some((j, bnvar_inv)) = before {
                 let (bnraw, h) = (self.bnraw.units_mut(j), self.h.units_mut(j));
-                normalize(bnraw, h, &bnvar_inv, &p.bngain[j], &p.bnbias[j]);
+                normalize::<R, FMA>(bnraw, h, &bnvar_inv, &p.bngain[j], &p.bnbias[j]);
                 self.bnvar_inv[j] = bnvar_inv;
             }
         }
         // logits = h @ W2 (+ b2)
         columns_product(tile, &p.w2, vocab, &self.h, &mut self.dlogits_t);
-        let loss = softmax(
+        let loss = softmax::<R, FMA>(
             &mut self.dlogits_t,
             &mut self.dlogits,
             &p.b2,
@@ -306,25 +330,39 @@ impl<R: Real> ByUnit<R> {
             );
             rows_product(tile, w2, vocab, &self.dlogits_t, vocab_p, into(d));
             let sum_d = through_tanh(d, h);
-            let sum_d_bnraw = sum_products(d, bnraw);
-            rows_product(tile, h, batch, &self.dlogits, batch, update(w2, lr, dw2));
+            let sum_d_bnraw = sum_products::<R, FMA>(d, bnraw);
+            rows_product(
+                tile,
+                h,
+                batch,
+                &self.dlogits,
+                batch,
+                update::<R, FMA, COLS, GRADS>(w2, lr, dw2),
+            );
             g.bnbias[j] = totals(&sum_d);
             g.bngain[j] = totals(&sum_d_bnraw);
             let (bngain, bnvar_inv) = (&p.bngain[j], &self.bnvar_inv[j]);
-            through_norm(d, bnraw, n, bngain, bnvar_inv, &g.bnbias[j], &g.bngain[j]);
+            through_norm::<R, FMA>(d, bnraw, n, bngain, bnvar_inv, &g.bnbias[j], &g.bngain[j]);
         }
         // dembcat = dhprebn @ W1.T; dW1 = embcat.T @ dhprebn, turned round
         columns_product(tile, &self.dhidden, batch, &p.w1, &mut self.demb);
         for j in 0..blocks {
             let (w1, dw1) = (p.w1.units_mut(j), g.w1.units_mut(j));
             let d = self.dhidden.units(j);
-            rows_product(tile, d, batch, &self.emb, batch, update(w1, lr, dw1));
+            rows_product(
+                tile,
+                d,
+                batch,
+                &self.emb,
+                batch,
+                update::<R, FMA, COLS, GRADS>(w1, lr, dw1),
+            );
         }
         gather(x, &self.demb, dims, &mut self.row, &mut g.c);
-        sgd::update(p.c.as_flattened_mut(), lr, g.c.as_flattened());
-        sgd::update(&mut p.b2, lr, &g.b2);
-        sgd::update(p.bngain.as_flattened_mut(), lr, g.bngain.as_flattened());
-        sgd::update(p.bnbias.as_flattened_mut(), lr, g.bnbias.as_flattened());
+        sgd::update::<R, FMA>(p.c.as_flattened_mut(), lr, g.c.as_flattened());
+        sgd::update::<R, FMA>(&mut p.b2, lr, &g.b2);
+        sgd::update::<R, FMA>(p.bngain.as_flattened_mut(), lr, g.bngain.as_flattened());
+        sgd::update::<R, FMA>(p.bnbias.as_flattened_mut(), lr, g.bnbias.as_flattened());
         loss
     }
 }
@@ -337,16 +375,18 @@ fn into<R: Real, const COLS: usize>(
     |line, i, c, sums| out[line][i].as_chunks_mut().0[c] = sums
 }
 
-/// The same for a gradient, and `p.data += -lr * p.grad` while it is at hand.
+/// The same for a gradient (if `GRADS`), and `p.data += -lr * p.grad` while it is at hand.
 #[inline(always)]
-fn update<R: Real, const COLS: usize>(
+fn update<R: Real, const FMA: bool, const COLS: usize, const GRADS: bool>(
     p: &mut [Block<R>],
     lr: R,
     grad: &mut [Block<R>],
 ) -> impl FnMut(usize, usize, usize, [R; COLS]) {
     move |line, i, c, sums| {
-        grad[line][i].as_chunks_mut().0[c] = sums;
-        sgd::update(&mut p[line][i].as_chunks_mut::<COLS>().0[c], lr, &sums);
+        if GRADS {
+            grad[line][i].as_chunks_mut().0[c] = sums;
+        }
+        sgd::update::<R, FMA>(&mut p[line][i].as_chunks_mut::<COLS>().0[c], lr, &sums);
     }
 }
 
@@ -448,13 +488,13 @@ fn add_fours<R: Real>(values: &[R], sums: &mut [R]) {
 
 /// `(a * b).sum(0)` of the units of a block.
 #[inline(always)]
-fn sum_products<R: Real>(a: &[Block<R>], b: &[Block<R>]) -> [Parts<R>; UNITS] {
+fn sum_products<R: Real, const FMA: bool>(a: &[Block<R>], b: &[Block<R>]) -> [Parts<R>; UNITS] {
     let mut sums = [[R::zero(); LINE / 2]; UNITS];
     for (i, sums) in sums.iter_mut().enumerate() {
         let mut sum = [R::zero(); LINE];
         for (a, b) in a.iter().zip(b) {
             for l in 0..LINE {
-                sum[l] += a[i][l] * b[i][l];
+                sum[l] = mul_add::<R, FMA>(a[i][l], b[i][l], sum[l]);
             }
         }
         *sums = parts(&sum);
@@ -470,7 +510,7 @@ fn variances<R: Real>(bndiff2: &[Parts<R>; UNITS], n: R) -> [R; UNITS] {
 
 /// `bnraw` in the place of `bndiff`, and `h`, for the units of a block.
 #[inline(always)]
-fn normalize<R: Real>(
+fn normalize<R: Real, const FMA: bool>(
     bnraw: &mut [Block<R>],
     h: &mut [Block<R>],
     bnvar_inv: &[R; UNITS],
@@ -484,8 +524,12 @@ fn normalize<R: Real>(
                 *x *= var_inv;
             }
             bnraw[i] = x;
-            for x in x.iter_mut() {
-                *x = batchnorm_scale(gain, *x, bias).tanh_forward();
+            let (first, second) = x.split_at_mut(LINE / 2);
+            for (a, b) in first.iter_mut().zip(second) {
+                (*a, *b) = R::tanh_pair::<FMA>(
+                    batchnorm_scale::<R, FMA>(gain, *a, bias),
+                    batchnorm_scale::<R, FMA>(gain, *b, bias),
+                );
             }
             h[i] = x;
         }
@@ -513,7 +557,7 @@ fn through_tanh<R: Real>(dhidden: &mut [Block<R>], h: &[Block<R>]) -> [Parts<R>;
 
 /// `dhprebn` in the place of `dhpreact`, for the units of a block.
 #[inline(always)]
-fn through_norm<R: Real>(
+fn through_norm<R: Real, const FMA: bool>(
     dhidden: &mut [Block<R>],
     bnraw: &[Block<R>],
     n: R,
@@ -528,7 +572,15 @@ fn through_norm<R: Real>(
             let (gain, var_inv) = (bngain[i], bnvar_inv[i]);
             let (sum_d, sum_d_bnraw) = (dbnbias[i], dbngain[i]);
             for l in 0..LINE {
-                d[l] = batchnorm_backward(gain, var_inv, n, d[l], sum_d, bnraw[l], sum_d_bnraw);
+                d[l] = batchnorm_backward::<R, FMA>(
+                    gain,
+                    var_inv,
+                    n,
+                    d[l],
+                    sum_d,
+                    bnraw[l],
+                    sum_d_bnraw,
+                );
             }
             dhidden[i] = d;
         }
@@ -538,7 +590,7 @@ fn through_norm<R: Real>(
 /// Loss and gradient of softmax and cross-entropy. `logits_t (vocab, batch)` becomes its gradient,
 /// which is written to `dlogits (batch, vocab)` too, and summed into `db2`.
 #[inline(always)]
-fn softmax<R: Real>(
+fn softmax<R: Real, const FMA: bool>(
     logits_t: &mut [Line<R>],
     dlogits: &mut [Line<R>],
     b2: &[R],
@@ -573,7 +625,7 @@ fn softmax<R: Real>(
         let mut counts_sum = [R::zero(); LINE];
         for row in &mut *rows {
             for l in 0..LINE {
-                row[l] = (row[l] - logit_max[l]).exp_forward();
+                row[l] = (row[l] - logit_max[l]).exp_forward::<FMA>();
                 counts_sum[l] += row[l];
             }
         }

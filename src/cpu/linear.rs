@@ -9,7 +9,7 @@
 //! A product's gradients are products again, so one routine does all three: a transpose is only
 //! another way to walk through the same memory.
 
-use super::real::Real;
+use super::real::{Real, mul_add};
 
 /// How products are cut: into tiles of `ROWS` x `COLS` sums that stay in vector registers, with a
 /// multiplication and an addition in one instruction (`FMA`, which also rounds once instead of
@@ -306,11 +306,7 @@ fn add_scaled<R: Real, const FMA: bool, const COLS: usize>(
     line: &[R; COLS],
 ) -> [R; COLS] {
     for j in 0..COLS {
-        sums[j] = if FMA {
-            factor.mul_add(line[j], sums[j])
-        } else {
-            sums[j] + factor * line[j]
-        };
+        sums[j] = mul_add::<R, FMA>(factor, line[j], sums[j]);
     }
     sums
 }

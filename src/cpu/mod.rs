@@ -168,7 +168,8 @@ impl<R: Real> Model<R> {
     #[inline(always)]
     pub fn update(&mut self, lr: R) {
         for tensor in Tensor::ALL {
-            sgd::update(self.params.get_mut(tensor), lr, self.grads.get(tensor));
+            let (p, grad) = (self.params.get_mut(tensor), self.grads.get(tensor));
+            sgd::update::<R, false>(p, lr, grad);
         }
     }
 

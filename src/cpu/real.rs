@@ -7,9 +7,13 @@ pub trait Real: Float + NumAssign + Send + Sync + std::fmt::Debug + 'static {
     /// Hyperbolic tangent: the library's for `f64`, the kernels' own formula for `f32`.
     fn tanh_forward(self) -> Self;
 
+    /// Hyperbolic tangents of two numbers: in `f32` and with `FMA` for the price of one division
+    /// ([`tanh_pair`](super::tanh::tanh_pair)).
+    fn tanh_pair<const FMA: bool>(a: Self, b: Self) -> (Self, Self);
+
     /// Exponential of a number of 0 or less: the library's for `f64`, one that vectorises for
-    /// `f32`.
-    fn exp_forward(self) -> Self;
+    /// `f32`, with `FMA` as in [`mul_add`].
+    fn exp_forward<const FMA: bool>(self) -> Self;
 
     /// Conversion from a count or a literal.
     fn of(value: f64) -> Self;
@@ -25,7 +29,12 @@ impl Real for f64 {
     }
 
     #[inline(always)]
-    fn exp_forward(self) -> Self {
+    fn tanh_pair<const FMA: bool>(a: Self, b: Self) -> (Self, Self) {
+        (a.tanh(), b.tanh())
+    }
+
+    #[inline(always)]
+    fn exp_forward<const FMA: bool>(self) -> Self {
         self.exp()
     }
 
@@ -47,8 +56,13 @@ impl Real for f32 {
     }
 
     #[inline(always)]
-    fn exp_forward(self) -> Self {
-        exp(self)
+    fn tanh_pair<const FMA: bool>(a: Self, b: Self) -> (Self, Self) {
+        super::tanh::tanh_pair::<FMA>(a, b)
+    }
+
+    #[inline(always)]
+    fn exp_forward<const FMA: bool>(self) -> Self {
+        exp::<FMA>(self)
     }
 
     #[inline(always)]
@@ -62,6 +76,13 @@ impl Real for f32 {
     }
 }
 
+/// `a * b + c`: with `FMA` one operation that rounds once, for machines that have an instruction for
+/// it (on others it would be a call), and without it two.
+#[inline(always)]
+pub fn mul_add<R: Real, const FMA: bool>(a: R, b: R, c: R) -> R {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
 /// `exp(x)` for `x <= 0`, with a relative error of at most 2.4e-7 (twice `f32::EPSILON`) down to -87,
 /// below which it stays at 1.6e-38. A call of the library's function for each value would keep loops from being vectorised.
 ///
@@ -69,7 +90,7 @@ impl Real for f32 {
 /// series to the 7th power. `n` is found by adding 1.5 * 2**23, in whose neighbourhood the f32 are
 /// whole numbers: the sum's last bits are `n`, ready to be shifted into an exponent.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+fn exp<const FMA: bool>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts, the first of which times n is exact.
     const LN2_HIGH: f32 = 0.693_359_4;
@@ -79,13 +100,13 @@ fn exp(x: f32) -> f32 {
     let n = shifted - ROUND;
     let r = x - n * LN2_HIGH - n * LN2_LOW;
     let mut p = 1.0 / 5040.0f32;
-    p = p * r + 1.0 / 720.0;
-    p = p * r + 1.0 / 120.0;
-    p = p * r + 1.0 / 24.0;
-    p = p * r + 1.0 / 6.0;
-    p = p * r + 0.5;
-    p = p * r + 1.0;
-    p = p * r + 1.0;
+    p = mul_add::<_, FMA>(p, r, 1.0 / 720.0);
+    p = mul_add::<_, FMA>(p, r, 1.0 / 120.0);
+    p = mul_add::<_, FMA>(p, r, 1.0 / 24.0);
+    p = mul_add::<_, FMA>(p, r, 1.0 / 6.0);
+    p = mul_add::<_, FMA>(p, r, 0.5);
+    p = mul_add::<_, FMA>(p, r, 1.0);
+    p = mul_add::<_, FMA>(p, r, 1.0);
     p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
 }
 
@@ -95,6 +116,12 @@ mod tests {
 
     #[test]
     fn exp_is_within_two_epsilon_of_the_library() {
+        check_exp::<false>();
+        check_exp::<true>();
+    }
+
+    fn check_exp<const FMA: bool>() {
+        let exp = exp::<FMA>;
         for i in 0..=870_000i32 {
             let x = -i as f32 * 1e-4;
             let exact = f64::from(x).exp();
