@@ -333,7 +333,7 @@ fn chart(
         Guide::Free => {
             let start = us.end / 1.5;
             let end = start * first / last;
-            Some((start, end, end * 2.7, "further models for nothing"))
+            Some((start, end, start, "further models for nothing"))
         }
     };
     if let Some((start, end, text_at, text)) = line {
