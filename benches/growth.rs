@@ -1,4 +1,4 @@
-//! Draws the two growth curves that `cargo bench` measured, and prints their numbers as tables:
+//! Draws the three growth curves that `cargo bench` measured, and prints their numbers as tables:
 //!
 //! ```sh
 //! cargo bench && cargo run --release --example growth -- growth.png
@@ -7,6 +7,8 @@
 //! An example costs the same in a minibatch of any size, as far as the arithmetic goes: what falls in
 //! the first curve is what a launch or a step costs by itself, shared by more examples. With the hidden
 //! layer the arithmetic of an example grows in proportion, which a grey line shows in the second curve.
+//! In the third one, models are added: while a device has cores to spare, a further model takes no
+//! time, and an example becomes cheaper along the grey line.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,14 +34,28 @@ struct Args {
     criterion: PathBuf,
 }
 
-/// One curve of each backend: microseconds of an example, by batch size or by hidden size.
-type Curves = BTreeMap<String, BTreeMap<u32, f64>>;
+/// Microseconds of an example, by batch size, by hidden size or by models.
+type Curve = BTreeMap<u32, f64>;
+
+/// One curve of each backend.
+type Curves = BTreeMap<String, Curve>;
+
+/// All three, each with every backend, so that one has the same colour in all.
+#[derive(Default)]
+struct Growth {
+    batch: Curves,
+    hidden: Curves,
+    models: Curves,
+}
+
+/// Examples of a minibatch where it does not grow.
+const BATCH: u32 = 32;
 
 /// Criterion keeps the results of runs gone by. A run takes minutes: what is this much older than
 /// the newest is not of the same one, and must not be drawn beside it.
 const ONE_RUN: Duration = Duration::from_secs(3600);
 
-const SIZE: (u32, u32) = (1200, 640);
+const SIZE: (u32, u32) = (1600, 640);
 /// Drawn this much larger, then averaged down: plotters does not smooth the edges of wide lines.
 const SCALE: u32 = 4;
 const FONT: &str = "dejavu";
@@ -60,18 +76,33 @@ const COLORS: [RGBColor; 7] = [
 
 fn main() -> Result<(), Error> {
     let args = Args::parse();
-    let (batch, hidden) = read(&args.criterion)?;
-    table("µs an example, by batch; hidden 200", &batch, |_, us| us);
-    table("µs an example, by hidden; batch 32", &hidden, |_, us| us);
+    let growth = read(&args.criterion)?;
+    let Growth {
+        batch,
+        hidden,
+        models,
+    } = &growth;
+    table("µs an example, by batch; hidden 200", batch, |_, _, us| us);
+    table("µs an example, by hidden; batch 32", hidden, |_, _, us| us);
     let title = "ns an example and hidden unit, by hidden; batch 32";
-    table(title, &hidden, |units, us| us * 1e3 / f64::from(units));
-    fs::write(&args.png, encode(&draw(&batch, &hidden)?)?)?;
+    table(title, hidden, |_, units, us| us * 1e3 / f64::from(units));
+    // Of the time of one example: that of a step of all models.
+    let step = |models: u32, us: f64| us * f64::from(models * BATCH);
+    let title = "model-steps a second, by models at once; lecture";
+    table(title, models, |_, n, us| f64::from(n) * 1e6 / step(n, us));
+    let title = "time of a step of all models, times that of one";
+    table(title, models, |curve, n, us| {
+        curve
+            .get(&1)
+            .map_or(f64::NAN, |&one| step(n, us) / step(1, one))
+    });
+    fs::write(&args.png, encode(&draw(&growth)?)?)?;
     println!("\nthe curves are in {}", args.png.display());
     Ok(())
 }
 
-/// The curves over batch and over hidden, from every `new/estimates.json` below `folder`.
-fn read(folder: &Path) -> Result<(Curves, Curves), Error> {
+/// The curves, from every `new/estimates.json` below `folder`.
+fn read(folder: &Path) -> Result<Growth, Error> {
     let mut found = Vec::new();
     find(folder, &mut found).map_err(|e| format!("{}: {e}: run cargo bench", folder.display()))?;
     let newest = found
@@ -79,7 +110,7 @@ fn read(folder: &Path) -> Result<(Curves, Curves), Error> {
         .map(|f| f.1)
         .max()
         .ok_or("no results: run cargo bench")?;
-    let (mut batch, mut hidden, mut old) = (Curves::new(), Curves::new(), 0);
+    let (mut growth, mut old) = (Growth::default(), 0);
     for (path, modified) in found {
         let json = |name| -> Result<serde_json::Value, Error> {
             Ok(serde_json::from_slice(&fs::read(path.join(name))?)?)
@@ -94,8 +125,12 @@ fn read(folder: &Path) -> Result<(Curves, Curves), Error> {
         let ns = json("estimates.json")?["median"]["point_estimate"]
             .as_f64()
             .ok_or("an estimate without a median")?;
-        // In both, so that a backend has one colour in both.
-        for curves in [&mut batch, &mut hidden] {
+        let Growth {
+            batch,
+            hidden,
+            models,
+        } = &mut growth;
+        for curves in [&mut *batch, &mut *hidden, &mut *models] {
             curves.entry(name.to_owned()).or_default();
         }
         let insert = |curves: &mut Curves, size: u32, examples: u32| {
@@ -104,12 +139,16 @@ fn read(folder: &Path) -> Result<(Curves, Curves), Error> {
         };
         match group {
             "lecture" => {
-                insert(&mut batch, 32, 32);
-                insert(&mut hidden, 200, 32);
+                insert(batch, BATCH, BATCH);
+                insert(hidden, 200, BATCH);
             }
-            "batch" => insert(&mut batch, size.parse()?, size.parse()?),
-            "hidden" => insert(&mut hidden, size.parse()?, 32),
-            _ => {} // a single point, on neither curve
+            "batch" => insert(batch, size.parse()?, size.parse()?),
+            "hidden" => insert(hidden, size.parse()?, BATCH),
+            "models" => {
+                let count = size.parse()?;
+                insert(models, count, count * BATCH);
+            }
+            _ => {} // a single point, on no curve
         }
     }
     if old > 0 {
@@ -118,7 +157,7 @@ fn read(folder: &Path) -> Result<(Curves, Curves), Error> {
             folder.display()
         );
     }
-    Ok((batch, hidden))
+    Ok(growth)
 }
 
 /// The folders with an `estimates.json` of a latest run, and when it was written.
@@ -136,13 +175,13 @@ fn find(folder: &Path, found: &mut Vec<(PathBuf, SystemTime)>) -> io::Result<()>
 }
 
 /// Prints a table in Markdown.
-fn table(title: &str, curves: &Curves, value: impl Fn(u32, f64) -> f64) {
+fn table(title: &str, curves: &Curves, value: impl Fn(&Curve, u32, f64) -> f64) {
     let sizes = sizes(curves);
     let head: String = sizes.iter().map(|size| format!(" {size} |")).collect();
     println!("\n| {title} |{head}\n|---|{}", "--:|".repeat(sizes.len()));
-    for (name, curve) in curves {
+    for (name, curve) in curves.iter().filter(|(_, curve)| !curve.is_empty()) {
         let cells = sizes.iter().map(|size| match curve.get(size) {
-            Some(&us) => format!(" {} |", significant(value(*size, us))),
+            Some(&us) => format!(" {} |", significant(value(curve, *size, us))),
             None => " |".to_owned(),
         });
         println!("| {} |{}", label(name), cells.collect::<String>());
@@ -171,7 +210,7 @@ fn label(name: &str) -> String {
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
 /// RGB pixels, row by row.
-fn draw(batch: &Curves, hidden: &Curves) -> Result<Vec<u8>, Error> {
+fn draw(growth: &Growth) -> Result<Vec<u8>, Error> {
     register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
         .map_err(|_| "the built-in font cannot be read")?;
     let (width, height) = (SIZE.0 * SCALE, SIZE.1 * SCALE);
@@ -179,48 +218,65 @@ fn draw(batch: &Curves, hidden: &Curves) -> Result<Vec<u8>, Error> {
     {
         let area = BitMapBackend::with_buffer(&mut large, (width, height)).into_drawing_area();
         area.fill(&WHITE)?;
-        // One axis of time for both, so that they can be compared, with some air around.
+        let Growth {
+            batch,
+            hidden,
+            models,
+        } = growth;
+        // One axis of time for all, so that they can be compared, with some air around.
         let values = || {
-            batch
-                .values()
-                .chain(hidden.values())
+            [batch, hidden, models]
+                .into_iter()
+                .flat_map(BTreeMap::values)
                 .flat_map(BTreeMap::values)
         };
         let low = values().copied().fold(f64::INFINITY, f64::min) / 1.6;
         let high = values().copied().fold(0.0, f64::max) * 1.6;
-        let rows = batch.len().max(hidden.len()).div_ceil(2) as u32;
+        let rows = hidden.len().div_ceil(2) as u32;
         let (charts, legend) = area.split_vertically(height - (rows * 24 + 16) * SCALE);
-        let (left, right) = charts.split_horizontally(width / 2);
-        chart(
-            &left,
-            batch,
-            "Minibatch grows, hidden 200",
-            "batch",
-            low..high,
-            false,
-        )?;
-        chart(
-            &right,
-            hidden,
-            "Hidden layer grows, batch 32",
-            "hidden",
-            low..high,
-            true,
-        )?;
+        let charts = charts.split_evenly((1, 3));
+        let titles = [
+            (batch, "Minibatch grows, hidden 200", "batch", Guide::None),
+            (
+                hidden,
+                "Hidden layer grows, batch 32",
+                "hidden",
+                Guide::Proportional,
+            ),
+            (
+                models,
+                "Models at once, batch 32, hidden 200",
+                "models",
+                Guide::Free,
+            ),
+        ];
+        for (area, (curves, title, x, guide)) in charts.iter().zip(titles) {
+            chart(area, curves, title, x, low..high, guide)?;
+        }
         draw_legend(&legend, hidden)?;
         area.present()?;
     }
     Ok(average_down(&large))
 }
 
-/// One set of curves; with `guide`, also a line along which a cost grows in proportion.
+/// A grey line to compare a curve with.
+#[derive(Clone, Copy, PartialEq)]
+enum Guide {
+    None,
+    /// The cost of an example grows with the size.
+    Proportional,
+    /// More of them cost nothing, so that an example becomes cheaper.
+    Free,
+}
+
+/// One set of curves.
 fn chart(
     area: &Area<'_>,
     curves: &Curves,
     title: &str,
     x: &str,
     us: std::ops::Range<f64>,
-    guide: bool,
+    guide: Guide,
 ) -> Result<(), Error> {
     let sizes: Vec<f64> = sizes(curves).into_iter().map(f64::from).collect();
     let (Some(first), Some(last)) = (sizes.first(), sizes.last()) else {
@@ -266,16 +322,28 @@ fn chart(
         .y_desc("µs an example")
         .draw()?;
 
-    if guide {
-        let start = us.start * 1.5;
-        let line = vec![(first, start), (last, start * last / first)];
+    // Below the curves that grow, and above those that fall.
+    let line = match guide {
+        Guide::None => None,
+        Guide::Proportional => {
+            let start = us.start * 1.5;
+            let end = start * last / first;
+            Some((start, end, end / 2.7, "in proportion to hidden"))
+        }
+        Guide::Free => {
+            let start = us.end / 1.5;
+            let end = start * first / last;
+            Some((start, end, start, "further models for nothing"))
+        }
+    };
+    if let Some((start, end, text_at, text)) = line {
+        let line = vec![(first, start), (last, end)];
         chart.draw_series([PathElement::new(line, GUIDE.stroke_width(SCALE))])?;
         let style = (FONT, 13 * SCALE)
             .into_font()
             .color(&GUIDE)
             .pos(Pos::new(HPos::Right, VPos::Top));
-        let end = (last, start * last / first / 2.7);
-        chart.draw_series([Text::new("in proportion to hidden", end, style)])?;
+        chart.draw_series([Text::new(text, (last, text_at), style)])?;
     }
     for (i, curve) in curves.values().enumerate() {
         let points: Vec<(f64, f64)> = curve.iter().map(|(&x, &us)| (f64::from(x), us)).collect();

@@ -1,23 +1,29 @@
 //! The time of a training step of every backend, side by side in one run: the CPU reference in f64,
 //! the CPU backend, and each schedule on each adapter found; at the lecture's size, along two growth
 //! curves, and at the largest size there is. As `elem/s`, `cargo bench` prints examples a second.
+//! A third curve is of many models at once, as `sweep` trains them; there `elem/s` are model-steps a
+//! second.
 //!
 //! Each backend first does a few steps that are held against the reference: a fast wrong kernel is
-//! not worth a time. Afterwards `cargo run --release --example growth` draws the two curves.
+//! not worth a time. Afterwards `cargo run --release --example growth` draws the three curves.
 
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use gpu_makemore::backend::{Backend, Steps};
+use gpu_makemore::cli::TrainArgs;
 use gpu_makemore::cpu::{CpuBackend, Model};
+use gpu_makemore::data::{self, Dataset};
 use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::{Api, Found, api_name, enumerate};
+use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::resident::Resident;
 use gpu_makemore::gpu::staged::Staged;
 use gpu_makemore::params::Params;
 use gpu_makemore::rng::TorchGenerator;
+use gpu_makemore::sweep::work::{self, End, Event, Job};
 
 /// Opens an adapter with a schedule.
 type Open = fn(&Found, Dims, &Params<f32>) -> Result<Box<dyn Backend>, GpuError>;
@@ -50,6 +56,16 @@ const SLOWEST: Duration = Duration::from_secs(2);
 /// About how long a call of `train` should take, as in the trainer.
 const CHUNK: Duration = Duration::from_millis(50);
 
+/// Steps that are held against the reference.
+const FIRST: usize = 3;
+/// Models at once at most, on a hardware adapter.
+const MOST_MODELS: usize = 512;
+/// A core of a software adapter does one model after another: once twice the models take so much
+/// longer, further points would tell the same.
+const LINEAR: f64 = 1.85;
+/// Steps of each model in a run of the CPU's part of that curve at least: the first chunks are short.
+const CPU_STEPS: u64 = 4000;
+
 /// Initial values and `count` steps of random tokens.
 fn inputs(dims: &Dims, count: usize) -> (Params<f32>, Steps) {
     let mut generator = TorchGenerator::manual_seed(2_147_483_647);
@@ -68,18 +84,25 @@ fn inputs(dims: &Dims, count: usize) -> (Params<f32>, Steps) {
     (params, steps)
 }
 
-/// The reference's step as a row among the others. It has no `Backend`, since nothing trains on it.
-fn bench_reference(group: &mut BenchmarkGroup<'_, WallTime>, size: &str, dims: Dims) -> Vec<f64> {
-    let (params, steps) = inputs(&dims, 3);
+/// The reference after some steps, and their losses.
+fn reference(dims: Dims) -> (Model<f64>, Vec<f64>) {
+    let (params, steps) = inputs(&dims, FIRST);
     let mut model = Model::new(dims, params.map(f64::from));
-    let start = Instant::now();
     let losses = (0..steps.len())
         .map(|i| {
             let (x, y, lr) = steps.step(i);
             model.step(x, y, f64::from(lr))
         })
         .collect();
-    if within_limit("reference_f64", &dims, start.elapsed() / 3) {
+    (model, losses)
+}
+
+/// The reference's step as a row among the others. It has no `Backend`, since nothing trains on it.
+fn bench_reference(group: &mut BenchmarkGroup<'_, WallTime>, size: &str, dims: Dims) -> Vec<f64> {
+    let start = Instant::now();
+    let (mut model, losses) = reference(dims);
+    if within_limit("reference_f64", &dims, start.elapsed() / FIRST as u32) {
+        let (_, steps) = inputs(&dims, 1);
         let (x, y, lr) = steps.step(0);
         group.bench_function(BenchmarkId::new("reference_f64", size), |b| {
             b.iter(|| model.step(x, y, f64::from(lr)));
@@ -108,24 +131,46 @@ fn bench(
     let (_, steps) = inputs(&dims, reference.len());
     let mut losses = Vec::new();
     train(&steps, &mut losses);
-    for (i, (&loss, &want)) in losses.iter().zip(reference).enumerate() {
-        assert!(
-            (f64::from(loss) - want).abs() <= 1e-4,
-            "{name}, {size}: loss of step {i} is {loss}, reference {want}"
-        );
-    }
+    check(&format!("{name}, {size}"), &losses, reference);
 
     let step = train(&steps, &mut losses) / steps.len() as u32;
     if !within_limit(name, &dims, step) {
         return;
     }
-    let count = (CHUNK.as_secs_f64() / step.as_secs_f64()).clamp(1.0, 512.0) as usize;
+    let count = in_a_chunk(step);
     let (_, steps) = inputs(&dims, count);
-    group.bench_function(BenchmarkId::new(name, size), |b| {
+    time_chunks(group, BenchmarkId::new(name, size), count, || {
+        train(&steps, &mut losses)
+    });
+}
+
+/// Holds the losses of the first steps against the reference's.
+fn check(what: &str, losses: &[f32], reference: &[f64]) {
+    assert_eq!(losses.len(), reference.len(), "{what}: losses");
+    for (i, (&loss, &want)) in losses.iter().zip(reference).enumerate() {
+        assert!(
+            (f64::from(loss) - want).abs() <= 1e-4,
+            "{what}: loss of step {i} is {loss}, reference {want}"
+        );
+    }
+}
+
+/// Steps of a chunk, if one takes this long.
+fn in_a_chunk(step: Duration) -> usize {
+    (CHUNK.as_secs_f64() / step.as_secs_f64()).clamp(1.0, 512.0) as usize
+}
+
+/// Times steps by whole chunks, scaled to what criterion asks for: a chunk is what the trainer submits.
+fn time_chunks(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: BenchmarkId,
+    count: usize,
+    mut chunk: impl FnMut() -> Duration,
+) {
+    group.bench_function(id, |b| {
         b.iter_custom(|iterations| {
-            // Whole chunks, scaled to the iterations asked for: a chunk is what the trainer submits.
             let chunks = iterations.div_ceil(count as u64);
-            let elapsed: Duration = (0..chunks).map(|_| train(&steps, &mut losses)).sum();
+            let elapsed: Duration = (0..chunks).map(|_| chunk()).sum();
             elapsed.mul_f64(iterations as f64 / (chunks * count as u64) as f64)
         });
     });
@@ -151,6 +196,112 @@ fn adapters() -> Vec<(String, Found)> {
         named.push((name, found));
     }
     named
+}
+
+/// 1, 2, 4 … up to `most`, and `most` itself.
+fn doubling(most: usize) -> impl Iterator<Item = usize> {
+    let powers = std::iter::successors(Some(1), |models| Some(2 * models));
+    powers
+        .take_while(move |&models| models < most)
+        .chain([most])
+}
+
+/// Models on the CPU as `sweep` trains them, one a core: the time until the last of them is done, with
+/// the drawing of their minibatches and without their evaluation.
+fn bench_models_on_cpu(group: &mut BenchmarkGroup<'_, WallTime>, names: &Dataset) {
+    for models in doubling(work::cores()) {
+        group.throughput(Throughput::Elements(models as u64));
+        group.bench_function(BenchmarkId::new("cpu", models), |b| {
+            b.iter_custom(|iterations| {
+                let steps = iterations.max(CPU_STEPS);
+                let args = |point: usize| TrainArgs {
+                    steps,
+                    seed: point as u64,
+                    ..TrainArgs::defaults()
+                };
+                let job = |point| Job {
+                    point,
+                    args: args(point),
+                    dims: Dims::LECTURE,
+                    dataset: names,
+                };
+                let jobs: Vec<Job> = (0..models).map(job).collect();
+                let mut slowest: f64 = 0.0;
+                let mut done = 0;
+                let mut sink = |event| {
+                    if let Event::Ended(finished) = event {
+                        assert!(matches!(finished.end, End::Done(..)), "a model diverged");
+                        slowest = slowest.max(finished.seconds);
+                        done += 1;
+                    }
+                    Ok(())
+                };
+                work::on_cpu(&jobs, None, &mut sink).unwrap_or_else(|e| panic!("cpu: {e}"));
+                assert_eq!(done, models);
+                Duration::from_secs_f64(slowest).mul_f64(iterations as f64 / steps as f64)
+            });
+        });
+    }
+    let cores = work::cores();
+    println!("cpu: no more than {cores} models: each core does one at a time, the others wait");
+}
+
+/// Many models in one dispatch of the resident schedule. The losses of each are checked.
+fn bench_models(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    found: &Found,
+    reference: &[f64],
+) {
+    let dims = Dims::LECTURE;
+    let (params, first) = inputs(&dims, reference.len());
+    let mut before: Option<Duration> = None;
+    for models in doubling(MOST_MODELS) {
+        let opened = Gpu::open(found)
+            .and_then(|gpu| Resident::several(gpu, found, dims, &vec![params.clone(); models]));
+        let mut resident = match opened {
+            Ok(resident) => resident,
+            Err(error) => {
+                println!("{name}: no more than {} models: {error}", models / 2);
+                return;
+            }
+        };
+        let mut losses = vec![Vec::new(); models];
+        let mut train = |steps: &Steps, losses: &mut [Vec<f32>]| {
+            losses.iter_mut().for_each(Vec::clear);
+            let start = Instant::now();
+            resident
+                .train_all(&vec![steps; models], losses)
+                .unwrap_or_else(|e| panic!("{name}: {e}"));
+            start.elapsed()
+        };
+        train(&first, &mut losses);
+        for (model, losses) in losses.iter().enumerate() {
+            check(
+                &format!("{name}, model {model} of {models}"),
+                losses,
+                reference,
+            );
+        }
+        // As many steps for each number of models, so that the two can be compared.
+        let (_, steps) = inputs(&dims, 100);
+        let step = train(&steps, &mut losses) / steps.len() as u32;
+        let count = in_a_chunk(step);
+        let (_, steps) = inputs(&dims, count);
+        group.throughput(Throughput::Elements(models as u64));
+        time_chunks(group, BenchmarkId::new(name, models), count, || {
+            train(&steps, &mut losses)
+        });
+        let growth = before.map_or(0.0, |before| step.as_secs_f64() / before.as_secs_f64());
+        if found.is_software() && models > work::cores() && growth >= LINEAR {
+            println!(
+                "{name}: no more than {models} models: twice as many take {growth:.2} times as long, \
+                 on to {MOST_MODELS}"
+            );
+            return;
+        }
+        before = Some(step);
+    }
 }
 
 fn main() {
@@ -185,5 +336,15 @@ fn main() {
         }
         group.finish();
     }
+
+    let names = data::load(&data::Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    let mut group = criterion.benchmark_group("models");
+    group.sampling_mode(SamplingMode::Flat);
+    bench_models_on_cpu(&mut group, &names);
+    let losses = reference(Dims::LECTURE).1;
+    for (adapter, found) in &adapters {
+        bench_models(&mut group, &format!("resident_{adapter}"), found, &losses);
+    }
+    group.finish();
     criterion.final_summary();
 }

@@ -29,6 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ADAPTERS = {"Darwin": "metal", "Windows": "vulkan,dx12"}.get(platform.system(), "vulkan,gl")
 SOFTWARE = re.compile("llvmpipe|lavapipe|SwiftShader|Microsoft Basic Render", re.IGNORECASE)
+GPU_MODELS = 128  # at once, by `sweep` and by JAX's vmap
 LARGE = {"hidden": 2048, "batch": 4096}
 # The three products with each weight matrix, forward and twice backward; n_embd 10, block 3, vocab 27.
 LARGE_FLOPS = 2 * 3 * LARGE["batch"] * LARGE["hidden"] * (30 + 27)
@@ -37,6 +38,9 @@ ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
+
+# Where the process may run; gpu-makemore's own count of cores is the same.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 notes = []  # what was left out, and why
 
@@ -75,6 +79,12 @@ def row(name, rounds, **more):
     return {"name": name, "us": statistics.median(rounds), "rounds": rounds, **more}
 
 
+def models_row(name, models, rounds, one):
+    """Rounds of a step of `models` models, in microseconds, as a row of a model-step of theirs."""
+    all_models, one = statistics.median(rounds), statistics.median(one)
+    return row(name, [time / models for time in rounds], models=models, growth=all_models / one)
+
+
 def first_step(name, commands, line):
     """Times from the start of a process until it prints a line that starts with `line`."""
     say(f"{name}, first step")
@@ -101,6 +111,7 @@ class Ours:
         self.options += ["--adapter", text] if text else []
         self.options += ["--schedule", schedule] if schedule else []
         self.name = f"gpu-makemore, {' '.join(filter(None, [backend, schedule]))}"
+        self.adapter, self.timed = "", {}  # microseconds of a step, by models at once
 
     def train(self, steps, one_core, hidden=200, batch=32):
         """`summary.json` of a run."""
@@ -130,6 +141,41 @@ class Ours:
         self.name = self.name.split(":")[0] + f": {device}"
         return [row(self.name, [run["seconds"] / run["steps"] * 1e6 for run in runs])]
 
+    def sweep(self, models, steps):
+        """The adapter's name, and the seconds that all steps of so many models took together."""
+        with tempfile.TemporaryDirectory() as folder:
+            # A step takes as long with fewer words, and the evaluation of each model, which software
+            # adapters are slow at and which is not timed, is soon done.
+            few = pathlib.Path(folder, "few.txt")
+            few.write_text("\n".join((ROOT / "data" / "names.txt").read_text().split()[::20]))
+            command = [self.binary, "sweep", *self.options, "--data", few, "--seeds", models]
+            command += ["--steps", steps, "--keep", "0", "--out", f"{folder}/sweep"]
+            run = subprocess.run(**how(command), capture_output=True)
+            if run.returncode != 0:
+                raise ChildProcessError((run.stderr.strip().splitlines() or ["no message"])[-1])
+            lines = pathlib.Path(folder, "sweep", "results.jsonl").read_text().splitlines()
+        results = [json.loads(line) for line in lines]
+        assert len(results) == models and all(r["status"] == "done" for r in results), "not all models ended"
+        times = [r["seconds"] for r in results]
+        # On the CPU a core does one model after another; models of one dispatch tell the time of it.
+        seconds = sum(times) / min(models, CORES) if results[0]["backend"] == "cpu" else sum(set(times))
+        return results[0]["adapter"], seconds
+
+    def time_models(self, models):
+        """A row of a step of `models` models at once, beside that of one; none if it fails."""
+        say(f"{self.name}, {models} models")
+        try:
+            for count in {1, models} - self.timed.keys():
+                steps, seconds = 20, 0
+                while seconds < 2 * self.seconds and steps < 100_000:
+                    self.adapter, seconds = self.sweep(count, steps)
+                    steps = min(round(steps * max(1, min(4 * self.seconds / seconds, 20))), 100_000)
+                self.timed[count] = [self.sweep(count, steps)[1] / steps * 1e6 for _ in range(3)]
+        except ChildProcessError as error:
+            note(f"{self.name}, {models} models: not timed: {error}")
+            return []
+        return [models_row(f"{self.name}: {self.adapter}", models, self.timed[models], self.timed[1])]
+
     def first(self):
         with tempfile.TemporaryDirectory() as folder:
             command = [self.binary, "train", *self.options, "--steps", "1", "--out"]
@@ -141,6 +187,7 @@ class Peer:
 
     def __init__(self, script, package, install, args):
         self.script, self.seconds, self.there = HERE / script, args.seconds, True
+        self.one = {}  # rows of a single model, by options
         if subprocess.run([sys.executable, "-c", f"import numpy, {package}"], capture_output=True).returncode:
             self.there = False
             note(f"{package} or numpy is not installed, its rows are left out: {install}")
@@ -158,9 +205,47 @@ class Peer:
         rows = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
         return [r | {"name": r["name"] + suffix} for r in rows]
 
+    def time_models(self, models, *options, suffix=""):
+        """The row of the script with `--models`, beside the one of a single model."""
+        self.one[options] = one = self.one.get(options) or self.time(*options)
+        many = self.time("--models", models, *options)
+        if not many or not one:
+            return []
+        name = many[0]["name"].split(", one step")[0] + suffix
+        return [models_row(name, models, many[0]["rounds"], one[0]["rounds"])]
+
     def first(self, name, *options):
         command = [sys.executable, self.script, "--first", *options]
         return first_step(name, [command] * 5, "loss ") if self.there else []
+
+
+def many_models(args, jax):
+    """Tables of many models at once: a few and many on the cores, and on a GPU more than it has cores."""
+    adapters = [Ours(args, adapter) for adapter in filter(None, args.adapters.split(","))]
+    there = []
+    for ours in adapters:
+        try:
+            ours.adapter = ours.sweep(1, 1)[0]
+            there.append(ours)
+        except ChildProcessError as error:
+            note(f"{ours.name}: no sweep: {error}")
+    software = [ours for ours in there if SOFTWARE.search(ours.adapter)]
+    hardware = [ours for ours in there if ours not in software]
+    cpu = Ours(args)
+    text = (
+        "Models of the lecture's size, trained by `sweep` and by JAX's `vmap` over its scan. The time is that "
+        "of a step of all models, shared among them; the last column holds it, not shared, to the step of a "
+        "single model. "
+    )
+    for models in (CORES, 8 * CORES):
+        rows = [r for ours in [cpu, *software] for r in ours.time_models(models)]
+        rows += jax.time_models(models, suffix=", its own threads")
+        title = f"{models} models at once on {CORES} cores"
+        yield title, text + f"Each program may use the same {CORES} cores.", rows
+    if args.device == "cuda" or hardware:
+        rows = [r for ours in hardware for r in ours.time_models(GPU_MODELS)]
+        rows += jax.time_models(GPU_MODELS, "--device", "cuda") if args.device == "cuda" else []
+        yield f"{GPU_MODELS} models at once on the GPU", text + "All on the GPU.", rows
 
 
 def measure(args):
@@ -168,8 +253,9 @@ def measure(args):
     cuda = args.device == "cuda"
     extra = "[cuda13]" if cuda else ""
     jax = Peer("jax_peer.py", "jax", f'pip install numpy "jax{extra}"', args)
+    if args.only_models:
+        return [table for table in many_models(args, jax) if table[-1]]
     torch = Peer("torch_peers.py", "torch", "pip install numpy torch", args)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
     cpu = Ours(args)
     cpu_rows = cpu.time(one_core=True)
@@ -189,9 +275,9 @@ def measure(args):
     hardware = [(ours, rows[0]) for ours, rows in timed if not SOFTWARE.search(ours.name)]
 
     threads = ("--threads", cores, "--only", "manual", "autograd")
-    many = jax.time(suffix=", its own threads") + torch.time(*threads, suffix=f", {cores} threads")
+    many = jax.time(suffix=", its own threads") + torch.time(*threads, suffix=f", {CORES} threads")
     tables.append((
-        f"All {cores} cores",
+        f"All {CORES} cores",
         "The same step; GPU drivers in software use all cores, JAX the threads that it chooses, PyTorch "
         "as many as there are cores. The CPU backend has one thread, as above.",
         software + cpu_rows + many if software or many else [],
@@ -203,14 +289,15 @@ def measure(args):
             [r for _, r in hardware]
             + (jax.time("--device", "cuda") + torch.time("--device", "cuda") if cuda else []),
         ))
+    tables += many_models(args, jax)
     if cuda or args.large:
         size = [part for key, value in LARGE.items() for part in (f"--{key}", value)]
         size += ["--device", args.device]
         ways = ("--only", "manual", "autograd", "compile", "graph")
         large = [] if cuda else cpu.time(one_core=True, **LARGE)
         large += [r for ours, _ in hardware for r in ours.time(**LARGE)]
-        large += jax.time(*size) + torch.time(*size, *ways, *([] if cuda else ["--threads", cores]))
-        ceiling = torch.time("--ceiling", "--device", args.device, *([] if cuda else ["--threads", cores]))
+        large += jax.time(*size) + torch.time(*size, *ways, *([] if cuda else ["--threads", CORES]))
+        ceiling = torch.time("--ceiling", "--device", args.device, *([] if cuda else ["--threads", CORES]))
         most = ceiling[0]["gflops"] if ceiling else None
         for r in large:
             r["gflops"] = LARGE_FLOPS / r["us"] / 1e3
@@ -238,18 +325,20 @@ def measure(args):
 
 def markdown(title, text, rows):
     """A table, as lines."""
-    base, large = rows[0], "gflops" in rows[0]
+    base, large, models = rows[0], "gflops" in rows[0], "models" in rows[0]
     scale, unit = (1e3, "ms") if large or "first" in title else (1, "µs")
     yield from ("", f"## {title}", "", text, "")
-    yield f"| program | {unit} | times `{base['name'].split(':')[0]}` |" + " GFLOP/s | share |" * large
-    yield "|---|--:|--:|" + "--:|--:|" * large
+    unit += " a model and step" * models
+    head = f"| program | {unit} | times `{base['name'].split(':')[0]}` |"
+    yield head + " GFLOP/s | share |" * large + " all, times one model |" * models
+    yield "|---|--:|--:|" + "--:|--:|" * large + "--:|" * models
     for r in rows:
         # The large product is no training step: it has no ratio to one.
         ratio = "" if "product of" in r["name"] else f"{r['us'] / base['us']:.2f}"
         line = f"| {r['name']} | {r['us'] / scale:,.{2 if large else 1}f} | {ratio} |"
         if large:
             line += f" {r['gflops']:,.0f} | " + ("|" if r["share"] is None else f"{r['share']:.1%} |")
-        yield line
+        yield line + (f" {r['growth']:.2f} |" if models else "")
 
 
 def machine():
@@ -288,6 +377,7 @@ def main():
     )
     parser.add_argument("--schedules", default="", metavar="LIST", help="such as staged,resident")
     parser.add_argument("--large", action="store_true", help=f"also {LARGE}, as always on CUDA")
+    parser.add_argument("--only-models", action="store_true", help="only the tables of many models at once")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a round of timed steps")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the raw numbers")
     parser.add_argument("--out", type=pathlib.Path, metavar="FILE.md", help="write the tables")

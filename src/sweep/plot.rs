@@ -9,6 +9,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
+use super::report::{deviation, mean};
 use super::{loss, short};
 use crate::files::write_atomic;
 use crate::report::PlotError;
@@ -42,6 +43,8 @@ struct Placed {
     points: Vec<(f64, f64)>,
     /// The mean of the losses at each value, in order.
     means: Vec<(f64, f64)>,
+    /// Standard deviation of a sample of the losses at each value; none of a single one.
+    deviations: Vec<Option<f64>>,
     /// Lowest and highest place, with some air around.
     x: (f64, f64),
     /// The same of the losses.
@@ -121,13 +124,17 @@ impl Axis {
         let most = high + 3.0 * (high - low).max(0.01 * middle);
         let before = points.len();
         points.retain(|&(_, loss)| loss <= most);
-        let means = points
-            .chunk_by(|a, b| a.0 == b.0)
-            .map(|same| {
-                let sum: f64 = same.iter().map(|&(_, loss)| loss).sum();
-                (same[0].0, sum / same.len() as f64)
-            })
-            .collect();
+        let (mut means, mut deviations) = (Vec::new(), Vec::new());
+        for same in points.chunk_by(|a, b| a.0 == b.0) {
+            let losses: Vec<f64> = same.iter().map(|&(_, loss)| loss).collect();
+            means.extend(mean(&losses).map(|mean| (same[0].0, mean)));
+            deviations.push(deviation(&losses));
+        }
+        // The ends of the error bars, which can lie beyond all models.
+        let bars = means.iter().zip(&deviations).flat_map(|(&(_, mean), std)| {
+            let std = std.unwrap_or(0.0);
+            [mean - std, mean + std]
+        });
         let range = |values: &mut dyn Iterator<Item = f64>| {
             let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
                 (low.min(v), high.max(v))
@@ -140,10 +147,11 @@ impl Axis {
         };
         Placed {
             x: range(&mut points.iter().map(|&(x, _)| x)),
-            y: range(&mut points.iter().map(|&(_, y)| y)),
+            y: range(&mut points.iter().map(|&(_, y)| y).chain(bars)),
             left_out: before - points.len(),
             points,
             means,
+            deviations,
         }
     }
 }
@@ -289,6 +297,11 @@ fn draw<'a>(area: &Area<'a>, axis: &Axis) -> Result<(), AreaError<'a>> {
         true => format!("{} (log scale)", axis.name),
         false => axis.name.to_owned(),
     };
+    // In words below the axis: a legend inside would hide models.
+    let x_desc = match has_line(&placed) {
+        true => format!("{x_desc}; orange: mean ± standard deviation"),
+        false => x_desc,
+    };
     let x_desc = match placed.note() {
         Some(note) => format!("{x_desc}; {note}"),
         None => x_desc,
@@ -323,24 +336,22 @@ fn draw<'a>(area: &Area<'a>, axis: &Axis) -> Result<(), AreaError<'a>> {
                 .windows(2)
                 .map(|piece| PathElement::new(piece.to_vec(), line)),
         )?;
-        chart
-            .draw_series(
-                placed
-                    .means
-                    .iter()
-                    .map(|&point| Circle::new(point, scaled(4), MEAN.filled())),
-            )?
-            .label("mean")
-            .legend(move |at| Circle::new(at, scaled(4), MEAN.filled()));
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE)
-            .border_style(GRID)
-            .legend_area_size(scaled(10))
-            .margin(scaled(5))
-            .label_font(font(13))
-            .draw()?;
+        // Three strokes: from end to end, and a cap at each, as wide as six pixels.
+        let cap = 6.0 / f64::from(WIDTH) * (placed.x.1 - placed.x.0);
+        let bars = placed.means.iter().zip(&placed.deviations);
+        let strokes = bars.filter_map(|(&(x, mean), &std)| Some((x, mean, std?)));
+        let strokes = strokes.flat_map(|(x, mean, std)| {
+            let (low, high) = (mean - std, mean + std);
+            let cap_at = |y| vec![(x - cap, y), (x + cap, y)];
+            [vec![(x, low), (x, high)], cap_at(low), cap_at(high)]
+        });
+        chart.draw_series(strokes.map(|stroke| PathElement::new(stroke, line)))?;
+        chart.draw_series(
+            placed
+                .means
+                .iter()
+                .map(|&point| Circle::new(point, scaled(4), MEAN.filled())),
+        )?;
     }
     Ok(())
 }
@@ -363,6 +374,43 @@ mod tests {
         let placed = axis(true, &[(0.1, 3.0), (0.01, 2.0), (0.1, 5.0)]).placed();
         assert_eq!(placed.means, [(-2.0, 2.0), (-1.0, 4.0)]);
         assert!(has_line(&placed));
+    }
+
+    #[test]
+    fn error_bars_are_within_the_picture() {
+        let placed = axis(false, &[(1.0, 2.0), (1.0, 4.0), (2.0, 3.0)]).placed();
+        let std = 2.0_f64.sqrt();
+        assert!((placed.deviations[0].unwrap() - std).abs() < 1e-12);
+        assert_eq!(placed.deviations[1], None);
+        assert!(
+            placed.y.0 < 3.0 - std && placed.y.1 > 3.0 + std,
+            "{:?}",
+            placed.y
+        );
+    }
+
+    #[test]
+    fn error_bars_are_drawn() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.png");
+        // Rows of the picture with the colour of the means.
+        let rows = |points: &[(f64, f64)]| {
+            png(&path, &[axis(false, points)]).unwrap();
+            let file = std::io::BufReader::new(std::fs::File::open(&path).unwrap());
+            let mut reader = ::png::Decoder::new(file).read_info().unwrap();
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            reader.next_frame(&mut pixels).unwrap();
+            let mean = |pixel: &[u8]| pixel == [MEAN.0, MEAN.1, MEAN.2];
+            pixels
+                .chunks((3 * WIDTH) as usize)
+                .filter(|row| row.chunks(3).any(mean))
+                .count()
+        };
+        // The line is level: what is tall is the bar of the first value, and the second has none.
+        let spread = rows(&[(1.0, 2.0), (1.0, 4.0), (2.0, 3.0)]);
+        assert!(spread > HEIGHT as usize / 2, "{spread} rows");
+        let alike = rows(&[(1.0, 3.0), (1.0, 3.0), (2.0, 3.0)]);
+        assert!(alike < 16, "{alike} rows");
     }
 
     #[test]
