@@ -128,9 +128,11 @@ pub fn forward<R: Real>(
 #[inline(always)]
 pub fn inference<R: Real>(values: &mut [R], bngain: &[R], bnbias: &[R], bnmean: &[R], bnvar: &[R]) {
     let hidden = bngain.len();
+    // Once, not for each row: a root and a division are most of the work otherwise.
+    let bnvar_inv: Vec<R> = bnvar.iter().map(|&v| batchnorm_var_inv(v)).collect();
     for row in values.chunks_exact_mut(hidden) {
         for j in 0..hidden {
-            let bnraw = batchnorm_normalize(row[j], bnmean[j], batchnorm_var_inv(bnvar[j]));
+            let bnraw = batchnorm_normalize(row[j], bnmean[j], bnvar_inv[j]);
             row[j] = batchnorm_scale::<R, false>(bngain[j], bnraw, bnbias[j]);
         }
     }

@@ -18,10 +18,12 @@ pub struct Summary {
     pub test_loss: Option<f64>,
     /// Training steps done.
     pub steps: u64,
-    /// Time that the steps took.
+    /// Time that the steps took, without the checkpoints.
     pub seconds: f64,
     /// Steps per second.
     pub steps_per_second: f64,
+    /// Time that the checkpoints took, since the run was begun or went on.
+    pub checkpoint_seconds: f64,
     /// What did the work: a GPU API or the CPU.
     pub backend: String,
     /// The name of the GPU, or of the CPU code path.
@@ -106,6 +108,7 @@ mod tests {
             steps: 200_000,
             seconds: 12.5,
             steps_per_second: 16_000.0,
+            checkpoint_seconds: 0.25,
             backend: "vulkan".to_owned(),
             adapter: "Some GPU".to_owned(),
             driver: None,

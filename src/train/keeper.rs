@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::checkpoint::{Best, Config, Training};
@@ -15,9 +16,9 @@ use super::finish;
 use super::steps::Snapshot;
 
 /// Training examples that a checkpoint's batch-norm statistics are taken over, at most. The words are
-/// shuffled, so the first are as good as any: enough for three digits of the loss, in a few
-/// milliseconds. The finished model has them over all.
-const CALIBRATED: usize = 16_384;
+/// shuffled, so the first are as good as any, and so few take a millisecond. The finished model has
+/// them over all.
+const CALIBRATED: usize = 4096;
 
 /// Writes the checkpoints of a run.
 pub(crate) struct Keeper<'a> {
@@ -28,6 +29,8 @@ pub(crate) struct Keeper<'a> {
     training: Training,
     /// Steps of the last checkpoint.
     saved: u64,
+    /// Time that the checkpoints of this process took.
+    took: Duration,
     /// Evaluates. Always the CPU: it has nothing else to do when a GPU trains, the numbers are the
     /// same for every backend, and a checkpoint can be written when the GPU is gone.
     evaluator: CpuBackend,
@@ -49,6 +52,7 @@ impl<'a> Keeper<'a> {
             config,
             training,
             saved: start.steps,
+            took: Duration::ZERO,
             evaluator,
         }
     }
@@ -68,6 +72,11 @@ impl<'a> Keeper<'a> {
         self.saved
     }
 
+    /// Time that all checkpoints since [`Keeper::new`] took.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
+    }
+
     /// The checkpoint with the lowest validation loss so far.
     pub(crate) fn best(&self) -> Option<Best> {
         self.training.best
@@ -79,6 +88,19 @@ impl<'a> Keeper<'a> {
     ///
     /// A file cannot be written.
     pub(crate) fn save(
+        &mut self,
+        now: &Snapshot,
+        metrics: MetricsMark,
+        curve: &LossCurve,
+        seconds: f64,
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        let result = self.try_save(now, metrics, curve, seconds);
+        self.took += begun.elapsed();
+        result
+    }
+
+    fn try_save(
         &mut self,
         now: &Snapshot,
         metrics: MetricsMark,

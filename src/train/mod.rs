@@ -6,7 +6,7 @@ mod resume;
 mod steps;
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, BackendInfo, Statistics};
 use crate::checkpoint::{Checkpoint, Config, Training};
@@ -157,11 +157,14 @@ impl Run<'_> {
             self.backend.start_profile()?;
         }
         let interrupt = Interrupt::listen().map_err(Error::Signals)?;
-        let begun = Instant::now();
-        let params = self.steps(start, &interrupt, begun)?;
-        let seconds = self.earlier + begun.elapsed().as_secs_f64();
+        let clock = Clock {
+            earlier: self.earlier,
+            begun: Instant::now(),
+            saved: self.keeper.took(),
+        };
+        let params = self.steps(start, &interrupt, &clock)?;
         self.progress.finish();
-        self.finish(params, seconds)
+        self.finish(params, clock.seconds(&self.keeper))
     }
 
     /// The parameters after the last step.
@@ -169,7 +172,7 @@ impl Run<'_> {
         &mut self,
         start: Snapshot,
         interrupt: &Interrupt,
-        begun: Instant,
+        clock: &Clock,
     ) -> Result<Params<f32>, Error> {
         let Self {
             args,
@@ -197,8 +200,7 @@ impl Run<'_> {
             }
             stopped = interrupt.exit_code();
             if stopped.is_some() || now.steps.is_multiple_of(every) || now.steps == args.steps {
-                let seconds = self.earlier + begun.elapsed().as_secs_f64();
-                keeper.save(now, metrics.mark()?, curve, seconds)?;
+                keeper.save(now, metrics.mark()?, curve, clock.seconds(keeper))?;
             }
             Ok(match stopped {
                 Some(_) => ControlFlow::Break(()),
@@ -219,8 +221,7 @@ impl Run<'_> {
                 if before.steps > keeper.saved()
                     && let Ok(mark) = metrics.mark()
                 {
-                    let seconds = self.earlier + begun.elapsed().as_secs_f64();
-                    let _ = keeper.save(&before, mark, curve, seconds);
+                    let _ = keeper.save(&before, mark, curve, clock.seconds(keeper));
                 }
                 Err(error.into())
             }
@@ -286,6 +287,7 @@ impl Run<'_> {
             steps: args.steps,
             seconds,
             steps_per_second: args.steps as f64 / seconds,
+            checkpoint_seconds: keeper.took().as_secs_f64(),
             backend: info.backend.to_owned(),
             adapter: info.adapter.clone(),
             driver: Some(info.driver.clone()),
@@ -329,6 +331,22 @@ impl Run<'_> {
             keeper.file(RunDir::MODEL).display()
         ))?;
         Ok(())
+    }
+}
+
+/// How long the steps take, without the checkpoints in between.
+struct Clock {
+    /// Seconds before the run was interrupted.
+    earlier: f64,
+    begun: Instant,
+    /// [`Keeper::took`] before the first step.
+    saved: Duration,
+}
+
+impl Clock {
+    fn seconds(&self, keeper: &Keeper) -> f64 {
+        let saving = keeper.took() - self.saved;
+        self.earlier + (self.begun.elapsed() - saving).as_secs_f64()
     }
 }
 
