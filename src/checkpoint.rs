@@ -59,12 +59,13 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::dims::{Dims, DimsError};
 use crate::files::{FileError, write_atomic};
+use crate::header::{Header, HeaderError, modest};
 use crate::params::{Params, Tensor};
 use crate::report::{LossCurve, MetricsMark};
 use crate::rng::STATE_WORDS;
@@ -82,6 +83,9 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// The longest header that is read or written. The format allows 100 MB, but nine tensors and a
 /// configuration need about 2 KB, and parsing JSON takes several times its length in memory.
 pub const MAX_HEADER_BYTES: u64 = 1 << 20;
+
+/// The most tensors of which a header is read; more are refused before the rest is looked at.
+const MAX_TENSORS: usize = 64;
 
 /// Length of the number that opens a safetensors file: how long the header after it is.
 const PREFIX_BYTES: u64 = 8;
@@ -282,6 +286,12 @@ pub enum CheckpointError {
         path: PathBuf,
         /// Length of the header, as the file states it.
         bytes: u64,
+    },
+    /// The header lists many tensors: the model of another program.
+    #[error("cannot load {}: its header lists more than {MAX_TENSORS} tensors, but a checkpoint of gpu-makemore has few; give the path of a model.safetensors", .path.display())]
+    TooManyTensors {
+        /// The file.
+        path: PathBuf,
     },
     /// The file does not follow the safetensors format.
     #[error("cannot load {}: it is not a safetensors file, or it is damaged: {reason}; copy it again or train a new model", .path.display())]
@@ -538,6 +548,15 @@ impl Checkpoint {
         Self::read(path, length, file)
     }
 
+    /// The same for a file that is in memory; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::load`].
+    pub fn from_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<Self, CheckpointError> {
+        Self::read(path.as_ref(), bytes.len() as u64, bytes)
+    }
+
     /// The values of the nine tensors of the model, in the order of [`layout`].
     fn values(&self) -> impl Iterator<Item = &[f32]> {
         Tensor::ALL
@@ -610,6 +629,10 @@ impl Checkpoint {
             Record::to_text(&self.config, self.training.as_ref(), sha256)
                 .map_err(|e| serialize(e.into()))
         };
+        modest(&text(ZERO_DIGEST)?).map_err(|reason| CheckpointError::Config {
+            path: path.to_path_buf(),
+            reason: format!("its metadata would not be read again: {reason}"),
+        })?;
         let parts = || layout.iter().zip(&data);
         let sha256 = digest(
             &text(ZERO_DIGEST)?,
@@ -676,13 +699,18 @@ impl Checkpoint {
                 expected: body_start,
             });
         }
-        let mut header = vec![0; header_length as usize];
+        let mut json = vec![0; header_length as usize];
         input
-            .read_exact(&mut header)
+            .read_exact(&mut json)
             .map_err(FileError::at("read", path))?;
         // This also checks that the tensors lie end to end and that each fits its shape.
-        let header: Metadata = serde_json::from_slice(&header)
-            .map_err(|e| not_safetensors(format!("in its header, {e}")))?;
+        let mut header = Header::parse(&json, METADATA_KEY, MAX_TENSORS).map_err(|e| match e {
+            HeaderError::Malformed(reason) => not_safetensors(format!("in its header, {reason}")),
+            HeaderError::TooManyTensors => CheckpointError::TooManyTensors {
+                path: path.to_path_buf(),
+            },
+        })?;
+        drop(json);
         let expected = body_start.saturating_add(header.data_len() as u64);
         if expected != length {
             return Err(CheckpointError::Length {
@@ -692,14 +720,10 @@ impl Checkpoint {
             });
         }
 
-        let text = header
-            .metadata()
-            .as_ref()
-            .and_then(|m| m.get(METADATA_KEY))
-            .ok_or_else(|| CheckpointError::NotOurs {
-                path: path.to_path_buf(),
-            })?;
-        let (config, training, stored) = parse_metadata(path, text)?;
+        let text = header.take_text().ok_or_else(|| CheckpointError::NotOurs {
+            path: path.to_path_buf(),
+        })?;
+        let (config, training, stored) = parse_metadata(path, &text)?;
         let dims = config.validate(path)?;
         let layout = layout(&dims, config.sums(path, training.as_ref())?);
         let ranges = locate(path, &header, &layout)?;
@@ -710,7 +734,7 @@ impl Checkpoint {
             .read_exact(&mut body)
             .map_err(FileError::at("read", path))?;
         let computed = digest(
-            &text.replace(&stored, ZERO_DIGEST),
+            &unsealed(&text, &stored),
             layout
                 .iter()
                 .zip(&ranges)
@@ -758,6 +782,7 @@ fn parse_metadata(
         reason: one_line(&reason),
     };
     let json = |e: serde_json::Error| refuse(e.to_string());
+    modest(text).map_err(refuse)?;
     // First and by itself: the other fields of another version may have changed their meaning.
     let Version { format } = serde_json::from_str(text).map_err(json)?;
     if format != u64::from(FORMAT) {
@@ -778,17 +803,16 @@ fn parse_metadata(
 /// those, of the right type and shape.
 fn locate(
     path: &Path,
-    header: &Metadata,
+    header: &Header,
     layout: &[Item],
 ) -> Result<Vec<std::ops::Range<usize>>, CheckpointError> {
     let stranger = header
-        .offset_keys()
-        .into_iter()
+        .names()
         .find(|name| layout.iter().all(|(known, ..)| known != name));
     if let Some(name) = stranger {
         return Err(CheckpointError::ExtraTensor {
             path: path.to_path_buf(),
-            name: one_line(&name),
+            name: one_line(name),
         });
     }
     layout
@@ -819,6 +843,18 @@ fn locate(
             Ok(start..end)
         })
         .collect()
+}
+
+/// The text that the checksum is taken of. (`str::replace` would allocate up to twice as much.)
+fn unsealed(text: &str, sha256: &str) -> String {
+    let mut unsealed = String::with_capacity(text.len());
+    for (i, part) in text.split(sha256).enumerate() {
+        if i > 0 {
+            unsealed.push_str(ZERO_DIGEST);
+        }
+        unsealed.push_str(part);
+    }
+    unsealed
 }
 
 /// The checksum: see the description of the module for what is in it.

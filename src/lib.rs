@@ -47,6 +47,7 @@ pub mod eval;
 pub mod files;
 pub mod gpu;
 pub mod gradcheck;
+pub mod header;
 pub mod params;
 pub mod report;
 pub mod rng;

@@ -205,7 +205,22 @@ impl Dataset {
 ///
 /// Whatever [`DataError`] lists, except for an unknown character.
 pub fn load(options: &Options) -> Result<Dataset, DataError> {
-    let words = words(options)?;
+    dataset(options, &words(options)?)
+}
+
+/// The same for a file whose bytes are in memory: `options` say how to read them, and their source
+/// is for messages and tells by its name whether they are CSV.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_bytes(bytes: &[u8], options: &Options) -> Result<Dataset, DataError> {
+    let path = PathBuf::from(options.source.to_string());
+    let words = reader::read_bytes(bytes, &path, options.column.as_deref())?;
+    dataset(options, &checked(words, options)?)
+}
+
+fn dataset(options: &Options, words: &[Word]) -> Result<Dataset, DataError> {
     let letters: BTreeSet<char> = words.iter().flat_map(|word| word.text.chars()).collect();
     let count = letters.len();
     // With the checks that `words` has made, the count is all that can be wrong.
@@ -213,7 +228,7 @@ pub fn load(options: &Options) -> Result<Dataset, DataError> {
         origin: options.source.to_string(),
         count,
     })?;
-    assemble(options, &words, vocab)
+    assemble(options, words, vocab)
 }
 
 /// Loads a data set for a model that is already trained: words are encoded with its vocabulary,
@@ -228,6 +243,14 @@ pub fn load_with_vocabulary(options: &Options, vocab: &Vocabulary) -> Result<Dat
 
 /// The words, cleaned if the options say so; at least one, and none empty or with an end mark.
 fn words(options: &Options) -> Result<Vec<Word>, DataError> {
+    checked(
+        reader::read(&options.source, options.column.as_deref())?,
+        options,
+    )
+}
+
+/// Words as they were read, cleaned if the options say so, and checked.
+fn checked(mut words: Vec<Word>, options: &Options) -> Result<Vec<Word>, DataError> {
     if !Dims::BLOCK.contains(&options.block) {
         return Err(DataError::Block(DimsError {
             name: "--block-size",
@@ -236,7 +259,6 @@ fn words(options: &Options) -> Result<Vec<Word>, DataError> {
             max: *Dims::BLOCK.end(),
         }));
     }
-    let mut words = reader::read(&options.source, options.column.as_deref())?;
     if options.cleans() {
         for word in &mut words {
             word.text = clean(&word.text);

@@ -47,26 +47,48 @@ pub(super) fn read(source: &Source, column: Option<&str>) -> Result<Vec<Word>, D
             let column = column.unwrap_or(MUNICIPALITIES_COLUMN);
             csv_column(&with_line_feeds(MUNICIPALITIES), Some(column), origin)?
         }
-        Source::File(path) => {
-            let text = decode(read_file(path, origin)?, origin)?;
-            if text.is_empty() {
-                return Err(DataError::Empty {
-                    origin: origin.clone(),
-                });
-            }
-            if column.is_some() || has_csv_extension(path) {
-                csv_column(&text, column, origin)?
-            } else {
-                lines(&text)
-            }
-        }
+        Source::File(path) => file_words(read_file(path, origin)?, path, column, origin)?,
     };
+    some(words, origin)
+}
+
+/// The words of a file that is in memory; `path` is for messages, and says whether it is CSV.
+pub(super) fn read_bytes(
+    bytes: &[u8],
+    path: &Path,
+    column: Option<&str>,
+) -> Result<Vec<Word>, DataError> {
+    let origin = &path.display().to_string();
+    some(file_words(bytes.to_vec(), path, column, origin)?, origin)
+}
+
+/// The words, if there are any.
+fn some(words: Vec<Word>, origin: &str) -> Result<Vec<Word>, DataError> {
     if words.is_empty() {
         return Err(DataError::OnlyBlank {
-            origin: origin.clone(),
+            origin: origin.to_owned(),
         });
     }
     Ok(words)
+}
+
+fn file_words(
+    bytes: Vec<u8>,
+    path: &Path,
+    column: Option<&str>,
+    origin: &str,
+) -> Result<Vec<Word>, DataError> {
+    let text = decode(bytes, origin)?;
+    if text.is_empty() {
+        return Err(DataError::Empty {
+            origin: origin.to_owned(),
+        });
+    }
+    if column.is_some() || has_csv_extension(path) {
+        csv_column(&text, column, origin)
+    } else {
+        Ok(lines(&text))
+    }
 }
 
 fn has_csv_extension(path: &Path) -> bool {

@@ -9,8 +9,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 
 use super::engine::Engine;
@@ -21,11 +21,15 @@ use crate::compare::{Tolerance, compare};
 use crate::dims::{Dims, DimsError};
 use crate::error::Error;
 use crate::files::FileError;
+use crate::header::{HeaderError, Tensors};
 use crate::params::{Params, Tensor};
 
 /// The largest file that is read. All tensors of the largest sizes that [`Dims`] allows take 1.3 GB
 /// in F64.
 pub const MAX_FILE_BYTES: u64 = 2 << 30;
+
+/// The most tensors that a file may have: the lecture has 26, each with a gradient, and its inputs.
+const MAX_TENSORS: usize = 1024;
 
 /// The values to compare, in the order of the forward pass, so that the first that is wrong is the
 /// one at fault. The other seven of the 26 tensors are parameters: inputs, equal by nature.
@@ -231,11 +235,25 @@ impl Given {
     ///
     /// [`AgainstError`] lists what is refused.
     pub fn load(path: &Path) -> Result<Self, AgainstError> {
-        let bytes = read(path)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| AgainstError::NotSafetensors {
-            path: path.to_path_buf(),
-            reason: e.to_string(),
-        })?;
+        Self::from_bytes(path, &read(path)?)
+    }
+
+    /// The same for a file that is in memory; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Given::load`].
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, AgainstError> {
+        let file =
+            Tensors::parse(bytes, MAX_TENSORS).map_err(|e| AgainstError::NotSafetensors {
+                path: path.to_path_buf(),
+                reason: match e {
+                    HeaderError::Malformed(reason) => reason,
+                    HeaderError::TooManyTensors => {
+                        format!("it has more than {MAX_TENSORS} tensors")
+                    }
+                },
+            })?;
         Reader { path, file: &file }.given()
     }
 }
@@ -269,7 +287,7 @@ fn read(path: &Path) -> Result<Vec<u8>, AgainstError> {
 /// A file with its name for messages.
 struct Reader<'a> {
     path: &'a Path,
-    file: &'a SafeTensors<'a>,
+    file: &'a Tensors<'a>,
 }
 
 /// The names of the inputs.
@@ -297,7 +315,7 @@ impl Reader<'_> {
         };
         let mut notes = Notes::default();
         let mut found = Vec::new();
-        let mut ignored: Vec<&str> = self.file.names();
+        let mut ignored: Vec<&str> = self.file.names().collect();
         ignored.retain(|name| !input_names().any(|input| input == *name));
         for claim in claims() {
             ignored.retain(|name| *name != claim.label);
@@ -324,15 +342,14 @@ impl Reader<'_> {
     }
 
     fn get(&self, name: &str) -> Option<TensorView<'_>> {
-        self.file.tensor(name).ok()
+        self.file.get(name)
     }
 
     /// A tensor that is known to be there.
     fn tensor(&self, name: &str) -> Result<TensorView<'_>, AgainstError> {
-        let tensor = self.file.tensor(name);
-        tensor.map_err(|e| AgainstError::NotSafetensors {
+        self.get(name).ok_or_else(|| AgainstError::NotSafetensors {
             path: self.path.to_path_buf(),
-            reason: e.to_string(),
+            reason: format!("it has no tensor '{name}'"),
         })
     }
 

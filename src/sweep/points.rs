@@ -1,6 +1,6 @@
 //! The points of a sweep: what each of its models is trained with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -231,12 +231,13 @@ impl Grid {
         // What is listed goes with each draw, so that two draws are alike in their first points or
         // in none.
         let mut points: Vec<Point> = Vec::new();
-        let mut firsts: Vec<Point> = Vec::new();
+        // As text, since floats have no hash: in a list, a hundred thousand took half a minute.
+        let mut firsts: HashSet<String> = HashSet::new();
         let mut generator = TorchGenerator::manual_seed(self.sweep_seed);
         let mut repeats = 0;
         while (firsts.len() as u64) < asked {
             let drawn = self.draw(&mut generator);
-            if firsts.contains(&drawn[0]) {
+            if !firsts.insert(format!("{:?}", drawn[0])) {
                 repeats += 1;
                 if repeats == MAX_REPEATS {
                     let found = firsts.len();
@@ -245,7 +246,6 @@ impl Grid {
                 continue;
             }
             repeats = 0;
-            firsts.push(drawn[0].clone());
             points.extend(drawn);
         }
         Ok(points)

@@ -97,6 +97,17 @@ fn parse(bytes: &[u8], manifest: &Manifest) -> Result<Found, String> {
                 "line {line_number} is not of this sweep: its point {point} has other options"
             ));
         }
+        let losses = [record.train_loss, record.val_loss, record.test_loss];
+        let fits = match record.status {
+            Status::Done => losses.iter().all(Option::is_some),
+            Status::Diverged => losses.iter().all(Option::is_none),
+        };
+        if !fits {
+            return Err(format!(
+                "line {line_number} contradicts itself: a model that is done has three losses, and \
+                 one that diverged has none"
+            ));
+        }
         records.push(record);
     }
     Ok(Found {

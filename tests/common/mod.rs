@@ -3,6 +3,8 @@
 #![allow(dead_code)] // each test binary uses its part
 
 pub mod adapters;
+pub mod memory;
+pub mod readers;
 
 use gpu_makemore::backend::{Backend, Steps};
 use gpu_makemore::compare::Element;
@@ -49,6 +51,10 @@ impl Fixture {
     pub fn open(name: &str) -> Self {
         let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
         Self(std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}")))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     fn tensor(&self, name: &str) -> (Dtype, Vec<usize>, Vec<u8>) {
