@@ -201,7 +201,9 @@ pub fn on_gpu(
             Err(GpuError::Limit { limit, .. }) if asked == Schedule::Auto => {
                 note = format!("the resident schedule needs more {limit}");
             }
-            Err(error @ GpuError::Loops { .. }) if asked == Schedule::Auto => {
+            Err(error @ (GpuError::Loops { .. } | GpuError::Driver { .. }))
+                if asked == Schedule::Auto =>
+            {
                 note = error.to_string();
             }
             Err(error) => return Err(crate::backend::BackendError::from(error).into()),
