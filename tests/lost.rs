@@ -14,6 +14,7 @@ use std::time::Duration;
 use common::adapters::{self, Check, Outcome};
 use common::{Inputs, bits, inputs, lecture_steps, part};
 use gpu_makemore::backend::{Backend, BackendError, Steps};
+use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::Found;
@@ -26,7 +27,7 @@ use gpu_makemore::params::Params;
 use libtest_mimic::Failed;
 
 /// What is asked of every adapter.
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     ("a_destroyed_device_changes_no_bit", destroyed),
     (
         "a_device_destroyed_at_work_changes_no_bit",
@@ -35,6 +36,7 @@ const CHECKS: [Check; 7] = [
     ("a_device_without_an_answer_changes_no_bit", unanswered),
     ("a_device_lost_in_the_evaluation_changes_no_bit", evaluation),
     ("a_second_loss_ends_the_run_with_a_good_model", twice),
+    ("a_second_loss_after_the_training_is_no_end", late),
     ("a_device_that_does_not_come_back_ends_the_run", not_back),
     ("a_lost_device_is_told_from_a_fault", told_apart),
 ];
@@ -262,21 +264,59 @@ fn twice(found: &Found) -> Outcome {
             harm(&run);
             let error = fails(&mut run, &steps)?;
             let text = error.to_string();
-            let wanted = format!(
-                "lost twice, and the run was given up: first reason: destroyed; then {second}"
-            );
+            let wanted = format!("lost twice: first reason: destroyed; then {second}");
             if !matches!(error, GpuError::LostTwice { .. }) || !text.contains(&wanted) {
                 return Err(format!("{schedule}: {text}").into());
             }
             if !run.told().is_empty() {
                 return Err(format!("{schedule}: a third device was opened").into());
             }
-            if bits(&run.backend.params()?) != good {
-                return Err(format!("{schedule}: the last good model is gone").into());
-            }
+            left_with(&mut run, &good)?;
         }
     }
     Ok(())
+}
+
+/// The second loss comes when the training is over: the CPU does the rest.
+fn late(found: &Found) -> Outcome {
+    for schedule in BOTH {
+        let Inputs { params, x, y } = inputs(&Dims::LECTURE, 3);
+        let mut run = Run::new(found, schedule, &params)?;
+        run.destroy();
+        let stats = run.backend.calibrate(&x)?;
+        run.destroy();
+        let got = run.backend.evaluate(&stats, &x, &y)?;
+        let want = CpuBackend::new(Dims::LECTURE, params).evaluate(&stats, &x, &y)?;
+        let told = run.told();
+        let second = told
+            .get(1)
+            .is_some_and(|note| note.ends_with("the CPU does the rest"));
+        if got.to_bits() != want.to_bits() || told.len() != 2 || !second {
+            return Err(format!("{schedule}: {got}, expected {want}; {told:?}").into());
+        }
+    }
+    Ok(())
+}
+
+/// After the end, the last good model can be had and made a checkpoint of, and not trained.
+fn left_with(run: &mut Run, good: &[u32]) -> Outcome {
+    let params = run.backend.params()?;
+    if bits(&params) != good {
+        return Err("the last good model is gone".into());
+    }
+    let Inputs { x, y, .. } = inputs(&Dims::LECTURE, 3);
+    run.backend.set_params(&params)?;
+    let stats = run.backend.calibrate(&x)?;
+    let mut cpu = CpuBackend::new(Dims::LECTURE, params);
+    if stats != cpu.calibrate(&x)? {
+        return Err("the statistics are not those of the last good model".into());
+    }
+    run.backend.evaluate(&stats, &x, &y)?;
+    if run.backend.info().backend == "cpu" {
+        return Err("the model is said to be trained on the CPU".into());
+    }
+    let (_, steps) = lecture_steps(5)?;
+    fails(run, &steps).map(|_| ())
 }
 
 fn not_back(found: &Found) -> Outcome {
@@ -292,9 +332,7 @@ fn not_back(found: &Found) -> Outcome {
         if !matches!(error, GpuError::NotBack { .. }) || !text.contains("no longer there") {
             return Err(format!("{schedule}: {text}").into());
         }
-        if bits(&run.backend.params()?) != good {
-            return Err(format!("{schedule}: the last good model is gone").into());
-        }
+        left_with(&mut run, &good)?;
     }
     Ok(())
 }

@@ -115,8 +115,8 @@ pub enum GpuError {
     },
     /// A lost device was opened again, and lost again.
     #[error(
-        "the GPU was lost twice, and the run was given up: first {first}; then {second}; update the \
-         driver, or use --backend cpu"
+        "the GPU was lost twice: first {first}; then {second}; update the driver, or use --backend \
+         cpu"
     )]
     LostTwice {
         /// How it was lost first.

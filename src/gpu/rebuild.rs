@@ -1,11 +1,15 @@
 //! A device may be lost: taken away, reset by its driver, or without an answer. Then it is opened
 //! again, once, and what it was doing is done again.
+//!
+//! With the second loss the training ends. What is left to do then, such as the batch-norm statistics
+//! of a last checkpoint, the CPU does: no trained model is lost with a device.
 
 use std::sync::mpsc::Sender;
 
 use super::GpuError;
 use super::profile::Profile;
 use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
+use crate::cpu::CpuBackend;
 use crate::dims::Dims;
 use crate::params::Params;
 
@@ -15,13 +19,20 @@ pub type Open = Box<dyn FnMut(&Params<f32>) -> Result<Box<dyn Backend>, BackendE
 /// A backend that survives the loss of its device, once. It holds the parameters as they were after
 /// the last chunk of steps: with them the device is opened again, and the chunk that was at work is
 /// repeated. Since chunks do not change a bit of the result, neither does a loss.
+///
+/// When it is lost again, or does not come back, [`Backend::train`] fails for good, and
+/// [`Backend::params`] still has what was good. All other calls work on the CPU then.
 pub struct Rebuilding {
     inner: Box<dyn Backend>,
+    /// Of the device, whatever became of it.
+    info: BackendInfo,
     open: Open,
     /// As they were after the last chunk that was done in full.
     good: Params<f32>,
     /// How the device was lost, if it was.
     lost: Option<String>,
+    /// Whether there is no device any more.
+    given_up: bool,
     profiles: bool,
     notes: Sender<String>,
 }
@@ -35,10 +46,12 @@ impl Rebuilding {
         notes: Sender<String>,
     ) -> Self {
         Self {
+            info: inner.info().clone(),
             inner,
             open,
             good: params.clone(),
             lost: None,
+            given_up: false,
             profiles: false,
             notes,
         }
@@ -49,24 +62,25 @@ impl Rebuilding {
         &mut self,
         mut work: impl FnMut(&mut dyn Backend) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        let error = match work(&mut *self.inner) {
-            Err(BackendError::Gpu(error)) if error.is_lost() => error,
-            other => return other,
+        let BackendError::Gpu(error) = match work(&mut *self.inner) {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
         };
-        self.rebuild(&error)?;
-        // A device that is lost at once is lost for the second time.
-        work(&mut *self.inner).map_err(|BackendError::Gpu(error)| self.twice(error).into())
+        let Some(how) = error.lost() else {
+            return Err(error.into());
+        };
+        if self.lost.is_none() {
+            self.open_again(how)?;
+            return match work(&mut *self.inner) {
+                Err(BackendError::Gpu(error)) => Err(self.lost_again(error).into()),
+                done => done,
+            };
+        }
+        Err(self.lost_again(error).into())
     }
 
     /// Opens the device again, with the last good parameters.
-    fn rebuild(&mut self, error: &GpuError) -> Result<(), BackendError> {
-        let Some(how) = error.lost() else {
-            return Ok(());
-        };
-        if let Some(first) = &self.lost {
-            let (first, second) = (first.clone(), how);
-            return Err(GpuError::LostTwice { first, second }.into());
-        }
+    fn open_again(&mut self, how: String) -> Result<(), BackendError> {
         self.lost = Some(how.clone());
         let opened = (self.open)(&self.good).and_then(|mut opened| {
             if self.profiles {
@@ -74,10 +88,14 @@ impl Rebuilding {
             }
             Ok(opened)
         });
-        self.inner = opened.map_err(|error| GpuError::NotBack {
-            first: how.clone(),
-            error: error.to_string(),
-        })?;
+        match opened {
+            Ok(opened) => self.inner = opened,
+            Err(error) => {
+                self.give_up();
+                let error = error.to_string();
+                return Err(GpuError::NotBack { first: how, error }.into());
+            }
+        }
         // Nobody listens to the notes of a run that has ended.
         let _ = self.notes.send(format!(
             "the GPU was lost ({how}); it was opened again, and the run goes on"
@@ -85,21 +103,40 @@ impl Rebuilding {
         Ok(())
     }
 
-    /// An error of the second device: it may be the second loss.
-    fn twice(&self, error: GpuError) -> GpuError {
-        match (&self.lost, error.lost()) {
-            (Some(first), Some(second)) => GpuError::LostTwice {
-                first: first.clone(),
-                second,
-            },
+    /// What an error of the second device comes to.
+    fn lost_again(&mut self, error: GpuError) -> GpuError {
+        match (self.lost.clone(), error.lost()) {
+            (Some(first), Some(second)) => {
+                self.give_up();
+                GpuError::LostTwice { first, second }
+            }
             _ => error,
         }
+    }
+
+    /// The same for what is left to do after a training: without a device, the CPU does it.
+    fn attempt_at_last<T>(
+        &mut self,
+        mut work: impl FnMut(&mut dyn Backend) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        match self.attempt(&mut work) {
+            Err(error) if self.given_up => {
+                let _ = self.notes.send(format!("{error}; the CPU does the rest"));
+                work(&mut *self.inner)
+            }
+            other => other,
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.given_up = true;
+        self.inner = Box::new(CpuBackend::new(*self.inner.dims(), self.good.clone()));
     }
 }
 
 impl Backend for Rebuilding {
     fn info(&self) -> &BackendInfo {
-        self.inner.info()
+        &self.info
     }
 
     fn dims(&self) -> &Dims {
@@ -109,6 +146,9 @@ impl Backend for Rebuilding {
     /// The parameters are read at once: lost after the chunk and before that, they would be lost for
     /// good.
     fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+        if self.given_up {
+            return Err(GpuError::Lost("and given up".to_owned()).into());
+        }
         let before = losses.len();
         self.good = self.attempt(|backend| {
             losses.truncate(before);
@@ -125,15 +165,15 @@ impl Backend for Rebuilding {
 
     fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
         self.good = params.clone();
-        self.attempt(|backend| backend.set_params(params))
+        self.attempt_at_last(|backend| backend.set_params(params))
     }
 
     fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
-        self.attempt(|backend| backend.calibrate(x))
+        self.attempt_at_last(|backend| backend.calibrate(x))
     }
 
     fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
-        self.attempt(|backend| backend.evaluate(stats, x, y))
+        self.attempt_at_last(|backend| backend.evaluate(stats, x, y))
     }
 
     /// After a loss, the profile begins anew: what was measured before it is lost with the device.

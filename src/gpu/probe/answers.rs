@@ -34,7 +34,7 @@ impl fmt::Display for Loops {
         let Self { asked, done } = self;
         match self.rounds() {
             None => write!(f, "a loop of {asked} rounds was reported as {done}"),
-            Some(_) if done == asked => write!(f, "{asked} rounds were done"),
+            Some(_) if done == asked => write!(f, "all {asked} rounds were done"),
             Some(_) => write!(f, "left after {done} of {asked} rounds, with no error"),
         }
     }
