@@ -58,7 +58,8 @@ def probe(api, adapter, environment={}):
         title, *lines = block.splitlines()
         if adapter in title and f"({api}, " in title:
             # A finding has its name in the first 17 columns; how long it took is none.
-            return {line[2:19].strip(): line[20:] for line in lines if line[19:20] == " "}
+            findings = [line for line in lines if not line.startswith("  probed in")]
+            return {line[2:19].strip(): line[20:] for line in findings}
     sys.exit(f"{adapter} ({api}) was not probed")
 
 
