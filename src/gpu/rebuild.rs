@@ -186,3 +186,92 @@ impl Backend for Rebuilding {
         self.inner.profile()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// A CPU that is lost like a GPU: in the midst of a chunk, or before its parameters are read.
+    struct Frail {
+        cpu: CpuBackend,
+        in_chunk: bool,
+        before_params: bool,
+    }
+
+    impl Backend for Frail {
+        fn info(&self) -> &BackendInfo {
+            self.cpu.info()
+        }
+
+        fn dims(&self) -> &Dims {
+            self.cpu.dims()
+        }
+
+        fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+            if self.in_chunk {
+                losses.push(1.0);
+                return Err(GpuError::Lost("in a chunk".to_owned()).into());
+            }
+            self.cpu.train(steps, losses)
+        }
+
+        fn params(&mut self) -> Result<Params<f32>, BackendError> {
+            match self.before_params {
+                true => Err(GpuError::Lost("after a chunk".to_owned()).into()),
+                false => self.cpu.params(),
+            }
+        }
+
+        fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
+            self.cpu.set_params(params)
+        }
+
+        fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
+            self.cpu.calibrate(x)
+        }
+
+        fn evaluate(&mut self, s: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
+            self.cpu.evaluate(s, x, y)
+        }
+    }
+
+    /// Half of a chunk's losses may be there when it is lost, or all of them: none counts twice.
+    #[test]
+    fn a_repeated_chunk_counts_once() {
+        let dims = Dims {
+            vocab: 3,
+            block: 1,
+            embd: 2,
+            hidden: 4,
+            batch: 2,
+        };
+        let params = Params::filled(&dims, 0.5);
+        let steps = Steps {
+            first: 0,
+            x: vec![0, 1, 2, 0],
+            y: vec![1, 2, 0, 1],
+            lr: vec![0.1, 0.1],
+        };
+        let mut cpu = CpuBackend::new(dims, params.clone());
+        let mut want = vec![9.0];
+        cpu.train(&steps, &mut want).unwrap();
+        for in_chunk in [true, false] {
+            let frail = Frail {
+                cpu: CpuBackend::new(dims, params.clone()),
+                in_chunk,
+                before_params: !in_chunk,
+            };
+            let open: Open =
+                Box::new(move |params| Ok(Box::new(CpuBackend::new(dims, params.clone()))));
+            let (notes, told) = channel();
+            let mut backend = Rebuilding::new(Box::new(frail), &params, open, notes);
+            let mut got = vec![9.0];
+            backend.train(&steps, &mut got).unwrap();
+            assert_eq!(got, want);
+            assert_eq!(backend.params().unwrap(), cpu.params().unwrap());
+            assert_eq!(told.try_iter().count(), 1);
+        }
+    }
+}
