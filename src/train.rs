@@ -156,6 +156,9 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
     let mut metrics = Metrics::create(&run_dir.file(RunDir::METRICS), args.log_every)?;
     let start = Instant::now();
     let on_chunk = |losses: &[f32], done: u64| -> Result<(), Error> {
+        for note in opened.notes.try_iter() {
+            progress.line(&note)?;
+        }
         for row in metrics.record(losses, |step| schedule.lr(step))? {
             progress.line(&row.lecture_line(args.steps))?;
         }
@@ -190,6 +193,9 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
     checkpoint.save(run_dir.file(RunDir::MODEL))?;
     let stats = statistics(&checkpoint);
     let [train_loss, val_loss, test_loss] = evaluate(&mut *backend, &stats, &dataset)?;
+    for note in opened.notes.try_iter() {
+        progress.line(&note)?;
+    }
     let info = backend.info();
     Summary {
         train_loss: Some(train_loss),
