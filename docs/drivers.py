@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Makes docs/drivers.md: how far each software driver's gradients are from the f64 reference.
+"""Makes docs/drivers.md: how far each software driver's gradients are from the f64 reference, and
+what `gpu-makemore adapters --probe` finds out about it.
 
     cargo build --release
     python3 docs/drivers.py
 
-It runs `gpu-makemore gradcheck --json` on lavapipe (Vulkan) and llvmpipe (OpenGL), which
-`tests/run` installs, and on SwiftShader (Vulkan), which Debian packs with Chromium: the package is
-downloaded to a temporary folder and nothing is installed. A driver that is not there is an error,
-so that the table is never half of one by accident.
+It runs `gpu-makemore gradcheck --json` and the probe on lavapipe (Vulkan) and llvmpipe (OpenGL),
+which `tests/run` installs, and on SwiftShader (Vulkan), which Debian packs with Chromium: the
+package is downloaded to a temporary folder and nothing is installed. A driver that is not there is
+an error, so that the table is never half of one by accident.
 """
 
 import datetime
@@ -47,6 +48,21 @@ def gradcheck(backend, adapter, environment={}):
     return json.loads(done.stdout)
 
 
+def probe(api, adapter, environment={}):
+    """What was found out about an adapter, line by line."""
+    command = [PROGRAM, "adapters", "--probe"]
+    done = subprocess.run(
+        command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    for block in done.stdout.split("\n\n"):
+        title, *lines = block.splitlines()
+        if adapter in title and f"({api}, " in title:
+            # A finding has its name in the first 17 columns; how long it took is none.
+            findings = [line for line in lines if not line.startswith("  probed in")]
+            return {line[2:19].strip(): line[20:] for line in findings}
+    sys.exit(f"{adapter} ({api}) was not probed")
+
+
 def short(value, digits):
     """`5.3e-7`, as the program writes it."""
     mantissa, exponent = f"{value:.{digits}e}".split("e")
@@ -69,6 +85,11 @@ def main():
             "lavapipe": gradcheck("vulkan", "llvmpipe"),
             "llvmpipe": gradcheck("gl", "llvmpipe"),
             "SwiftShader": gradcheck("vulkan", "SwiftShader", environment),
+        }
+        probes = {
+            "lavapipe": probe("vulkan", "llvmpipe"),
+            "llvmpipe": probe("gl", "llvmpipe"),
+            "SwiftShader": probe("vulkan", "SwiftShader", environment),
         }
     reports["SwiftShader"]["driver"] += f", of Debian's chromium-common {version}"
 
@@ -117,6 +138,28 @@ def main():
             "* lavapipe and llvmpipe come out alike: two APIs, but one compiler (LLVM) behind both.",
             "  SwiftShader has another (Subzero), and with it other roundings.",
         ]
+    lines += [
+        "",
+        "## What each driver does",
+        "",
+        "Before a schedule is used, its driver is probed: a few tiny kernels, some milliseconds. A wrong",
+        "answer refuses the schedules that rely on it. `gpu-makemore adapters --probe` prints this for",
+        "the drivers of your machine; exit code 1 tells that one cannot be opened or can run no schedule.",
+        "",
+        "| | " + " | ".join(probes) + " |",
+        "|---|" + "---|" * len(probes),
+    ]
+    for name in probes["lavapipe"]:
+        lines.append(f"| {name} | " + " | ".join(p[name] for p in probes.values()) + " |")
+    lines += [
+        "",
+        "* Mesa's loops end after 65,535 rounds of an invocation, nested ones counted, and nothing tells",
+        "  of it. A dispatch of the resident schedule has only so many steps as stay below, and every",
+        "  invocation counts its steps: a chunk that is short is an error, not a result.",
+        "* Our tanh is a quotient of polynomials, because the built-in one may be NaN for large numbers.",
+        "* min, max and clamp may drop a NaN. Whether a run has diverged is seen on the host, in the",
+        "  losses and the parameters, to which a NaN comes by additions and multiplications.",
+    ]
     (DOCS / "drivers.md").write_text("\n".join(lines) + "\n")
 
 

@@ -72,7 +72,7 @@ pub enum Command {
     /// Compare every gradient with the reference, as the lecture's `cmp` does
     Gradcheck(GradcheckArgs),
     /// List the GPUs that were found and which one `auto` would take
-    Adapters,
+    Adapters(AdaptersArgs),
 }
 
 /// Which words.
@@ -398,6 +398,14 @@ pub enum Exercise {
     Four,
     /// The one-hot linear layer and repeat_kv
     Extras,
+}
+
+/// `adapters`
+#[derive(Args, Clone, Debug)]
+pub struct AdaptersArgs {
+    /// Measure what each driver really does, and which schedules can be used with it
+    #[arg(long)]
+    pub probe: bool,
 }
 
 // Negative numbers are let through to the parsers below, for the message to say what is allowed:

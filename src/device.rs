@@ -47,10 +47,7 @@ impl Device {
             self.needs_gpu(&format!("--schedule {asked}"))?;
         }
         match &self.0 {
-            Choice::Cpu { .. } => Ok(Opened {
-                backend: self.open(dims, params)?,
-                why: String::new(),
-            }),
+            Choice::Cpu { .. } => Ok(Opened::quiet(self.open(dims, params)?, "")),
             Choice::Gpu { found, .. } => Ok(schedule::open(found, dims, params, asked)?),
         }
     }

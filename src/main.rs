@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Gradcheck(args) => gradcheck::run(args),
-        Command::Adapters => adapters::run(),
+        Command::Adapters(args) => adapters::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,6 +38,10 @@ pub fn run(args: &SampleArgs) -> Result<(), Error> {
     let mut out = Output::new();
     for _ in 0..args.count {
         out.line(&text(&vocabulary, &sampler.name(&prefix)))?;
+        if !out.is_open() {
+            // `sample -n 1000000 | head -1`: the names are all that there is to it.
+            break;
+        }
     }
     Ok(())
 }

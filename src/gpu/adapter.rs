@@ -110,6 +110,27 @@ impl Found {
         flags.contains(DownlevelFlags::COMPUTE_SHADERS)
     }
 
+    /// The same adapter, found anew: after the loss of a device, what the drivers hold of it may be
+    /// of no use any more.
+    ///
+    /// # Errors
+    ///
+    /// [`GpuError::Gone`]: it is no longer there.
+    pub fn again(&self) -> Result<Self, GpuError> {
+        let api = match self.info.backend {
+            Backend::Vulkan => Api::Vulkan,
+            Backend::Metal => Api::Metal,
+            Backend::Dx12 => Api::Dx12,
+            Backend::Gl => Api::Gl,
+            Backend::Noop | Backend::BrowserWebGpu => Api::Auto,
+        };
+        let mut adapters = enumerate(api).into_iter();
+        let same = adapters.find(|found| found.info == self.info);
+        same.ok_or_else(|| GpuError::Gone {
+            adapter: self.info.name.clone(),
+        })
+    }
+
     /// Order of preference: hardware before software, a dedicated GPU before a shared one, a
     /// modern API before OpenGL.
     fn rank(&self) -> (u8, bool) {

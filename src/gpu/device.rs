@@ -25,7 +25,16 @@ pub struct Gpu {
     pub device: Device,
     /// Its queue.
     pub queue: Queue,
-    fault: Arc<Mutex<Option<String>>>,
+    fault: Arc<Mutex<Option<Fault>>>,
+    timeout: Arc<Mutex<Duration>>,
+}
+
+/// What a driver or the API layer reported.
+#[derive(Debug)]
+struct Fault {
+    message: String,
+    /// Whether the device is gone with it.
+    lost: bool,
 }
 
 impl Gpu {
@@ -56,24 +65,67 @@ impl Gpu {
         // wgpu's own handler panics; a fault belongs to the call that waits for the result.
         let keep = Arc::clone(&fault);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            record(&keep, error.to_string())
+            // An internal error is the driver's, not one of a call that was wrong.
+            let lost = matches!(error, wgpu::Error::Internal { .. });
+            record(&keep, error.to_string(), lost);
         }));
         let keep = Arc::clone(&fault);
         device.set_device_lost_callback(move |reason, message| {
-            record(&keep, format!("device lost ({reason:?}): {message}"));
+            let reason = format!("{reason:?}").to_lowercase();
+            let message = match message.is_empty() {
+                true => format!("reason: {reason}"),
+                false => format!("reason: {reason}: {message}"),
+            };
+            record(&keep, message, true);
         });
         Ok(Self {
             device,
             queue,
             fault,
+            timeout: Arc::new(Mutex::new(TIMEOUT)),
         })
     }
 
-    /// The first fault since the device was opened, as an error.
+    /// The first fault since the device was opened, as an error; the loss of the device before any
+    /// other.
     pub fn check(&self) -> Result<(), GpuError> {
         match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(message) => Err(GpuError::Fault(message.clone())),
+            Some(Fault {
+                message,
+                lost: true,
+            }) => Err(GpuError::Lost(message.clone())),
+            Some(Fault { message, .. }) => Err(GpuError::Fault(message.clone())),
             None => Ok(()),
+        }
+    }
+
+    /// How long work may take from now on, on all handles to this device.
+    pub fn set_timeout(&self, timeout: Duration) {
+        *self.timeout.lock().unwrap_or_else(PoisonError::into_inner) = timeout;
+    }
+
+    /// Waits for all that was submitted.
+    fn wait(&self) -> Result<(), GpuError> {
+        let timeout = *self.timeout.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = Instant::now();
+        loop {
+            let waited = self.device.poll(PollType::Wait {
+                submission_index: None,
+                timeout: Some(timeout.saturating_sub(start.elapsed())),
+            });
+            match waited {
+                Ok(_) => return Ok(()),
+                // OpenGL waits for four seconds at most, whatever it is asked for.
+                Err(wgpu::PollError::Timeout) if start.elapsed() < timeout => {}
+                Err(wgpu::PollError::Timeout) => {
+                    // A device waits for its work before it is dropped, and if that work hangs, it
+                    // waits for ever. So this one is never dropped.
+                    std::mem::forget(self.clone());
+                    let seconds = timeout.as_secs_f64();
+                    return Err(GpuError::Timeout { seconds });
+                }
+                Err(error) => return Err(GpuError::Fault(error.to_string())),
+            }
         }
     }
 
@@ -202,25 +254,15 @@ impl Gpu {
         let keep = Arc::clone(&failed);
         staging.map_async(MapMode::Read, .., move |result| {
             if let Err(error) = result {
-                record(&keep, error.to_string());
+                record(&keep, error.to_string(), false);
             }
         });
-        let waited = self.device.poll(PollType::Wait {
-            submission_index: None,
-            timeout: Some(TIMEOUT),
-        });
+        let waited = self.wait();
         let took = submitted.elapsed();
         self.check()?;
-        match waited {
-            Ok(_) => {}
-            Err(wgpu::PollError::Timeout) => {
-                return Err(GpuError::Timeout {
-                    seconds: TIMEOUT.as_secs(),
-                });
-            }
-            Err(error) => return Err(GpuError::Fault(error.to_string())),
-        }
-        if let Some(message) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        waited?;
+        let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Fault { message, .. }) = failed {
             return Err(GpuError::Fault(message));
         }
         let view = staging
@@ -237,8 +279,11 @@ impl Gpu {
     }
 }
 
-/// Keeps the first message: later faults are mostly consequences of it.
-fn record(fault: &Mutex<Option<String>>, message: String) {
+/// Keeps the first message: later faults are mostly consequences of it. But of a lost device wgpu may
+/// tell after what it was lost by.
+fn record(fault: &Mutex<Option<Fault>>, message: String, lost: bool) {
     let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-    fault.get_or_insert(message);
+    if fault.as_ref().is_none_or(|fault| lost && !fault.lost) {
+        *fault = Some(Fault { message, lost });
+    }
 }

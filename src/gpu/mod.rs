@@ -7,12 +7,14 @@ pub mod extras;
 pub mod machine;
 pub mod probe;
 pub mod profile;
+pub mod rebuild;
 pub mod resident;
 pub mod schedule;
 pub mod shader;
 pub mod staged;
 
 use adapter::Api;
+use schedule::Schedule;
 
 /// What can go wrong between this program and a GPU.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,21 @@ pub enum GpuError {
         /// Rounds that are safe.
         available: usize,
     },
+    /// A driver that does not do what a schedule relies on.
+    #[error(
+        "the {schedule} schedule cannot run on {adapter}, whose driver was probed: {found}; update \
+         the driver, or use {instead}"
+    )]
+    Driver {
+        /// The adapter's name.
+        adapter: String,
+        /// The schedule.
+        schedule: Schedule,
+        /// What the probe found.
+        found: String,
+        /// The option that takes what does not rely on it.
+        instead: &'static str,
+    },
     /// The driver gave no device.
     #[error("{adapter} was found but could not be opened: {message}")]
     Open {
@@ -84,6 +101,9 @@ pub enum GpuError {
     /// The driver or the API layer reported a fault.
     #[error("the GPU reported a fault: {0}")]
     Fault(String),
+    /// The device is gone: taken away, reset by its driver, or failed.
+    #[error("the GPU was lost ({0}); restart the program, or use --backend cpu")]
+    Lost(String),
     /// No answer in time.
     #[error(
         "the GPU did not finish a chunk of work within {seconds} s; try a smaller --batch-size or \
@@ -91,7 +111,32 @@ pub enum GpuError {
     )]
     Timeout {
         /// How long the program waited.
-        seconds: u64,
+        seconds: f64,
+    },
+    /// A lost device was opened again, and lost again.
+    #[error(
+        "the GPU was lost twice: first {first}; then {second}; update the driver, or use --backend \
+         cpu"
+    )]
+    LostTwice {
+        /// How it was lost first.
+        first: String,
+        /// How it was lost then.
+        second: String,
+    },
+    /// A lost device cannot be opened again.
+    #[error("the GPU was lost ({first}) and cannot be opened again: {error}")]
+    NotBack {
+        /// How it was lost.
+        first: String,
+        /// Why it cannot be opened.
+        error: String,
+    },
+    /// An adapter that is no longer there.
+    #[error("{adapter} is no longer there; `gpu-makemore adapters` tells what is")]
+    Gone {
+        /// The adapter.
+        adapter: String,
     },
     /// The device's own counter shows fewer steps than were asked for.
     #[error(
@@ -106,4 +151,21 @@ pub enum GpuError {
         /// Steps that the device counted.
         done: u32,
     },
+}
+
+impl GpuError {
+    /// How the device was lost, in a few words, if it was: then another one may do what this one did
+    /// not.
+    pub fn lost(&self) -> Option<String> {
+        match self {
+            GpuError::Lost(message) => Some(message.clone()),
+            GpuError::Timeout { seconds } => Some(format!("no answer within {seconds} s")),
+            _ => None,
+        }
+    }
+
+    /// Whether the device was lost.
+    pub fn is_lost(&self) -> bool {
+        self.lost().is_some()
+    }
 }

@@ -13,8 +13,9 @@ use super::GpuError;
 use super::adapter::Found;
 use super::device::Gpu;
 use super::machine::{Layout, list_uses, to_f32, uses_words};
-use super::probe;
+use super::probe::{Answers, Probe};
 use super::profile::{Kernel, Profile, Profiler, Work, kernels_of};
+use super::schedule::Schedule;
 use super::shader::{Module, resident_module};
 use super::staged::{STEP, Staged, check_progress, info, mean};
 use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
@@ -241,6 +242,36 @@ impl Plan {
         plan
     }
 
+    /// The plan for a driver that leaves loops after `rounds` rounds.
+    ///
+    /// # Errors
+    ///
+    /// [`GpuError::Loops`] if a step is longer.
+    pub fn for_driver(
+        found: &Found,
+        dims: Dims,
+        models: usize,
+        split: Split,
+        rounds: u32,
+    ) -> Result<Self, GpuError> {
+        // A margin, in case a compiler adds rounds of its own.
+        let rounds = (rounds - rounds / 8) as usize;
+        let plan = Self::new(dims, models, split, rounds);
+        if plan.rounds() > rounds {
+            return Err(GpuError::Loops {
+                adapter: found.info.name.clone(),
+                needed: plan.rounds(),
+                available: rounds,
+            });
+        }
+        Ok(plan)
+    }
+
+    /// Steps that a dispatch has at most.
+    pub fn steps_of_a_dispatch(&self) -> usize {
+        self.constants.steps
+    }
+
     /// Bytes of the four buffers, for one model: inputs, models, scratch, results.
     fn bytes(&self) -> [u64; BUFFERS as usize] {
         let c = &self.constants;
@@ -446,19 +477,26 @@ impl Resident {
         dims: Dims,
         params: &[Params<f32>],
     ) -> Result<Self, GpuError> {
-        let rounds = probe::loop_rounds(&gpu)?;
+        let answers = Probe::new(&gpu, Split::of(found, &dims))?.ask()?;
+        Self::probed(gpu, found, dims, params, &answers)
+    }
+
+    /// The same with a driver that has been probed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resident::new`].
+    pub fn probed(
+        gpu: Gpu,
+        found: &Found,
+        dims: Dims,
+        params: &[Params<f32>],
+        answers: &Answers,
+    ) -> Result<Self, GpuError> {
+        answers.check(Schedule::Resident, &found.info.name)?;
         let split = Split::of(found, &dims);
+        let plan = Plan::for_driver(found, dims, params.len(), split, answers.loops.done)?;
         let module = resident_module(split.lanes > 1);
-        // A margin, in case a compiler adds rounds of its own.
-        let rounds = rounds - rounds / 8;
-        let plan = Plan::new(dims, params.len(), split, rounds);
-        if plan.rounds() > rounds {
-            return Err(GpuError::Loops {
-                adapter: found.info.name.clone(),
-                needed: plan.rounds(),
-                available: rounds,
-            });
-        }
         Self::with(gpu, found, plan, params, module)
     }
 

@@ -1,13 +1,18 @@
 //! The choice between the staged and the resident schedule.
 
 use std::fmt;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
 use super::GpuError;
 use super::adapter::Found;
-use super::resident::Resident;
+use super::device::Gpu;
+use super::probe::Probe;
+use super::rebuild::Rebuilding;
+use super::resident::{Resident, Split};
+use super::shader::ProbeModules;
 use super::staged::Staged;
 use crate::backend::{Backend, BackendError, Steps};
 use crate::dims::Dims;
@@ -40,6 +45,19 @@ pub struct Opened {
     pub backend: Box<dyn Backend>,
     /// Why.
     pub why: String,
+    /// What happens to the device later on, for the user to know.
+    pub notes: Receiver<String>,
+}
+
+impl Opened {
+    /// A backend of which nothing more will be told.
+    pub fn quiet(backend: Box<dyn Backend>, why: &str) -> Self {
+        Self {
+            backend,
+            why: why.to_owned(),
+            notes: channel().1,
+        }
+    }
 }
 
 /// Multiplications of the lecture's forward pass.
@@ -62,28 +80,62 @@ pub fn is_large(dims: &Dims) -> bool {
     work(dims) >= LARGE
 }
 
-/// Opens a model on an adapter with the schedule that was asked for, or with the better one.
+/// Opens a model on an adapter with the schedule that was asked for, or with the better one. If its
+/// device is lost, it is opened again, once.
 ///
 /// # Errors
 ///
-/// The adapter cannot hold the model, cannot be opened, or refuses a kernel.
+/// The adapter cannot hold the model, cannot be opened, refuses a kernel, or has a driver that does
+/// not do what the schedule relies on.
 pub fn open(
     found: &Found,
     dims: Dims,
     params: &Params<f32>,
     asked: Schedule,
 ) -> Result<Opened, BackendError> {
+    let Opened { backend, why, .. } = open_with(found, dims, params, asked, &ProbeModules::new)?;
+    let (sender, notes) = channel();
+    let taken = match backend.info().schedule {
+        Some("resident") => Schedule::Resident,
+        _ => Schedule::Staged,
+    };
+    let found = found.clone();
+    let again = move |params: &Params<f32>| {
+        let opened = open_with(&found.again()?, dims, params, taken, &ProbeModules::new)?;
+        Ok(opened.backend)
+    };
+    Ok(Opened {
+        backend: Box::new(Rebuilding::new(backend, params, Box::new(again), sender)),
+        why,
+        notes,
+    })
+}
+
+/// The same with a probe that tests may have changed, for one subgroup or not, and with no second
+/// device.
+///
+/// # Errors
+///
+/// As for [`open`].
+pub fn open_with(
+    found: &Found,
+    dims: Dims,
+    params: &Params<f32>,
+    asked: Schedule,
+    modules: &dyn Fn(bool) -> ProbeModules,
+) -> Result<Opened, BackendError> {
+    let gpu = Gpu::open(found)?;
+    let split = Split::of(found, &dims);
+    let answers = Probe::with(&gpu, split, &modules(split.lanes > 1))?.ask()?;
     let staged = |why: &str| -> Result<Opened, BackendError> {
-        Ok(Opened {
-            backend: Box::new(Staged::new(found, dims, params)?),
-            why: why.to_owned(),
-        })
+        answers.check(Schedule::Staged, &found.info.name)?;
+        let staged = Staged::on(gpu.clone(), found, dims, params)?;
+        Ok(Opened::quiet(Box::new(staged), why))
     };
     let resident = |why: &str| -> Result<Opened, BackendError> {
-        Ok(Opened {
-            backend: Box::new(Resident::new(found, dims, params)?),
-            why: why.to_owned(),
-        })
+        let params = std::slice::from_ref(params);
+        let resident = Resident::probed(gpu.clone(), found, dims, params, &answers)?;
+        Ok(Opened::quiet(Box::new(resident), why))
     };
     match asked {
         Schedule::Staged => staged("as asked for"),
@@ -96,6 +148,9 @@ pub fn open(
                 }
                 Err(BackendError::Gpu(GpuError::Loops { .. })) => {
                     return staged("the driver leaves loops that are as long as the other one's");
+                }
+                Err(BackendError::Gpu(GpuError::Driver { found, .. })) => {
+                    return staged(&format!("the driver cannot run the other one: {found}"));
                 }
                 other => other?,
             };

@@ -216,11 +216,55 @@ pub fn resident_module(subgroup: bool) -> Module {
     }
 }
 
-/// The module that finds out what a driver really does.
-pub fn probe_module() -> Module {
-    Module {
-        source: Source::new([part!("probe.wgsl")]),
-        entry_points: &["loop_rounds_kernel"],
+/// The modules that find out what a driver really does: one for each question.
+#[derive(Clone, Debug)]
+pub struct ProbeModules {
+    /// How long a loop may run.
+    pub loops: Module,
+    /// Whether a launch sees what the one before it wrote.
+    pub launches: Module,
+    /// Values at the edges.
+    pub arithmetic: Module,
+    /// Workgroup memory.
+    pub memory: Module,
+    /// Barriers and counters of the resident kernel.
+    pub counters: Module,
+}
+
+impl ProbeModules {
+    /// The modules, with the counters of a workgroup or of a subgroup.
+    pub fn new(subgroup: bool) -> Self {
+        let invocations = if subgroup {
+            part!("probe/subgroup.wgsl")
+        } else {
+            part!("probe/workgroup.wgsl")
+        };
+        let module = |source: Source, entry_points| Module {
+            source,
+            entry_points,
+        };
+        Self {
+            loops: module(
+                Source::new([part!("probe/loops.wgsl")]),
+                &["loop_rounds_kernel"],
+            ),
+            launches: module(
+                Source::new([part!("probe/launches.wgsl")]),
+                &["launches_kernel"],
+            ),
+            arithmetic: module(
+                Source::new([TANH, part!("sgd.wgsl"), part!("probe/arithmetic.wgsl")]),
+                &["arithmetic_kernel"],
+            ),
+            memory: module(
+                Source::new([part!("probe/memory.wgsl")]),
+                &["workgroup_memory_kernel"],
+            ),
+            counters: module(
+                Source::new([invocations, part!("probe/counters.wgsl")]),
+                &["counters_kernel"],
+            ),
+        }
     }
 }
 

@@ -12,7 +12,10 @@ use super::device::Gpu;
 use super::machine::Layer::{First, Second};
 use super::machine::Size::{Batch, FanIn, Hidden, Vocab};
 use super::machine::{Grid, Launch, Layout, Machine, Pass, Slot, launch};
+use super::probe::Probe;
 use super::profile::{Profile, Profiler, kernels_of};
+use super::resident::Split;
+use super::schedule::Schedule;
 use super::shader::staged_modules;
 use crate::backend::{Backend, BackendError, BackendInfo, MergedStatistics, Statistics, Steps};
 use crate::dims::Dims;
@@ -84,17 +87,23 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Opens the adapter, compiles the kernels and uploads `params`.
+    /// Opens the adapter, probes its driver, compiles the kernels and uploads `params`.
     ///
     /// # Errors
     ///
-    /// The adapter cannot hold the model, cannot be opened, or refuses a kernel.
+    /// The adapter cannot hold the model, cannot be opened, refuses a kernel, or its driver does not
+    /// do what the kernels rely on.
     pub fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
-        let machine = Machine::new(found, dims, &TABLES, &staged_modules())?;
-        Self::with(machine, found, params)
+        // The adapter's limits are known before anything is opened or compiled.
+        let layout = Layout::new(dims, found.is_software());
+        layout.check(&TABLES, &found.adapter.limits(), &found.info.name)?;
+        let gpu = Gpu::open(found)?;
+        let answers = Probe::new(&gpu, Split::of(found, &dims))?.ask()?;
+        answers.check(Schedule::Staged, &found.info.name)?;
+        Self::on(gpu, found, dims, params)
     }
 
-    /// The same on a device that is open.
+    /// The same on a device that is open and has been probed.
     ///
     /// # Errors
     ///

@@ -11,6 +11,16 @@ use super::output::Output;
 /// Bar, steps, loss, speed and time left; short enough for a terminal of 80 columns.
 const TEMPLATE: &str = "{bar:20} {pos}/{len}  loss {loss}  {speed} steps/s  {eta} left";
 
+/// Where a bar is drawn: on stderr, if that is a terminal that knows control codes (not `TERM=dumb`),
+/// and if `NO_COLOR` does not ask for plain text. A bar without a colour needs control codes all the
+/// same, to be drawn over; and whoever reads by ear or keeps a transcript is served by lines alone.
+pub(crate) fn draw_target() -> ProgressDrawTarget {
+    match std::env::var_os("NO_COLOR") {
+        Some(value) if !value.is_empty() => ProgressDrawTarget::hidden(),
+        _ => ProgressDrawTarget::stderr(),
+    }
+}
+
 /// Shows how far a training is, with its loss, its speed and the time left.
 ///
 /// The bar is drawn on stderr, and only if that is a terminal: in a log file it would be noise.
@@ -28,8 +38,7 @@ pub struct Progress {
 impl Progress {
     /// A bar for `steps` steps.
     pub fn new(steps: u64) -> Self {
-        // This draw target draws nothing unless stderr is a terminal.
-        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(Some(steps), draw_target());
         let loss = Arc::new(AtomicU32::new(f32::NAN.to_bits()));
         bar.set_style(style(&loss).unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self {

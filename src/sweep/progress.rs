@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::report::Output;
+use crate::report::progress::draw_target;
 
 /// Bar, models, model-steps a second, time left and the best loss; for a terminal of 80 columns.
 const TEMPLATE: &str = "{bar:16} {models} models  {speed} steps/s  {eta} left  best val {best}";
@@ -29,7 +30,7 @@ pub struct Progress {
 impl Progress {
     /// A bar for models that have `steps` steps together.
     pub fn new(models: usize, steps: u64, best: Option<f64>) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(Some(steps), draw_target());
         let shown = Arc::new(Mutex::new(Shown {
             models: 0,
             of: models,

@@ -233,6 +233,8 @@ fn why_staged(error: GpuError, asked: Schedule) -> Result<String, GpuError> {
             "a step of the resident schedule goes {needed} times round loops, which the driver leaves \
              after {available}"
         )),
+        // What the staged schedule relies on was probed too, and it will say so itself if it is wrong.
+        GpuError::Driver { found, .. } => Ok(format!("the driver was probed: {found}")),
         other => Err(other),
     }
 }
@@ -473,7 +475,15 @@ mod tests {
             why.contains("70000 times") && why.contains("57344"),
             "{why}"
         );
-        for error in [limit(), loops()] {
+        let driver = || GpuError::Driver {
+            adapter: "a".to_owned(),
+            schedule: Schedule::Resident,
+            found: "exp(0) is 2".to_owned(),
+            instead: "--schedule staged",
+        };
+        let why = why_staged(driver(), Schedule::Auto).unwrap();
+        assert!(why.contains("exp(0) is 2"), "{why}");
+        for error in [limit(), loops(), driver()] {
             assert!(why_staged(error, Schedule::Resident).is_err());
         }
         let fault = GpuError::Fault("lost".to_owned());

@@ -6,6 +6,7 @@ mod resume;
 mod steps;
 
 use std::ops::ControlFlow;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, BackendInfo, Statistics};
@@ -15,7 +16,7 @@ use crate::data::{self, Dataset, Examples};
 use crate::device::Device;
 use crate::dims::Dims;
 use crate::error::Error;
-use crate::gpu::schedule::Opened;
+use crate::gpu::schedule::{Opened, Schedule};
 use crate::params::Params;
 use crate::report::{
     LossCurve, Metrics, MetricsMark, ProfileReport, Progress, RunDir, Summary, loss_png,
@@ -46,6 +47,16 @@ pub(crate) fn dims(args: &TrainArgs, dataset: &Dataset) -> Result<Dims, Error> {
 
 /// Runs the command.
 pub fn run(args: &TrainArgs) -> Result<(), Error> {
+    run_on(args, |device, dims, params, schedule| {
+        device.open_to_train(dims, params, schedule)
+    })
+}
+
+/// The same on a backend that `open` opens.
+fn run_on(
+    args: &TrainArgs,
+    open: impl FnOnce(&Device, Dims, &Params<f32>, Schedule) -> Result<Opened, Error>,
+) -> Result<(), Error> {
     let resumed = match &args.resume {
         Some(folder) => Some(Resumed::open(folder, args)?),
         None => None,
@@ -67,7 +78,11 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         Some(resumed) => resumed.start(&dataset)?,
         None => Snapshot::first(&dims, args.seed),
     };
-    let Opened { backend, why } = device.open_to_train(dims, &start.params, args.schedule)?;
+    let Opened {
+        backend,
+        why,
+        notes,
+    } = open(&device, dims, &start.params, args.schedule)?;
     let info = backend.info();
     let config = config(args, &dataset, &dims, &LearningRate::of(args), info);
     let mut lines = set_up(args, &dataset, &dims, &device, info, &why);
@@ -105,6 +120,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
         dims,
         schedule: LearningRate::of(args),
         backend,
+        notes,
         progress: Progress::starting_at(start.steps, args.steps),
         metrics,
         curve,
@@ -138,6 +154,8 @@ struct Run<'a> {
     dims: Dims,
     schedule: LearningRate,
     backend: Box<dyn Backend>,
+    /// What happens to the device.
+    notes: Receiver<String>,
     progress: Progress,
     metrics: Metrics,
     curve: LossCurve,
@@ -178,6 +196,7 @@ impl Run<'_> {
             args,
             schedule,
             backend,
+            notes,
             progress,
             metrics,
             curve,
@@ -191,6 +210,9 @@ impl Run<'_> {
         let params = start.params;
         let mut stopped = None;
         let on_chunk = |losses: &[f32], now: &Snapshot| -> Result<ControlFlow<()>, Error> {
+            for note in notes.try_iter() {
+                progress.line(&format!("note        {note}"))?;
+            }
             for row in metrics.record(losses, |step| schedule.lr(step))? {
                 progress.line(&row.lecture_line(args.steps))?;
             }
@@ -271,6 +293,9 @@ impl Run<'_> {
         checkpoint.save(keeper.file(RunDir::MODEL))?;
         let stats = statistics(&checkpoint);
         let [train_loss, val_loss, test_loss] = evaluate(&mut **backend, &stats, dataset)?;
+        for note in self.notes.try_iter() {
+            progress.line(&format!("note        {note}"))?;
+        }
         loss_png(&keeper.file(RunDir::PLOT), &self.curve)?;
         let profile = backend
             .profile()
@@ -487,4 +512,84 @@ pub(crate) fn evaluate(
         loss_of(&dataset.val)?,
         loss_of(&dataset.test)?,
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{BackendError, Steps};
+    use crate::cpu::CpuBackend;
+    use crate::gpu::GpuError;
+
+    /// A CPU that is lost for good, like a GPU, when it comes to a step.
+    struct Lost {
+        cpu: CpuBackend,
+        at: u64,
+    }
+
+    impl Backend for Lost {
+        fn info(&self) -> &BackendInfo {
+            self.cpu.info()
+        }
+
+        fn dims(&self) -> &Dims {
+            self.cpu.dims()
+        }
+
+        fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+            if steps.first + steps.len() as u64 > self.at {
+                let [first, second] = ["once", "twice"].map(str::to_owned);
+                return Err(GpuError::LostTwice { first, second }.into());
+            }
+            self.cpu.train(steps, losses)
+        }
+
+        fn params(&mut self) -> Result<Params<f32>, BackendError> {
+            self.cpu.params()
+        }
+
+        fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
+            self.cpu.set_params(params)
+        }
+
+        fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
+            self.cpu.calibrate(x)
+        }
+
+        fn evaluate(&mut self, s: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
+            self.cpu.evaluate(s, x, y)
+        }
+    }
+
+    /// What was done until then is saved, though no checkpoint was due, and goes on to the same end.
+    #[test]
+    fn a_device_that_is_lost_for_good_leaves_a_checkpoint_of_the_last_chunk() {
+        let folder = tempfile::tempdir().unwrap();
+        let [lost, whole] = ["lost", "whole"].map(|name| folder.path().join(name));
+        let mut args = TrainArgs::defaults();
+        args.device.backend = crate::gpu::adapter::Api::Cpu;
+        (args.steps, args.n_hidden, args.checkpoint_every) = (500, 8, Some(400));
+        args.out = Some(whole.clone());
+        run(&args).unwrap();
+        args.out = Some(lost.clone());
+        let error = run_on(&args, |_, dims, params, _| {
+            let cpu = CpuBackend::new(dims, params.clone());
+            Ok(Opened::quiet(Box::new(Lost { cpu, at: 300 }), ""))
+        })
+        .unwrap_err();
+        let checkpoint = Checkpoint::load(lost.join(RunDir::LAST)).unwrap();
+        let done = checkpoint.config.steps;
+        assert!((1..=300).contains(&done), "{done}");
+        let message = error.to_string();
+        for part in ["once", "twice", &format!("after {done} steps"), "--resume"] {
+            assert!(message.contains(part), "{message}");
+        }
+        args.out = None;
+        args.resume = Some(lost.clone());
+        run(&args).unwrap();
+        for file in [RunDir::MODEL, RunDir::METRICS, RunDir::PLOT] {
+            let [a, b] = [&lost, &whole].map(|folder| std::fs::read(folder.join(file)).unwrap());
+            assert!(a == b, "{file}");
+        }
+    }
 }

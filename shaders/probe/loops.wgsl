@@ -1,4 +1,4 @@
-// What a driver really does.
+// How long the driver lets a loop run.
 
 @group(0) @binding(0) var<storage, read_write> answers: array<u32>;
 

@@ -1,0 +1,289 @@
+//! What a driver really does, found out before it is relied upon: a few tiny kernels, and what their
+//! answers mean for each schedule.
+//!
+//! What is asked decides whether a training can be right at all; each question costs a fraction of a
+//! millisecond to run. [`Answers`] is what was measured, and [`Answers::refuses`] what follows.
+
+mod answers;
+
+use std::time::{Duration, Instant};
+
+use wgpu::{Buffer, CommandEncoder, ComputePipeline};
+
+pub use answers::{Answers, Counters, Edge, Finding, Loops, Memory};
+
+use super::GpuError;
+use super::adapter::Found;
+use super::device::Gpu;
+use super::machine::to_f32;
+use super::resident::{Plan, Split};
+use super::schedule::Schedule;
+use super::shader::{Module, ProbeModules};
+use crate::dims::Dims;
+
+/// Rounds that are tried: more than a dispatch needs to be worth its launch, and a few milliseconds
+/// on the slowest device.
+const ROUNDS: u32 = 1 << 18;
+/// Launches in a chain.
+const LAUNCHES: u32 = 16;
+/// Invocations of such a launch: some workgroups of 64.
+const LAUNCHED: u32 = 256;
+/// Rounds in which the invocations of the resident kernel's workgroup wait for each other.
+const COUNTED: u32 = 64;
+/// Invocations that share workgroup memory.
+const SHARING: u32 = 64;
+/// Results for each value, as in `shaders/probe/arithmetic.wgsl`.
+const RESULTS: usize = 9;
+/// Half the smallest number that is not subnormal.
+const SUBNORMAL: f32 = f32::MIN_POSITIVE / 2.0;
+/// What goes through the formulas.
+#[rustfmt::skip]
+const VALUES: [f32; 18] = [
+    0.0, 1e-4, -1e-4, 0.5, -0.5, 9.0, -9.0, 44.0, -44.0, -87.0, 89.0, -89.0, f32::MAX, -f32::MAX,
+    f32::NAN, f32::INFINITY, f32::NEG_INFINITY, SUBNORMAL,
+];
+
+/// How long the probe took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// To make its pipelines and run them once: a driver compiles at the one or at the other.
+    pub first: Duration,
+    /// To run them again.
+    pub again: Duration,
+}
+
+/// A kernel with its buffers, ready to run.
+struct Ready {
+    pipeline: ComputePipeline,
+    bindings: Vec<wgpu::BindGroup>,
+    workgroups: u32,
+}
+
+impl Ready {
+    /// One workgroup that sees `buffers` as bindings 0, 1, ...
+    fn new(
+        gpu: &Gpu,
+        module: &Module,
+        constants: &[(&str, f64)],
+        buffers: &[&Buffer],
+    ) -> Result<Self, GpuError> {
+        let shader = gpu.module(&module.source)?;
+        let pipeline = gpu.pipeline(&shader, module.entry_points[0], constants);
+        let mut ready = Self {
+            pipeline,
+            bindings: Vec::new(),
+            workgroups: 1,
+        };
+        ready.bind(gpu, buffers);
+        Ok(ready)
+    }
+
+    fn bind(&mut self, gpu: &Gpu, buffers: &[&Buffer]) {
+        let entries: Vec<_> = (0..)
+            .zip(buffers)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                binding,
+                resource: buffer.as_entire_binding(),
+            })
+            .collect();
+        let descriptor = wgpu::BindGroupDescriptor {
+            label: Some("probe"),
+            layout: &self.pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        };
+        self.bindings
+            .push(gpu.device.create_bind_group(&descriptor));
+    }
+
+    /// Records `times` launches, with each set of bindings in turn.
+    fn encode(&self, encoder: &mut CommandEncoder, times: u32) {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&self.pipeline);
+        for (_, bindings) in (0..times).zip(self.bindings.iter().cycle()) {
+            pass.set_bind_group(0, bindings, &[]);
+            pass.dispatch_workgroups(self.workgroups, 1, 1);
+        }
+    }
+}
+
+/// A storage buffer that holds these words.
+fn holding(gpu: &Gpu, words: &[u32]) -> Buffer {
+    let bytes = bytemuck::cast_slice(words);
+    let buffer = gpu.storage("probe", bytes.len() as u64);
+    gpu.queue.write_buffer(&buffer, 0, bytes);
+    buffer
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytemuck::pod_collect_to_vec(bytes)
+}
+
+/// All questions, ready to be asked.
+pub struct Probe {
+    gpu: Gpu,
+    loops: Ready,
+    launches: Ready,
+    arithmetic: Ready,
+    memory: Ready,
+    counters: Ready,
+    split: Split,
+    bytes: u32,
+    made: Duration,
+    /// What the kernels leave: rounds of the loop; numbers of the launches; results of the
+    /// arithmetic; first wrong word of each invocation; count of each invocation.
+    left: [Buffer; 5],
+}
+
+impl Probe {
+    /// The questions for a device whose resident kernel would have this split.
+    ///
+    /// # Errors
+    ///
+    /// The device failed, or refuses a kernel.
+    pub fn new(gpu: &Gpu, split: Split) -> Result<Self, GpuError> {
+        Self::with(gpu, split, &ProbeModules::new(split.lanes > 1))
+    }
+
+    /// The same with kernels that tests may have changed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Probe::new`].
+    pub fn with(gpu: &Gpu, split: Split, modules: &ProbeModules) -> Result<Self, GpuError> {
+        let start = Instant::now();
+        let bytes = gpu.device.limits().max_compute_workgroup_storage_size;
+        let (memory_words, workers) = (bytes / 4, split.workers as u32);
+
+        let rounds = holding(gpu, &[ROUNDS, 0, 0]);
+        let numbers = [(); 2].map(|()| holding(gpu, &[0; LAUNCHED as usize]));
+        let values = holding(gpu, &VALUES.map(f32::to_bits));
+        let results = holding(gpu, &[0; RESULTS * VALUES.len()]);
+        let wrong = holding(gpu, &[0; SHARING as usize]);
+        let counted = holding(gpu, &vec![0; split.workers]);
+
+        let loops = Ready::new(gpu, &modules.loops, &[], &[&rounds])?;
+        let mut launches = Ready::new(gpu, &modules.launches, &[], &[&numbers[0], &numbers[1]])?;
+        launches.bind(gpu, &[&numbers[1], &numbers[0]]);
+        launches.workgroups = LAUNCHED / 64;
+        let arithmetic = Ready::new(gpu, &modules.arithmetic, &[], &[&values, &results])?;
+        let memory = Ready::new(
+            gpu,
+            &modules.memory,
+            &[("WORDS", memory_words.into())],
+            &[&holding(gpu, &[memory_words]), &wrong],
+        )?;
+        let scratch = holding(gpu, &vec![0; split.workers]);
+        let counters = Ready::new(
+            gpu,
+            &modules.counters,
+            &[("WORKERS", workers.into())],
+            &[&holding(gpu, &[COUNTED]), &scratch, &counted],
+        )?;
+        gpu.check()?;
+        // The last of an even number of launches writes where the first one read.
+        let [numbers, _] = numbers;
+        Ok(Self {
+            gpu: gpu.clone(),
+            loops,
+            launches,
+            arithmetic,
+            memory,
+            counters,
+            split,
+            bytes: 4 * memory_words,
+            made: start.elapsed(),
+            left: [rounds, numbers, results, wrong, counted],
+        })
+    }
+
+    /// Asks all of them, in one submission.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub fn ask(&self) -> Result<Answers, GpuError> {
+        let [rounds, numbers, results, wrong, counted] = &self.left;
+        // What a kernel does not write must not look like an answer.
+        let fill = |buffer: &Buffer, first: u64, word: u32| {
+            let words = vec![word; (buffer.size() - first) as usize / 4];
+            let bytes = bytemuck::cast_slice(&words);
+            self.gpu.queue.write_buffer(buffer, first, bytes);
+        };
+        fill(rounds, 4, 0);
+        fill(numbers, 0, 0);
+        fill(results, 0, 0x7f80_0001); // a NaN that no operation makes
+        fill(wrong, 0, 0);
+        fill(counted, 0, 0);
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.loops.encode(&mut encoder, 1);
+        self.launches.encode(&mut encoder, LAUNCHES);
+        self.arithmetic.encode(&mut encoder, 1);
+        self.memory.encode(&mut encoder, 1);
+        self.counters.encode(&mut encoder, 1);
+        let sources = self.left.each_ref().map(|b| (b, 0, b.size()));
+        let read = self.gpu.finish_and_read(encoder, &sources)?;
+        let results = to_f32(&read[2]);
+        let edges = VALUES.iter().zip(results.chunks_exact(RESULTS));
+        Ok(Answers {
+            loops: Loops {
+                asked: ROUNDS,
+                done: words(&read[0])[1],
+            },
+            launches: Counters {
+                asked: LAUNCHES,
+                done: words(&read[1]),
+            },
+            edges: edges.map(|(&x, results)| Edge::new(x, results)).collect(),
+            memory: Memory {
+                bytes: self.bytes,
+                right: 4 * words(&read[3]).into_iter().min().unwrap_or(0),
+            },
+            counters: Counters {
+                asked: COUNTED,
+                done: words(&read[4]),
+            },
+            subgroup: self.split.lanes > 1,
+        })
+    }
+
+    /// Asks, and times it; then asks again: what the first time took longer is the compiler's. The
+    /// answers are those of the first time, when nothing lay about yet that looks like them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Probe::ask`].
+    pub fn ask_timed(&self) -> Result<(Answers, Took), GpuError> {
+        let start = Instant::now();
+        let answers = self.ask()?;
+        let first = self.made + start.elapsed();
+        let start = Instant::now();
+        self.ask()?;
+        let again = start.elapsed();
+        Ok((answers, Took { first, again }))
+    }
+}
+
+/// Steps of the lecture that a dispatch of the resident schedule would have, or why it has none.
+///
+/// # Errors
+///
+/// As for [`Answers::check`]; or a step is longer than the driver's loops.
+pub fn steps_of_a_dispatch(found: &Found, answers: &Answers) -> Result<usize, GpuError> {
+    answers.check(Schedule::Resident, &found.info.name)?;
+    let dims = Dims::LECTURE;
+    let plan = Plan::for_driver(found, dims, 1, Split::of(found, &dims), answers.loops.done)?;
+    Ok(plan.steps_of_a_dispatch())
+}
+
+/// How often an invocation can go round its loops in one dispatch, nested ones counted.
+///
+/// # Errors
+///
+/// The device failed, or did not even begin.
+pub fn loop_rounds(gpu: &Gpu) -> Result<usize, GpuError> {
+    let answers = Probe::new(gpu, Split::software())?.ask()?;
+    match answers.loops.rounds() {
+        Some(rounds) => Ok(rounds as usize),
+        None => Err(GpuError::Fault(answers.loops.to_string())),
+    }
+}

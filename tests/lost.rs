@@ -1,0 +1,358 @@
+//! A device that is lost in the midst of a run, on every adapter that the tests know and with both
+//! schedules: destroyed, or without an answer in time. The run goes on, bit for bit, once.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::slice::from_ref;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use common::adapters::{self, Check, Outcome};
+use common::{Inputs, bits, inputs, lecture_steps, part};
+use gpu_makemore::backend::{Backend, BackendError, Steps};
+use gpu_makemore::cpu::CpuBackend;
+use gpu_makemore::dims::Dims;
+use gpu_makemore::gpu::GpuError;
+use gpu_makemore::gpu::adapter::Found;
+use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::rebuild::Rebuilding;
+use gpu_makemore::gpu::resident::Resident;
+use gpu_makemore::gpu::schedule::Schedule;
+use gpu_makemore::gpu::staged::Staged;
+use gpu_makemore::params::Params;
+use libtest_mimic::Failed;
+
+/// What is asked of every adapter.
+const CHECKS: [Check; 8] = [
+    ("a_destroyed_device_changes_no_bit", destroyed),
+    (
+        "a_device_destroyed_at_work_changes_no_bit",
+        destroyed_at_work,
+    ),
+    ("a_device_without_an_answer_changes_no_bit", unanswered),
+    ("a_device_lost_in_the_evaluation_changes_no_bit", evaluation),
+    ("a_second_loss_ends_the_run_with_a_good_model", twice),
+    ("a_second_loss_after_the_training_is_no_end", late),
+    ("a_device_that_does_not_come_back_ends_the_run", not_back),
+    ("a_lost_device_is_told_from_a_fault", told_apart),
+];
+
+fn main() -> ExitCode {
+    adapters::run(&CHECKS, Vec::new())
+}
+
+const BOTH: [Schedule; 2] = [Schedule::Staged, Schedule::Resident];
+
+/// A run with a hold on its device, to do it harm.
+struct Run {
+    backend: Rebuilding,
+    /// The device in use.
+    gpu: Rc<RefCell<Gpu>>,
+    /// How often it may be opened again.
+    spare: Rc<Cell<usize>>,
+    notes: Receiver<String>,
+}
+
+impl Run {
+    fn new(found: &Found, schedule: Schedule, params: &Params<f32>) -> Result<Self, Failed> {
+        let gpu = Rc::new(RefCell::new(Gpu::open(found)?));
+        let first = on(gpu.borrow().clone(), found, schedule, params)?;
+        let spare = Rc::new(Cell::new(usize::MAX));
+        let (held, found, left) = (Rc::clone(&gpu), found.clone(), Rc::clone(&spare));
+        let open = move |params: &Params<f32>| {
+            let Some(less) = left.get().checked_sub(1) else {
+                let adapter = found.info.name.clone();
+                return Err(GpuError::Gone { adapter }.into());
+            };
+            left.set(less);
+            let found = found.again()?;
+            let gpu = Gpu::open(&found)?;
+            *held.borrow_mut() = gpu.clone();
+            on(gpu, &found, schedule, params)
+        };
+        let (sender, notes) = channel();
+        Ok(Self {
+            backend: Rebuilding::new(first, params, Box::new(open), sender),
+            gpu,
+            spare,
+            notes,
+        })
+    }
+
+    fn destroy(&self) {
+        self.gpu.borrow().device.destroy();
+    }
+
+    /// What was told of the device.
+    fn told(&self) -> Vec<String> {
+        self.notes.try_iter().collect()
+    }
+}
+
+fn on(
+    gpu: Gpu,
+    found: &Found,
+    schedule: Schedule,
+    params: &Params<f32>,
+) -> Result<Box<dyn Backend>, BackendError> {
+    let dims = Dims::LECTURE;
+    Ok(match schedule {
+        Schedule::Resident => Box::new(Resident::several(gpu, found, dims, from_ref(params))?),
+        _ => Box::new(Staged::on(gpu, found, dims, params)?),
+    })
+}
+
+/// Fifty steps in three chunks, with something done before the second and before the third; then
+/// losses and parameters have to be those of a run to which nothing was done.
+fn same_bits(
+    found: &Found,
+    schedule: Schedule,
+    harm: impl Fn(usize, &Run),
+    note: &str,
+) -> Result<Run, Failed> {
+    let (params, steps) = lecture_steps(50)?;
+    let (mut want, mut got) = (Vec::new(), Vec::new());
+    let mut whole = on(Gpu::open(found)?, found, schedule, &params)?;
+    whole.train(&steps, &mut want)?;
+    let mut run = Run::new(found, schedule, &params)?;
+    for (i, range) in [0..10, 10..30, 30..50].into_iter().enumerate() {
+        harm(i, &run);
+        run.backend.train(&part(&steps, range), &mut got)?;
+    }
+    if got != want || bits(&run.backend.params()?) != bits(&whole.params()?) {
+        return Err(format!("{schedule}: other bits than without the loss").into());
+    }
+    let told = run.told();
+    match &told[..] {
+        [one] if one.contains(note) && one.ends_with("and the run goes on") => Ok(run),
+        _ => Err(format!("{schedule}: told of the loss: {told:?}").into()),
+    }
+}
+
+fn destroyed(found: &Found) -> Outcome {
+    for schedule in BOTH {
+        for chunk in [0, 1, 2] {
+            let harm = |i, run: &Run| {
+                if i == chunk {
+                    run.destroy();
+                }
+            };
+            same_bits(found, schedule, harm, "destroyed")?;
+        }
+    }
+    Ok(())
+}
+
+/// The device is destroyed while it works on a chunk, wherever it is in it by then.
+fn destroyed_at_work(found: &Found) -> Outcome {
+    for schedule in BOTH {
+        let (params, steps) = lecture_steps(300)?;
+        let (mut want, mut got) = (Vec::new(), Vec::new());
+        let mut whole = on(Gpu::open(found)?, found, schedule, &params)?;
+        whole.train(&steps, &mut want)?;
+        for after in [0, 1, 5, 20] {
+            let mut run = Run::new(found, schedule, &params)?;
+            got.clear();
+            let gpu = run.gpu.borrow().clone();
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    thread::sleep(Duration::from_millis(after));
+                    gpu.device.destroy();
+                });
+                run.backend.train(&part(&steps, 0..200), &mut got)
+            })?;
+            run.backend.train(&part(&steps, 200..300), &mut got)?;
+            if got != want || bits(&run.backend.params()?) != bits(&whole.params()?) {
+                return Err(format!("{schedule}: other bits than without the loss").into());
+            }
+            if run.told().len() != 1 {
+                return Err(format!("{schedule}: the loss was not told once").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A driver that has done the work when it returns from the submission always answers in time, as
+/// Mesa's OpenGL on the processor does.
+fn may_time_out(found: &Found) -> bool {
+    !(found.info.backend == wgpu::Backend::Gl && found.is_software())
+}
+
+fn unanswered(found: &Found) -> Outcome {
+    if !may_time_out(found) {
+        eprintln!("{found} has done its work when it returns: it never times out");
+        let gpu = Gpu::open(found)?;
+        gpu.set_timeout(Duration::ZERO);
+        let (params, steps) = lecture_steps(300)?;
+        let mut staged = on(gpu, found, Schedule::Staged, &params)?;
+        return Ok(staged.train(&steps, &mut Vec::new())?);
+    }
+    for schedule in BOTH {
+        let harm = |i, run: &Run| {
+            if i == 1 {
+                run.gpu.borrow().set_timeout(Duration::ZERO);
+            }
+        };
+        same_bits(found, schedule, harm, "no answer within 0 s")?;
+    }
+    Ok(())
+}
+
+fn evaluation(found: &Found) -> Outcome {
+    for schedule in BOTH {
+        let Inputs { params, x, y } = inputs(&Dims::LECTURE, 3);
+        let mut whole = Run::new(found, schedule, &params)?;
+        let stats = whole.backend.calibrate(&x)?;
+        let want = whole.backend.evaluate(&stats, &x, &y)?;
+        for at in 0..3 {
+            let mut run = Run::new(found, schedule, &Params::filled(&Dims::LECTURE, 0.0))?;
+            let then = |i, run: &Run| {
+                if i == at {
+                    run.destroy();
+                }
+            };
+            then(0, &run);
+            run.backend.set_params(&params)?;
+            then(1, &run);
+            let got_stats = run.backend.calibrate(&x)?;
+            then(2, &run);
+            let got = run.backend.evaluate(&got_stats, &x, &y)?;
+            if got_stats != stats || got.to_bits() != want.to_bits() || run.told().len() != 1 {
+                return Err(format!("{schedule}: lost at {at}: {got}, expected {want}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The error of a chunk that must fail.
+fn fails(run: &mut Run, steps: &Steps) -> Result<GpuError, Failed> {
+    match run.backend.train(steps, &mut Vec::new()) {
+        Err(BackendError::Gpu(error)) => Ok(error),
+        Ok(()) => Err("a chunk was done without a device".into()),
+    }
+}
+
+/// What is told of a loss, and how it is brought about.
+type Harm = (&'static str, fn(&Run));
+
+fn twice(found: &Found) -> Outcome {
+    for schedule in BOTH {
+        let harms: [Harm; 2] = [
+            ("reason: destroyed", Run::destroy),
+            ("no answer within 0 s", |run| {
+                run.gpu.borrow().set_timeout(Duration::ZERO);
+            }),
+        ];
+        for (second, harm) in harms {
+            if second.starts_with("no answer") && !may_time_out(found) {
+                continue;
+            }
+            let harm_first = |i, run: &Run| {
+                if i == 1 {
+                    run.destroy();
+                }
+            };
+            let mut run = same_bits(found, schedule, harm_first, "destroyed")?;
+            let good = bits(&run.backend.params()?);
+            let (_, steps) = lecture_steps(20)?;
+            harm(&run);
+            let error = fails(&mut run, &steps)?;
+            let text = error.to_string();
+            let wanted = format!("lost twice: first reason: destroyed; then {second}");
+            if !matches!(error, GpuError::LostTwice { .. }) || !text.contains(&wanted) {
+                return Err(format!("{schedule}: {text}").into());
+            }
+            if !run.told().is_empty() {
+                return Err(format!("{schedule}: a third device was opened").into());
+            }
+            left_with(&mut run, &good)?;
+        }
+    }
+    Ok(())
+}
+
+/// The second loss comes when the training is over: the CPU does the rest.
+fn late(found: &Found) -> Outcome {
+    for schedule in BOTH {
+        let Inputs { params, x, y } = inputs(&Dims::LECTURE, 3);
+        let mut run = Run::new(found, schedule, &params)?;
+        run.destroy();
+        let stats = run.backend.calibrate(&x)?;
+        run.destroy();
+        let got = run.backend.evaluate(&stats, &x, &y)?;
+        let want = CpuBackend::new(Dims::LECTURE, params).evaluate(&stats, &x, &y)?;
+        let told = run.told();
+        let second = told
+            .get(1)
+            .is_some_and(|note| note.ends_with("the CPU does the rest"));
+        if got.to_bits() != want.to_bits() || told.len() != 2 || !second {
+            return Err(format!("{schedule}: {got}, expected {want}; {told:?}").into());
+        }
+    }
+    Ok(())
+}
+
+/// After the end, the last good model can be had and made a checkpoint of, and not trained.
+fn left_with(run: &mut Run, good: &[u32]) -> Outcome {
+    let params = run.backend.params()?;
+    if bits(&params) != good {
+        return Err("the last good model is gone".into());
+    }
+    let Inputs { x, y, .. } = inputs(&Dims::LECTURE, 3);
+    run.backend.set_params(&params)?;
+    let stats = run.backend.calibrate(&x)?;
+    let mut cpu = CpuBackend::new(Dims::LECTURE, params);
+    if stats != cpu.calibrate(&x)? {
+        return Err("the statistics are not those of the last good model".into());
+    }
+    run.backend.evaluate(&stats, &x, &y)?;
+    if run.backend.info().backend == "cpu" {
+        return Err("the model is said to be trained on the CPU".into());
+    }
+    let (_, steps) = lecture_steps(5)?;
+    fails(run, &steps).map(|_| ())
+}
+
+fn not_back(found: &Found) -> Outcome {
+    for schedule in BOTH {
+        let (params, steps) = lecture_steps(20)?;
+        let mut run = Run::new(found, schedule, &params)?;
+        run.backend.train(&part(&steps, 0..10), &mut Vec::new())?;
+        let good = bits(&run.backend.params()?);
+        run.spare.set(0);
+        run.destroy();
+        let error = fails(&mut run, &part(&steps, 10..20))?;
+        let text = error.to_string();
+        if !matches!(error, GpuError::NotBack { .. }) || !text.contains("no longer there") {
+            return Err(format!("{schedule}: {text}").into());
+        }
+        left_with(&mut run, &good)?;
+    }
+    Ok(())
+}
+
+/// A loss may be mended by another device; what a program does wrong may not.
+fn told_apart(found: &Found) -> Outcome {
+    let gpu = Gpu::open(found)?;
+    let encoder = gpu.device.create_command_encoder(&Default::default());
+    let (small, large) = (gpu.storage("small", 16), gpu.storage("large", 32));
+    let mut wrong = encoder;
+    wrong.copy_buffer_to_buffer(&large, 0, &small, 0, 32);
+    match gpu.finish_and_read(wrong, &[]) {
+        Err(error @ GpuError::Fault(_)) if !error.is_lost() => {}
+        other => return Err(format!("a copy beyond a buffer's end: {other:?}").into()),
+    }
+    let gpu = Gpu::open(found)?;
+    gpu.device.destroy();
+    let encoder = gpu.device.create_command_encoder(&Default::default());
+    match gpu.finish_and_read(encoder, &[]) {
+        Err(error @ GpuError::Lost(_)) if error.is_lost() => Ok(()),
+        other => Err(format!("a destroyed device: {other:?}").into()),
+    }
+}

@@ -1,0 +1,238 @@
+//! What the probe finds out about every adapter that the tests know, and what follows from it.
+//!
+//! That wrong answers are noticed is shown by probes that are wrong themselves: a kernel that does
+//! what a bad driver would do.
+
+mod common;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use common::adapters::{self, Check, Outcome};
+use common::inputs;
+use gpu_makemore::backend::BackendError;
+use gpu_makemore::dims::Dims;
+use gpu_makemore::gpu::GpuError;
+use gpu_makemore::gpu::adapter::Found;
+use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::probe::{Answers, Probe};
+use gpu_makemore::gpu::resident::Split;
+use gpu_makemore::gpu::schedule::{Opened, Schedule, open_with};
+use gpu_makemore::gpu::shader::{Module, ProbeModules};
+use libtest_mimic::Failed;
+
+/// What is asked of every adapter.
+const CHECKS: [Check; 5] = [
+    ("the_driver_can_run_both_schedules", good),
+    ("the_probe_takes_milliseconds", milliseconds),
+    ("each_wrong_answer_is_noticed", noticed),
+    ("a_wrong_answer_refuses_its_schedule_alone", refused),
+    (
+        "a_driver_with_short_loops_gets_the_staged_schedule",
+        short_loops,
+    ),
+];
+
+fn main() -> ExitCode {
+    adapters::run(&CHECKS, Vec::new())
+}
+
+fn ask(found: &Found, split: Split, modules: &ProbeModules) -> Result<Answers, Failed> {
+    Ok(Probe::with(&Gpu::open(found)?, split, modules)?.ask()?)
+}
+
+/// How the resident kernel's work is shared out here, and on adapters that have no subgroups.
+fn splits(found: &Found) -> Vec<Split> {
+    let mut splits = vec![Split::of(found, &Dims::LECTURE), Split::software()];
+    splits.dedup();
+    splits
+}
+
+fn good(found: &Found) -> Outcome {
+    for split in splits(found) {
+        let answers = ask(found, split, &ProbeModules::new(split.lanes > 1))?;
+        if let Some(wrong) = answers.refuses(Schedule::Resident) {
+            return Err(wrong.into());
+        }
+    }
+    Ok(())
+}
+
+/// Four milliseconds on lavapipe; more than ten times that would be felt at every start.
+fn milliseconds(found: &Found) -> Outcome {
+    let split = Split::of(found, &Dims::LECTURE);
+    let gpu = Gpu::open(found)?;
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let (_, took) = Probe::new(&gpu, split)?.ask_timed()?;
+        best = best.min(took.again);
+    }
+    if best > Duration::from_millis(50) {
+        return Err(format!("the probe takes {best:?}").into());
+    }
+    Ok(())
+}
+
+/// A file of the probe, the text in it that is changed, and what it becomes.
+type Change = (&'static str, &'static str, &'static str);
+
+/// The probe with one change, in whichever module has the file.
+fn changed(subgroup: bool, (file, from, to): Change) -> Result<ProbeModules, String> {
+    let mut modules = ProbeModules::new(subgroup);
+    let ProbeModules {
+        loops,
+        launches,
+        arithmetic,
+        memory,
+        counters,
+    } = &mut modules;
+    let mut found = false;
+    for Module { source, .. } in [loops, launches, arithmetic, memory, counters] {
+        if let Some(replaced) = source.replaced(file, from, to) {
+            *source = replaced;
+            found = true;
+        }
+    }
+    match found {
+        true => Ok(modules),
+        false => Err(format!("{from:?} does not stand once in {file}")),
+    }
+}
+
+/// What bad drivers do; in which line it is to be found; and whether the staged schedule cannot be
+/// used either.
+#[rustfmt::skip]
+const WRONG: [(&str, Change, &str, bool); 18] = [
+    ("a loop is never entered", ("probe/loops.wgsl", "i < asked", "i > asked"), "loops: ", false),
+    ("more rounds than there are", ("probe/loops.wgsl", "rounds += 1u", "rounds += 8u"), "loops: ", false),
+    ("a launch does nothing", ("probe/launches.wgsl", "before[last - id.x] + 1u", "before[last - id.x]"), "launches: ", true),
+    ("a workgroup does nothing", ("probe/launches.wgsl", "    after[id.x] =", "    if id.x / 64u == 3u { return; }\n    after[id.x] ="), "launches: ", true),
+    ("tanh is NaN for large numbers", ("tanh.wgsl", "clamp(hpreact, -7.905311, 7.905311)", "hpreact"), "tanh: ", true),
+    ("tanh is off by a thousandth", ("tanh.wgsl", "x * p / q", "1.001 * x * p / q"), "tanh: ", true),
+    ("exp is off by a thousandth", ("probe/arithmetic.wgsl", "exp(x)", "1.001 * exp(x)"), "exp: ", true),
+    ("exp is another function", ("probe/arithmetic.wgsl", "exp(x)", "exp2(x)"), "exp: ", true),
+    ("exp of the lowest number is not zero", ("probe/arithmetic.wgsl", "exp(x)", "exp(max(x, -50.0))"), "exp: ", true),
+    ("a parameter that is NaN becomes zero", ("probe/arithmetic.wgsl", "sgd_update(x, 0.5, 1.0)", "max(sgd_update(x, 0.5, 1.0), 0.0)"), "NaN and infinity: ", true),
+    ("what overflows becomes the largest number", ("probe/arithmetic.wgsl", "sgd_update(1.0, 10.0, x)", "clamp(sgd_update(1.0, 10.0, x), -3.4e38, 3.4e38)"), "NaN and infinity: ", true),
+    ("workgroup memory ends after a kilobyte", ("probe/memory.wgsl", "            memory[i] =", "            memory[i % 256u] ="), "workgroup memory: ", true),
+    ("one word of workgroup memory is stuck", ("probe/memory.wgsl", "            memory[i] = pattern(i, turn);", "            memory[i] = select(pattern(i, turn), 7u, i == 1000u);"), "workgroup memory: ", true),
+    ("the second write to workgroup memory is lost", ("probe/memory.wgsl", "            memory[i] = pattern(i, turn);", "            memory[i] = pattern(i, 0u);"), "workgroup memory: ", true),
+    ("a counter does not arrive", ("probe/counters.wgsl", "counted[worker] = done;", "if worker != 3u { counted[worker] = done; }"), "counters: ", false),
+    ("all counters are one short", ("probe/counters.wgsl", "counted[worker] = done;", "counted[worker] = done - 1u;"), "counters: ", false),
+    ("all invocations have the same number", ("probe/counters.wgsl", "scratch[worker] = mine;", "scratch[0u * worker] = mine;"), "counters: ", false),
+    ("no result is written", ("probe/arithmetic.wgsl", "    let x = values[i];", "    if i > 0u { return; }\n    let x = values[i];"), "tanh: ", true),
+];
+
+/// The same for barriers, which only a workgroup of several invocations at a time needs.
+const UNSEEN: Change = (
+    "probe/counters.wgsl",
+    "scratch[worker] = mine;\n        phase_ends();",
+    "scratch[worker] = mine;",
+);
+
+/// The same for what a subgroup does.
+const WRONG_LANE: Change = (
+    "probe/subgroup.wgsl",
+    "subgroupBroadcast(mine, 7u)",
+    "subgroupBroadcast(mine, 6u)",
+);
+
+fn noticed(found: &Found) -> Outcome {
+    let mut missed = Vec::new();
+    for split in splits(found) {
+        let subgroup = split.lanes > 1;
+        let mut wrong = WRONG.to_vec();
+        match subgroup {
+            true => wrong.push(("a value of another lane", WRONG_LANE, "counters: ", false)),
+            false => wrong.push(("no barrier", UNSEEN, "counters: ", false)),
+        }
+        for (name, change, line, both) in wrong {
+            let answers = ask(found, split, &changed(subgroup, change)?)?;
+            let told = |schedule| answers.refuses(schedule).unwrap_or_default();
+            let (staged, resident) = (told(Schedule::Staged), told(Schedule::Resident));
+            if !resident.contains(line) || staged.contains(line) != both {
+                missed.push(format!("{name} ({split:?}): {staged:?}, {resident:?}"));
+            }
+        }
+    }
+    if missed.is_empty() {
+        Ok(())
+    } else {
+        Err(missed.join("\n").into())
+    }
+}
+
+/// Opens the lecture's model with a driver that is bad in one way.
+fn open(found: &Found, asked: Schedule, change: Change) -> Result<Opened, BackendError> {
+    let dims = Dims::LECTURE;
+    let params = inputs(&dims, 1).params;
+    let modules = |subgroup| match changed(subgroup, change) {
+        Ok(modules) => modules,
+        Err(error) => panic!("{error}"),
+    };
+    open_with(found, dims, &params, asked, &modules)
+}
+
+/// The error's text, if it is the one about drivers.
+fn refusal(opened: Result<Opened, BackendError>) -> Result<String, Failed> {
+    match opened {
+        Err(BackendError::Gpu(error @ GpuError::Driver { .. })) => Ok(error.to_string()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err("a schedule was opened that the driver cannot run".into()),
+    }
+}
+
+fn holds(text: &str, parts: &[&str]) -> Outcome {
+    match parts.iter().find(|part| !text.contains(**part)) {
+        None => Ok(()),
+        Some(part) => Err(format!("{part:?} is not in {text:?}").into()),
+    }
+}
+
+fn refused(found: &Found) -> Outcome {
+    let counter = WRONG.iter().find(|w| w.0 == "a counter does not arrive");
+    let counter = counter.ok_or("no such change")?.1;
+    let text = refusal(open(found, Schedule::Resident, counter))?;
+    let parts = [
+        "resident schedule",
+        "counters: 1 of",
+        "or use --schedule staged",
+    ];
+    holds(&text, &parts)?;
+    let opened = open(found, Schedule::Auto, counter)?;
+    if opened.backend.info().schedule != Some("staged") {
+        return Err("auto did not take the schedule that is left".into());
+    }
+    holds(
+        &opened.why,
+        &["the driver cannot run the other one: counters"],
+    )?;
+    open(found, Schedule::Staged, counter)?;
+
+    let exp = ("probe/arithmetic.wgsl", "exp(x)", "1.001 * exp(x)");
+    for asked in [Schedule::Auto, Schedule::Staged, Schedule::Resident] {
+        let text = refusal(open(found, asked, exp))?;
+        holds(&text, &["exp: ", "update the driver, or use --backend cpu"])?;
+    }
+    Ok(())
+}
+
+/// A step of the lecture goes round loops more often than that.
+fn short_loops(found: &Found) -> Outcome {
+    let short = ("probe/loops.wgsl", "i < asked", "i < min(asked, 300u)");
+    match open(found, Schedule::Resident, short) {
+        Err(BackendError::Gpu(error @ GpuError::Loops { .. })) => {
+            holds(
+                &error.to_string(),
+                &["after 263 rounds", "--schedule staged"],
+            )?;
+        }
+        Err(error) => return Err(error.into()),
+        Ok(_) => return Err("the resident schedule was opened".into()),
+    }
+    let opened = open(found, Schedule::Auto, short)?;
+    match opened.backend.info().schedule {
+        Some("staged") => Ok(()),
+        other => Err(format!("auto took {other:?}").into()),
+    }
+}
