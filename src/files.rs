@@ -41,6 +41,9 @@ impl FileError {
 /// the name `path`, and so does the name itself where the platform lets a program ask for that
 /// (unix). When anything fails, the temporary file is removed and `path` stays as it was.
 ///
+/// A link stays a link: the file that it leads to is replaced. What is no file, such as a pipe or
+/// `/dev/stdout`, is written to as it is.
+///
 /// # Errors
 ///
 /// The folder is missing or not writable, the disk is full, or `fill` fails.
@@ -48,7 +51,17 @@ pub fn write_atomic(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    try_write_atomic(path, fill).map_err(FileError::at("write", path))
+    let write = || match fs::metadata(path) {
+        Ok(found) if found.is_file() => try_write_atomic(&fs::canonicalize(path)?, fill),
+        // A folder is refused when the file is to get its name.
+        Ok(found) if !found.is_dir() => {
+            let mut writer = BufWriter::new(OpenOptions::new().write(true).open(path)?);
+            fill(&mut writer)?;
+            writer.flush()
+        }
+        _ => try_write_atomic(path, fill),
+    };
+    write().map_err(FileError::at("write", path))
 }
 
 fn try_write_atomic(
@@ -263,6 +276,30 @@ mod tests {
         assert!(!left.exists());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), kept.len());
         assert!(remove_leftovers(&dir.path().join("missing")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link_and_a_pipe_a_pipe() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+
+        let dir = tempfile::tempdir().unwrap();
+        let [file, link, pipe] = ["file", "link", "pipe"].map(|name| dir.path().join(name));
+        fs::write(&file, "old").unwrap();
+        symlink("file", &link).unwrap();
+        write_atomic(&link, |w| w.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read_to_string(pipe).unwrap()
+        });
+        write_atomic(&pipe, |w| w.write_all(b"through")).unwrap();
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(reader.join().unwrap(), "through");
     }
 
     #[test]

@@ -302,6 +302,10 @@ fn goes_on() -> Outcome {
         place.path("out/models").join(&models[0]),
         place.path("out/models/7.safetensors"),
     )?;
+    // And while it was writing.
+    let all = place.names("out");
+    place.write("out/.gpu-makemore-a.tmp", "");
+    place.write("out/models/.gpu-makemore-b.tmp", "");
     let report = place.succeed(&["sweep", "report", "out"])?;
     assert!(report.contains("3 of 8 models have ended"), "{report}");
     assert!(report.contains("missing: 5 points: "), "{report}");
@@ -311,6 +315,7 @@ fn goes_on() -> Outcome {
     assert!(printed.contains("3 before, 5 to do"), "{printed}");
     same("results", &place.losses("out"), &whole)?;
     same("models", &place.names("out/models"), &models)?;
+    same("files", &place.names("out"), &all)?;
     assert!(
         place
             .text("out/results.jsonl")

@@ -30,7 +30,7 @@ use crate::cli::{SweepArgs, SweepCommand};
 use crate::data::{self, Dataset};
 use crate::device::Device;
 use crate::error::Error;
-use crate::files::FileError;
+use crate::files::{FileError, remove_leftovers};
 use crate::gpu::adapter::Choice;
 use crate::gpu::schedule::Schedule;
 use crate::report::RunDir;
@@ -85,7 +85,8 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
         .filter(|&point| shard.has(point) && !sweep.ended.contains(&point))
         .collect();
     let steps = todo.iter().map(|&point| sweep.manifest.points[point].steps);
-    let mut progress = Progress::new(todo.len(), steps.sum(), sweep.best());
+    let steps = steps.fold(0, u64::saturating_add);
+    let mut progress = Progress::new(todo.len(), steps, sweep.best());
     for line in set_up(&sweep, &device, dataset, &grid, shard, todo.len()) {
         progress.line(&line)?;
     }
@@ -250,6 +251,12 @@ impl Sweep {
         }
         manifest.save(out)?;
         let (results, found) = Results::open(out, &manifest)?;
+        // Nobody else writes here now: what a killed process left half written is no use.
+        for folder in [out.to_path_buf(), out.join(MODELS)] {
+            if folder.is_dir() {
+                remove_leftovers(&folder)?;
+            }
+        }
         let mut sweep = Self {
             folder,
             manifest,
