@@ -111,6 +111,11 @@ fn lines(size: usize) -> usize {
     size.div_ceil(LINE)
 }
 
+/// Values of a row of `embcat` with room for the padding of its last embedding.
+fn row_len(dims: &Dims) -> usize {
+    lines(dims.fan_in()) * LINE + 8
+}
+
 /// Values for the parameters in this layout: themselves or their gradients.
 #[derive(Clone, Debug)]
 struct Weights<R> {
@@ -155,8 +160,8 @@ pub struct ByUnit<R> {
     dhidden: ByBlock<R>,
     /// `dembcat (batch, fan_in)`
     demb: Vec<Line<R>>,
-    /// A row of `embcat`, whole lines and a piece.
-    row: Vec<R>,
+    /// The rows of `embcat` or `dembcat`, each its whole lines and a piece.
+    rows: Vec<R>,
 }
 
 impl<R: Real> Weights<R> {
@@ -227,7 +232,7 @@ impl<R: Real> ByUnit<R> {
             dlogits: rows(dims.batch, dims.vocab),
             dhidden: by_unit(),
             demb: rows(dims.batch.next_multiple_of(UNITS), dims.fan_in()),
-            row: vec![R::zero(); lines(dims.fan_in()) * LINE + 8],
+            rows: vec![R::zero(); dims.batch * row_len(&dims)],
         }
     }
 
@@ -291,8 +296,15 @@ impl<R: Real> ByUnit<R> {
         let blocks = self.bnvar_inv.len();
 
         // bndiff = embcat @ W1 + b1 less its mean: embcat is less its mean already
-        lookup(x, &p.c, dims, &mut self.row, &mut self.emb, &mut self.emb_t);
-        let mut squares = [[R::zero(); LINE / 2]; UNITS];
+        lookup(
+            x,
+            &p.c,
+            dims,
+            &mut self.rows,
+            &mut self.emb,
+            &mut self.emb_t,
+        );
+        let mut squares = BlockParts([[R::zero(); LINE / 2]; UNITS]);
         for j in 0..=blocks {
             // A block's variance takes its time, and so do the divisions of its tanh: the next
             // block's product goes in between.
@@ -300,7 +312,7 @@ impl<R: Real> ByUnit<R> {
             if j < blocks {
                 let (w1, bndiff) = (p.w1.units(j), self.bnraw.units_mut(j));
                 rows_product(tile, w1, fan_in, &self.emb_t, fan_in, into(bndiff));
-                squares = sum_products::<R, FMA>(bndiff, bndiff);
+                sum_products::<R, FMA>(bndiff, bndiff, &mut squares);
             }
             if let Some((j, bnvar_inv)) = before {
                 let (bnraw, h) = (self.bnraw.units_mut(j), self.h.units_mut(j));
@@ -321,6 +333,7 @@ impl<R: Real> ByUnit<R> {
 
         // dh = dlogits @ W2.T; dW2 = h.T @ dlogits
         let vocab_p = vocab.next_multiple_of(UNITS);
+        let (mut sum_d, mut sum_d_bnraw) = (squares, squares);
         for j in 0..blocks {
             let (w2, dw2) = (p.w2.units_mut(j), g.w2.units_mut(j));
             let (d, h, bnraw) = (
@@ -329,8 +342,8 @@ impl<R: Real> ByUnit<R> {
                 self.bnraw.units(j),
             );
             rows_product(tile, w2, vocab, &self.dlogits_t, vocab_p, into(d));
-            let sum_d = through_tanh(d, h);
-            let sum_d_bnraw = sum_products::<R, FMA>(d, bnraw);
+            through_tanh(d, h, &mut sum_d);
+            sum_products::<R, FMA>(d, bnraw, &mut sum_d_bnraw);
             rows_product(
                 tile,
                 h,
@@ -358,7 +371,7 @@ impl<R: Real> ByUnit<R> {
                 update::<R, FMA, COLS, GRADS>(w1, lr, dw1),
             );
         }
-        gather(x, &self.demb, dims, &mut self.row, &mut g.c);
+        gather(x, &self.demb, dims, &mut self.rows, &mut g.c);
         sgd::update::<R, FMA>(p.c.as_flattened_mut(), lr, g.c.as_flattened());
         sgd::update::<R, FMA>(&mut p.b2, lr, &g.b2);
         sgd::update::<R, FMA>(p.bngain.as_flattened_mut(), lr, g.bngain.as_flattened());
@@ -396,12 +409,18 @@ fn lookup<R: Real>(
     x: &[u8],
     c: &[Piece<R>],
     dims: &Dims,
-    row: &mut [R],
+    rows: &mut [R],
     emb: &mut [Line<R>],
     emb_t: &mut [Line<R>],
 ) {
     let (fan_in, batch, pieces) = (dims.fan_in(), dims.batch, pieces(dims));
-    for (b, tokens) in x.chunks_exact(dims.block).enumerate() {
+    // First all rows, then all lines: a line read right after the pieces that it is cut
+    // from would wait until they have reached the cache.
+    let row_len = row_len(dims);
+    for (tokens, row) in x
+        .chunks_exact(dims.block)
+        .zip(rows.chunks_exact_mut(row_len))
+    {
         for (t, &token) in tokens.iter().enumerate() {
             // The padding of the last piece lies where the next embedding will.
             let c = &c[usize::from(token) * pieces..][..pieces];
@@ -410,6 +429,8 @@ fn lookup<R: Real>(
                 *to = *piece;
             }
         }
+    }
+    for (b, row) in rows.chunks_exact(row_len).enumerate() {
         for (emb, line) in emb.chunks_exact_mut(batch).zip(row.as_chunks().0) {
             emb[b] = Line(*line);
         }
@@ -437,14 +458,17 @@ fn lookup<R: Real>(
 
 /// `dC[X[p]] += demb[p]`, in the order of the positions.
 #[inline(always)]
-fn gather<R: Real>(x: &[u8], demb: &[Line<R>], dims: &Dims, row: &mut [R], dc: &mut [Piece<R>]) {
+fn gather<R: Real>(x: &[u8], demb: &[Line<R>], dims: &Dims, rows: &mut [R], dc: &mut [Piece<R>]) {
     let pieces = pieces(dims);
-    dc.fill([R::zero(); 8]);
-    for (b, tokens) in x.chunks_exact(dims.block).enumerate() {
+    let row_len = row_len(dims);
+    for (b, row) in rows.chunks_exact_mut(row_len).enumerate() {
         let panels = demb.chunks_exact(dims.batch.next_multiple_of(UNITS));
         for (line, demb) in row.as_chunks_mut().0.iter_mut().zip(panels) {
             *line = *demb[b];
         }
+    }
+    dc.fill([R::zero(); 8]);
+    for (tokens, row) in x.chunks_exact(dims.block).zip(rows.chunks_exact(row_len)) {
         for (t, &token) in tokens.iter().enumerate() {
             let dc = &mut dc[usize::from(token) * pieces..][..pieces];
             let (demb, _) = row[t * dims.embd..].as_chunks::<8>();
@@ -469,9 +493,15 @@ fn parts<R: Real>(line: &[R; LINE]) -> Parts<R> {
     std::array::from_fn(|l| line[l] + line[l + LINE / 2])
 }
 
+/// The parts of a block's sums. They lie in memory, where an access that touches two lines of the
+/// cache costs twice, so they are aligned as a [`Line`] is.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct BlockParts<R>([Parts<R>; UNITS]);
+
 /// The sums whose parts these are.
 #[inline(always)]
-fn totals<R: Real>(parts: &[Parts<R>; UNITS]) -> [R; UNITS] {
+fn totals<R: Real>(BlockParts(parts): &BlockParts<R>) -> [R; UNITS] {
     let (mut fourths, mut sums) = ([R::zero(); 4 * UNITS], [R::zero(); UNITS]);
     add_fours(parts.as_flattened(), &mut fourths);
     add_fours(&fourths, &mut sums);
@@ -488,9 +518,12 @@ fn add_fours<R: Real>(values: &[R], sums: &mut [R]) {
 
 /// `(a * b).sum(0)` of the units of a block.
 #[inline(always)]
-fn sum_products<R: Real, const FMA: bool>(a: &[Block<R>], b: &[Block<R>]) -> [Parts<R>; UNITS] {
-    let mut sums = [[R::zero(); LINE / 2]; UNITS];
-    for (i, sums) in sums.iter_mut().enumerate() {
+fn sum_products<R: Real, const FMA: bool>(
+    a: &[Block<R>],
+    b: &[Block<R>],
+    sums: &mut BlockParts<R>,
+) {
+    for (i, sums) in sums.0.iter_mut().enumerate() {
         let mut sum = [R::zero(); LINE];
         for (a, b) in a.iter().zip(b) {
             for l in 0..LINE {
@@ -499,12 +532,11 @@ fn sum_products<R: Real, const FMA: bool>(a: &[Block<R>], b: &[Block<R>]) -> [Pa
         }
         *sums = parts(&sum);
     }
-    sums
 }
 
 /// `bnvar_inv` of the units of a block.
 #[inline(always)]
-fn variances<R: Real>(bndiff2: &[Parts<R>; UNITS], n: R) -> [R; UNITS] {
+fn variances<R: Real>(bndiff2: &BlockParts<R>, n: R) -> [R; UNITS] {
     totals(bndiff2).map(|bndiff2| batchnorm_var_inv(batchnorm_variance(bndiff2, n)))
 }
 
@@ -536,11 +568,10 @@ fn normalize<R: Real, const FMA: bool>(
     }
 }
 
-/// `dhpreact` in the place of `dh`, for the units of a block. Returns `dhpreact.sum(0)`.
+/// `dhpreact` in the place of `dh`, for the units of a block, and `dhpreact.sum(0)`.
 #[inline(always)]
-fn through_tanh<R: Real>(dhidden: &mut [Block<R>], h: &[Block<R>]) -> [Parts<R>; UNITS] {
-    let mut sums = [[R::zero(); LINE / 2]; UNITS];
-    for (i, sums) in sums.iter_mut().enumerate() {
+fn through_tanh<R: Real>(dhidden: &mut [Block<R>], h: &[Block<R>], sums: &mut BlockParts<R>) {
+    for (i, sums) in sums.0.iter_mut().enumerate() {
         let mut sum = [R::zero(); LINE];
         for (dhidden, h) in dhidden.iter_mut().zip(h) {
             let (mut d, h) = (dhidden[i], h[i]);
@@ -552,7 +583,6 @@ fn through_tanh<R: Real>(dhidden: &mut [Block<R>], h: &[Block<R>]) -> [Parts<R>;
         }
         *sums = parts(&sum);
     }
-    sums
 }
 
 /// `dhprebn` in the place of `dhpreact`, for the units of a block.
@@ -606,7 +636,8 @@ fn softmax<R: Real, const FMA: bool>(
         .step_by(LINE)
         .zip(logits_t.chunks_exact_mut(vocab_p).zip(y.chunks(LINE)))
     {
-        let rows = &mut rows[..vocab];
+        let rows_p = &mut rows[..vocab.next_multiple_of(4)];
+        let rows = &mut rows_p[..vocab];
         let mut logit_max = [R::neg_infinity(); LINE];
         for (row, &b2) in rows.iter_mut().zip(b2) {
             for l in 0..LINE {
@@ -629,16 +660,19 @@ fn softmax<R: Real, const FMA: bool>(
                 counts_sum[l] += row[l];
             }
         }
-        // Of the padding, the gradient is zero.
-        let mut scale = [R::zero(); LINE];
-        let mut product = 1.0;
-        for (scale, &sum) in scale.iter_mut().zip(&counts_sum).take(y.len()) {
-            product *= sum.as_f64();
-            *scale = R::one() / (sum * n);
-        }
+        // All lanes are divided at once. Then, for the padding, the gradient is zero and the sum 1.
+        let mut scale = counts_sum.map(|sum| R::one() / (sum * n));
+        scale[y.len()..].fill(R::zero());
+        counts_sum[y.len()..].fill(R::one());
         // The logarithm of the product is the sum of the logarithms. With a count of 1 for the
         // largest logit and at most 1 for the others, 32 sums multiply to at most vocab**32.
-        loss += product.ln();
+        let mut products = [1.0; 8];
+        for sums in counts_sum.as_chunks::<8>().0 {
+            for (product, sum) in products.iter_mut().zip(sums) {
+                *product *= sum.as_f64();
+            }
+        }
+        loss += products.iter().product::<f64>().ln();
         for row in &mut *rows {
             for l in 0..LINE {
                 row[l] *= scale[l];
@@ -647,9 +681,16 @@ fn softmax<R: Real, const FMA: bool>(
         for (b, &target) in y.iter().enumerate() {
             rows[usize::from(target)][b] -= R::one() / n;
         }
-        for (v, row) in rows.iter().enumerate() {
-            for (b, &d) in row[..y.len()].iter().enumerate() {
-                dlogits[v / LINE * batch + first + b][v % LINE] = d;
+        // Turned round four rows and four examples at a time, so that four values are written at
+        // once. Padding rows are zero, as they are in W2.
+        for (v, rows) in (0..).step_by(4).zip(rows_p.as_chunks::<4>().0) {
+            let lines = &mut dlogits[v / LINE * batch + first..][..y.len()];
+            for (g, lines) in lines.chunks_mut(4).enumerate() {
+                let four = |i: usize| rows[i].as_chunks::<4>().0[g];
+                let (r0, r1, r2, r3) = (four(0), four(1), four(2), four(3));
+                for (b, line) in lines.iter_mut().enumerate() {
+                    line.as_chunks_mut::<4>().0[v % LINE / 4] = [r0[b], r1[b], r2[b], r3[b]];
+                }
             }
         }
     }
