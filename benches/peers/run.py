@@ -274,7 +274,7 @@ def measure(args):
     software = [rows[0] for ours, rows in timed if SOFTWARE.search(ours.name)]
     hardware = [(ours, rows[0]) for ours, rows in timed if not SOFTWARE.search(ours.name)]
 
-    threads = ("--threads", cores, "--only", "manual", "autograd")
+    threads = ("--threads", str(CORES), "--only", "manual", "autograd")
     many = jax.time(suffix=", its own threads") + torch.time(*threads, suffix=f", {CORES} threads")
     tables.append((
         f"All {CORES} cores",
@@ -296,8 +296,8 @@ def measure(args):
         ways = ("--only", "manual", "autograd", "compile", "graph")
         large = [] if cuda else cpu.time(one_core=True, **LARGE)
         large += [r for ours, _ in hardware for r in ours.time(**LARGE)]
-        large += jax.time(*size) + torch.time(*size, *ways, *([] if cuda else ["--threads", CORES]))
-        ceiling = torch.time("--ceiling", "--device", args.device, *([] if cuda else ["--threads", CORES]))
+        large += jax.time(*size) + torch.time(*size, *ways, *([] if cuda else ["--threads", str(CORES)]))
+        ceiling = torch.time("--ceiling", "--device", args.device, *([] if cuda else ["--threads", str(CORES)]))
         most = ceiling[0]["gflops"] if ceiling else None
         for r in large:
             r["gflops"] = LARGE_FLOPS / r["us"] / 1e3
