@@ -13,9 +13,7 @@
 //! padding is zero or is never read. The formulas are the twin's own functions; the tests hold this
 //! against PyTorch and against the twin.
 //!
-//! On one core with AVX-512 a step takes half as long as the twin's at the lecture's sizes, 0.37 of
-//! its time at batch and hidden 1,024, 0.7 at a batch of 33 (which pays for 64 columns) and as long
-//! at a batch of 2.
+//! A batch that is no multiple of a line pays for the padding too: 33 examples cost what 64 do.
 
 use std::ops::{Deref, DerefMut};
 
