@@ -628,12 +628,14 @@ fn a_full_disk_is_an_error() {
     };
     fs::create_dir(place.path().join("disk")).unwrap();
     // Not even the first checkpoint fits; then the checkpoints and the model do, and the picture does
-    // not; and with more room the run goes on.
+    // not; then nothing can be written at all; and with more room the run goes on.
     let script = r#"mount -t tmpfs -o size=32k none disk || exit 99
         "$0" "$@"; echo "code $?"; ls -A disk
         mount -o remount,size=180k disk || exit 99
         "$0" "$@"; echo "code $?"; ls -A disk/out
-        mount -o remount,size=1m disk || exit 99
+        mount -o remount,ro disk || exit 99
+        "$0" train --resume disk/out; echo "code $?"; ls -A disk/out
+        mount -o remount,rw,size=1m disk || exit 99
         "$0" train --resume disk/out; echo "code $?"; ls -A disk/out"#;
     let mut command = Command::new("unshare");
     command.args([
@@ -656,10 +658,11 @@ fn a_full_disk_is_an_error() {
                 "error: cannot write disk/out/loss.png: {full}; the run is kept as it was after 30 \
                  steps: go on with: gpu-makemore train --resume disk/out"
             ),
+            "error: cannot open disk/out/.lock: Read-only file system (os error 30)".to_owned(),
         ]
     );
     let lines: Vec<&str> = stdout(&output).lines().collect();
-    let [first, second, third]: [Vec<&str>; 3] = lines
+    let [first, second, read_only, last]: [Vec<&str>; 4] = lines
         .split(|line| line.starts_with("code "))
         .skip(1)
         .map(|listing| {
@@ -675,12 +678,13 @@ fn a_full_disk_is_an_error() {
     let kept = "best.safetensors last.safetensors metrics.jsonl model.safetensors";
     assert_eq!(second.join(" "), kept);
     let whole = "best.safetensors loss.png metrics.jsonl model.safetensors summary.json";
-    assert_eq!(third.join(" "), whole);
+    assert_eq!(read_only.join(" "), kept);
+    assert_eq!(last.join(" "), whole);
     let codes: Vec<&&str> = lines
         .iter()
         .filter(|line| line.starts_with("code "))
         .collect();
-    assert_eq!(codes, [&"code 1", &"code 1", &"code 0"]);
+    assert_eq!(codes, [&"code 1", &"code 1", &"code 1", &"code 0"]);
 }
 
 /// `/dev/full` is a file on which nothing fits.

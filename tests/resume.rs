@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         return with_fault(&spec);
     }
     type Test = (&'static str, fn() -> Outcome);
-    let others: [Test; 12] = [
+    let others: [Test; 13] = [
         ("cpu_goes_on_from_every_step", || {
             let every: Vec<usize> = (0..=STEPS).collect();
             goes_on(&["--backend", "cpu"], &every)
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         ("harmless_options_are_taken", harmless_options),
         ("changed_data_are_refused", changed_data),
         ("what_cannot_go_on_is_refused", refusals),
+        ("a_failure_before_the_first_step", before_the_first_step),
         (
             "the_best_checkpoint_can_take_the_place_of_the_last",
             from_best,
@@ -736,6 +737,37 @@ fn refusals() -> Outcome {
     }
     fs::write(&last, bytes)?;
     place.resume("out")
+}
+
+/// A run that fails before its first step leaves nothing, but one that was to go on stays.
+fn before_the_first_step() -> Outcome {
+    if !Path::new("/dev/full").exists() {
+        eprintln!("SKIPPED: there is no /dev/full on this system");
+        return Ok(());
+    }
+    let place = Place::new();
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    let output = place
+        .faulty("kill Done last.safetensors 1", &small("out", "8"))
+        .output()?;
+    if output.status.code().is_some() {
+        return Err(format!("{output:?}").into());
+    }
+    for (args, stays) in [
+        (vec!["train", "--resume", "out"], true),
+        (small("new", "8"), false),
+    ] {
+        // Nothing can be printed there.
+        let full = fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let output = place.program(&args).stdout(full).output()?;
+        refused(&output, 1, &["cannot write to standard output"])?;
+        let folder = if stays { "out" } else { "new" };
+        if place.path(folder).exists() != stays {
+            return Err(format!("{folder} exists: {}", !stays).into());
+        }
+    }
+    place.resume("out")?;
+    place.same("out", "whole")
 }
 
 /// If the last checkpoint is lost, the best one has all that it takes too.

@@ -138,8 +138,9 @@ fn run_on(
             folder: run.keeper.folder().to_path_buf(),
         },
         (error, 0) => {
-            // After no step there is nothing worth keeping. If it cannot be removed, it does no harm.
-            if run.curve.steps() == 0 {
+            // After no step there is nothing worth keeping, unless somebody counts on going on with it.
+            // If it cannot be removed, it does no harm.
+            if run.curve.steps() == 0 && args.resume.is_none() {
                 let _ = run.keeper.discard();
             }
             error
