@@ -6,11 +6,11 @@ mod common;
 use common::{Fixture, SIZES, Tolerance, compare, compare_params, f64s, inputs, reference};
 use gpu_makemore::backend::{Backend, Steps};
 use gpu_makemore::chunks::Chunk;
-use gpu_makemore::cpu::by_unit::ByUnit;
-use gpu_makemore::cpu::linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
+use gpu_makemore::cpu::by_token::ByToken;
+use gpu_makemore::cpu::linear::{FUSED_4X16, FUSED_8X32, PLAIN};
 use gpu_makemore::cpu::{CpuBackend, Model, chunked};
 use gpu_makemore::dims::Dims;
-use gpu_makemore::params::Tensor;
+use gpu_makemore::params::{Params, Tensor};
 use proptest::prelude::*;
 
 /// Every tensor of a step, forward and backward, as PyTorch computes it.
@@ -90,56 +90,103 @@ fn check_chunks(name: &str) {
     }
 }
 
-/// One step in the layout of the CPU backend, in f64, cut into each kind of tile: the gradients are
-/// PyTorch's, and the parameters have moved along them.
-fn check_by_unit<const FMA: bool, const ROWS: usize, const COLS: usize>(
-    tile: Tile<FMA, ROWS, COLS>,
-    name: &str,
+/// A step of the CPU backend's layout in `f64`. Each way to cut it into tiles is compiled once, here.
+type Step = fn(&mut ByToken<f64>, &[u8], &[u8], f64) -> f64;
+
+const WITH_GRADS: [Step; 3] = [
+    |model, x, y, lr| model.step_with_grads(PLAIN, x, y, lr),
+    |model, x, y, lr| model.step_with_grads(FUSED_4X16, x, y, lr),
+    |model, x, y, lr| model.step_with_grads(FUSED_8X32, x, y, lr),
+];
+
+const WITHOUT: Step = |model, x, y, lr| model.step(FUSED_8X32, x, y, lr);
+
+/// db1 is zero but for rounding, and so is all of it in the absolute part.
+const BY_TOKEN: Tolerance = Tolerance {
+    absolute: 1e-14,
+    ..Tolerance::F64
+};
+
+/// The gradients of one step are those that are wanted, and the parameters have moved along them.
+fn check_by_token(
+    step: Step,
+    before: &Params<f64>,
+    inputs: (&[u8], &[u8]),
+    want: &Params<f64>,
+    dims: Dims,
 ) {
-    let fixture = Fixture::open(&format!("step_{name}.safetensors"));
-    let (x, y) = (fixture.tokens("X"), fixture.tokens("Y"));
-    let before = fixture.params();
-    let mut model = ByUnit::new(fixture.dims(), &before);
-    assert_eq!(model.params(), before);
-    let mut trained = model.clone();
-    let loss = model.step_with_grads(tile, &x, &y, 0.1);
-    compare("loss", &[loss], &fixture.f64("loss"), Tolerance::F64).unwrap();
+    let mut model = ByToken::new(dims, before);
+    assert_eq!(&model.params(), before);
+    step(&mut model, inputs.0, inputs.1, 0.1);
     let (grads, after) = (model.grads(), model.params());
-    // Training takes the step that leaves no gradients.
-    assert_eq!(trained.step(tile, &x, &y, 0.1), loss);
-    assert_eq!(trained.params(), after);
     for tensor in Tensor::ALL {
-        let name = format!("d.{}", tensor.name());
-        let want = fixture.f64(&name);
-        // db1 is zero but for rounding, and so is all of it in the absolute part.
-        let tolerance = Tolerance {
-            absolute: 1e-14,
-            ..Tolerance::F64
-        };
-        compare(&name, grads.get(tensor), &want, tolerance).unwrap();
-        let moved: Vec<f64> = before
-            .get(tensor)
-            .iter()
-            .zip(&want)
-            .map(|(p, g)| p - 0.1 * g)
-            .collect();
-        compare(tensor.name(), after.get(tensor), &moved, tolerance).unwrap();
+        let want = want.get(tensor);
+        let name = format!("{dims}: d.{}", tensor.name());
+        compare(&name, grads.get(tensor), want, BY_TOKEN).unwrap();
+        let values = before.get(tensor).iter().zip(want);
+        let moved: Vec<f64> = values.map(|(p, g)| p - 0.1 * g).collect();
+        compare(tensor.name(), after.get(tensor), &moved, BY_TOKEN).unwrap();
     }
 }
 
 #[test]
 fn the_cpu_backends_layout_equals_pytorch_in_every_tile() {
     for name in ["lecture", "odd", "long", "tiny"] {
-        check_by_unit(PLAIN, name);
-        check_by_unit(FUSED_4X16, name);
-        check_by_unit(FUSED_8X32, name);
+        let fixture = Fixture::open(&format!("step_{name}.safetensors"));
+        let (x, y) = (fixture.tokens("X"), fixture.tokens("Y"));
+        let want = Params::from_fn(|tensor| fixture.f64(&format!("d.{}", tensor.name())));
+        for step in WITH_GRADS {
+            let before = fixture.params();
+            check_by_token(step, &before, (&x, &y), &want, fixture.dims());
+            let loss = step(&mut ByToken::new(fixture.dims(), &before), &x, &y, 0.1);
+            compare("loss", &[loss], &fixture.f64("loss"), Tolerance::F64).unwrap();
+        }
     }
 }
 
-/// A step of the CPU backend, with a batch that fills its lines and one that does not.
+/// Embeddings of several pieces, batches of several chunks, units that fill a line, a half, or one
+/// value more.
+#[test]
+fn the_cpu_backends_layout_equals_the_twin_at_other_sizes() {
+    let lecture = Dims::LECTURE;
+    let others = [(16, 31), (17, 32), (32, 64), (33, 65)].map(|(hidden, batch)| Dims {
+        hidden,
+        batch,
+        ..lecture
+    });
+    for dims in SIZES.map(|(_, dims)| dims).into_iter().chain(others) {
+        let inputs = inputs(&dims, 31);
+        let twin = reference(&dims, &inputs);
+        for step in WITH_GRADS {
+            let examples = (&inputs.x[..], &inputs.y[..]);
+            check_by_token(step, &twin.params, examples, &twin.grads, dims);
+        }
+    }
+}
+
+/// Training takes the step that leaves no gradients, and takes it again and again.
+#[test]
+fn a_step_is_the_same_whether_it_leaves_gradients_or_not() {
+    for batch in [32, 70] {
+        let dims = Dims {
+            batch,
+            ..Dims::LECTURE
+        };
+        let inputs = inputs(&dims, 5);
+        let mut model = ByToken::new(dims, &inputs.params.map(f64::from));
+        let mut trained = model.clone();
+        for _ in 0..3 {
+            let loss = WITH_GRADS[2](&mut model, &inputs.x, &inputs.y, 0.1);
+            assert_eq!(WITHOUT(&mut trained, &inputs.x, &inputs.y, 0.1), loss);
+            assert_eq!(trained.params(), model.params());
+        }
+    }
+}
+
+/// A step of the CPU backend, with a batch of one chunk, and of several, the last of which is short.
 #[test]
 fn the_cpu_backend_agrees_with_f64() {
-    for batch in [32, 33] {
+    for batch in [32, 33, 100] {
         let dims = Dims {
             batch,
             ..Dims::LECTURE

@@ -9,21 +9,23 @@
 //! A product's gradients are products again, so one routine does all three: a transpose is only
 //! another way to walk through the same memory.
 
+use std::ops::Range;
+
 use super::real::{Real, mul_add};
 
-/// How products are cut: into tiles of `ROWS` x `COLS` sums that stay in vector registers, with a
-/// multiplication and an addition in one instruction (`FMA`, which also rounds once instead of
+/// How products are cut: into tiles of `ROWS` x (`PARTS` x `COLS`) sums that stay in vector registers,
+/// with a multiplication and an addition in one instruction (`FMA`, which also rounds once instead of
 /// twice) where the machine has it.
 #[derive(Clone, Copy, Debug)]
-pub struct Tile<const FMA: bool, const ROWS: usize, const COLS: usize>;
+pub struct Tile<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>;
 
 /// For any machine: 8 registers of four values hold the sums.
-pub const PLAIN: Tile<false, 4, 8> = Tile;
+pub const PLAIN: Tile<false, 4, 8, 1> = Tile;
 /// For AVX2, and for NEON: 8 or 16 registers.
-pub const FUSED_4X16: Tile<true, 4, 16> = Tile;
+pub const FUSED_4X16: Tile<true, 4, 16, 1> = Tile;
 /// For AVX-512: 16 registers of 32. (On one core, at the lecture's sizes: 150 GFLOP/s; 128 with 4
 /// rows; 94 for 4 x 16 in AVX2, 83 for 8 x 8.)
-pub const FUSED_8X32: Tile<true, 8, 32> = Tile;
+pub const FUSED_8X32: Tile<true, 8, 16, 2> = Tile;
 
 /// One side of a product: the sums run along `inner`, and each lane is a row of the result (left
 /// side) or a column of it (right side). Element `k` of a lane is `data[lane * lanes + k * inner]`.
@@ -80,8 +82,14 @@ impl<'a, R: Copy> Operand<'a, R> {
 
 /// `y = x @ w + b`. `x (rows, fan_in)`, `w (fan_in, fan_out)`, `b (fan_out)`, `y (rows, fan_out)`.
 #[inline(always)]
-pub fn forward<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
-    tile: Tile<FMA, ROWS, COLS>,
+pub fn forward<
+    R: Real,
+    const FMA: bool,
+    const ROWS: usize,
+    const COLS: usize,
+    const PARTS: usize,
+>(
+    tile: Tile<FMA, ROWS, COLS, PARTS>,
     x: &[R],
     w: &[R],
     b: &[R],
@@ -108,8 +116,14 @@ pub fn forward<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
 
 /// `dx = dy @ w.T`. `dy (rows, fan_out)`, `w (fan_in, fan_out)`, `dx (rows, fan_in)`.
 #[inline(always)]
-pub fn backward_input<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
-    tile: Tile<FMA, ROWS, COLS>,
+pub fn backward_input<
+    R: Real,
+    const FMA: bool,
+    const ROWS: usize,
+    const COLS: usize,
+    const PARTS: usize,
+>(
+    tile: Tile<FMA, ROWS, COLS, PARTS>,
     dy: &[R],
     w: &[R],
     fan_out: usize,
@@ -130,8 +144,14 @@ pub fn backward_input<R: Real, const FMA: bool, const ROWS: usize, const COLS: u
 
 /// `dw = x.T @ dy`, `db = dy.sum(0)`. `x (rows, fan_in)`, `dy (rows, fan_out)`.
 #[inline(always)]
-pub fn backward_weight<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
-    tile: Tile<FMA, ROWS, COLS>,
+pub fn backward_weight<
+    R: Real,
+    const FMA: bool,
+    const ROWS: usize,
+    const COLS: usize,
+    const PARTS: usize,
+>(
+    tile: Tile<FMA, ROWS, COLS, PARTS>,
     x: &[R],
     dy: &[R],
     dw: &mut [R],
@@ -189,8 +209,8 @@ impl<R> Default for Panels<R> {
 /// then runs over arrays of fixed size without a single check, and that is what lets the compiler
 /// keep a tile of sums in vector registers.
 #[inline(always)]
-fn product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
-    _: Tile<FMA, ROWS, COLS>,
+fn product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
+    _: Tile<FMA, ROWS, COLS, PARTS>,
     a: Operand<'_, R>,
     b: Operand<'_, R>,
     inner: usize,
@@ -201,7 +221,7 @@ fn product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
     let rows = out.len() / cols;
     let Panels { left, right } = panels;
     right.clear();
-    right.resize(inner * cols.next_multiple_of(COLS), R::zero());
+    right.resize(inner * cols.next_multiple_of(PARTS * COLS), R::zero());
     for (panel, first_col) in right
         .chunks_exact_mut(inner * COLS)
         .zip((0..cols).step_by(COLS))
@@ -213,89 +233,145 @@ fn product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize>(
     left.resize(inner * ROWS, R::zero());
     for first_row in (0..rows).step_by(ROWS) {
         let height = ROWS.min(rows - first_row);
-        let mut store = |first_col: usize, i: usize, sums: [R; COLS]| {
-            if i < height {
-                let width = COLS.min(cols - first_col);
-                let start = (first_row + i) * cols + first_col;
-                out[start..start + width].copy_from_slice(&sums[..width]);
+        let rows = &mut out[first_row * cols..][..height * cols];
+        let mut store = |first_col: usize, sums: &[[[R; COLS]; 2]; ROWS]| {
+            let width = (PARTS * COLS).min(cols - first_col);
+            for (row, sums) in rows.chunks_exact_mut(cols).zip(sums) {
+                row[first_col..][..width].copy_from_slice(&sums.as_flattened()[..width]);
             }
         };
         let panels = right
-            .chunks_exact(inner * COLS)
-            .zip((0..cols).step_by(COLS));
+            .chunks_exact(inner * PARTS * COLS)
+            .zip((0..cols).step_by(PARTS * COLS));
         if height == ROWS && a.inner == 1 {
             // Rows that are contiguous are read where they lie.
             let lanes: [&[R]; ROWS] =
                 std::array::from_fn(|i| &a.data[(first_row + i) * a.lanes..][..inner]);
             for (panel, first_col) in panels {
-                let (lines, _) = panel.as_chunks::<COLS>();
-                tile::<R, FMA, ROWS, COLS, _>(
+                let parts = parts::<R, COLS, PARTS>(panel, inner);
+                let sums = tile::<R, FMA, ROWS, COLS, PARTS, _>(
                     std::iter::once(()),
                     |()| inner,
                     |(), k, i| lanes[i][k],
-                    |(), k| &lines[k],
-                    |i, sums| store(first_col, i, sums),
+                    |(), k, part| &parts[part][k],
                 );
+                store(first_col, &sums);
             }
         } else {
             a.pack::<ROWS>(first_row, height, left);
             let (columns, _) = left.as_chunks::<ROWS>();
             for (panel, first_col) in panels {
-                let (lines, _) = panel.as_chunks::<COLS>();
-                tile::<R, FMA, ROWS, COLS, _>(
+                let parts = parts::<R, COLS, PARTS>(panel, inner);
+                let sums = tile::<R, FMA, ROWS, COLS, PARTS, _>(
                     std::iter::once(()),
                     |()| inner,
                     |(), k, i| columns[k][i],
-                    |(), k| &lines[k],
-                    |i, sums| store(first_col, i, sums),
+                    |(), k, part| &parts[part][k],
                 );
+                store(first_col, &sums);
             }
         }
     }
 }
 
-/// One tile of a product: the sums, over all parts and over `k < inner(part)`, of
-/// `left(part, k, i) * right(part, k)[j]`. Row `i` of them goes to `store`.
-///
-/// Each row of sums is a variable of its own: of an array of rows, the compiler makes single
-/// additions (measured: 4 GFLOP/s instead of 94 on a core with AVX-512).
+/// Neighbouring panels of `inner` lines.
 #[inline(always)]
-pub(super) fn tile<'a, R: Real, const FMA: bool, const ROWS: usize, const COLS: usize, P: Copy>(
+fn parts<R, const COLS: usize, const PARTS: usize>(
+    panels: &[R],
+    inner: usize,
+) -> [&[[R; COLS]]; PARTS] {
+    std::array::from_fn(|part| &panels.as_chunks().0[part * inner..][..inner])
+}
+
+/// Cuts `range` into tiles of at most `most` rows, as even as can be: a short last tile would cost
+/// what a long one does.
+#[inline(always)]
+pub(super) fn tiles(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = range.len().div_ceil(most).max(1);
+    let rows = range.len().div_ceil(count).max(1);
+    let end = range.end;
+    range
+        .step_by(rows)
+        .map(move |first| first..end.min(first + rows))
+}
+
+/// Compiles an expression for each number of rows that a tile can have.
+macro_rules! by_rows {
+    ($rows:expr, $ROWS:ident => $body:expr) => {
+        by_rows!($rows, $ROWS => $body; 1, 2, 3, 4, 5, 6, 7; 8)
+    };
+    ($rows:expr, $ROWS:ident => $body:expr; $($count:literal),*; $most:literal) => {
+        match $rows {
+            $($count => {
+                const $ROWS: usize = $count;
+                $body
+            })*
+            _ => {
+                const $ROWS: usize = $most;
+                $body
+            }
+        }
+    };
+}
+pub(super) use by_rows;
+
+/// One tile of a product: the sums, over all parts `p` and over `k < inner(p)`, of
+/// `left(p, k, i) * right(p, k, part)[j]`, for the rows `i`.
+///
+/// Each vector of sums is a variable of its own: of an array of rows, the compiler makes single
+/// additions (measured: 4 GFLOP/s instead of 94 on a core with AVX-512). And they are returned, not
+/// handed to a closure: one that is not inlined has no vector instructions to do its work with.
+#[inline(always)]
+pub(super) fn tile<
+    'a,
+    R: Real,
+    const FMA: bool,
+    const ROWS: usize,
+    const COLS: usize,
+    const PARTS: usize,
+    P: Copy,
+>(
     parts: impl Iterator<Item = P>,
     inner: impl Fn(P) -> usize,
     left: impl Fn(P, usize, usize) -> R,
-    right: impl Fn(P, usize) -> &'a [R; COLS],
-    mut store: impl FnMut(usize, [R; COLS]),
-) {
-    const { assert!(ROWS == 4 || ROWS == 8) };
+    right: impl Fn(P, usize, usize) -> &'a [R; COLS],
+) -> [[[R; COLS]; 2]; ROWS] {
+    const { assert!(ROWS <= 8 && PARTS <= 2) };
     let zero = [R::zero(); COLS];
     let (mut s0, mut s1, mut s2, mut s3) = (zero, zero, zero, zero);
     let (mut s4, mut s5, mut s6, mut s7) = (zero, zero, zero, zero);
+    let (mut t0, mut t1, mut t2, mut t3) = (zero, zero, zero, zero);
+    let (mut t4, mut t5, mut t6, mut t7) = (zero, zero, zero, zero);
     for p in parts {
         for k in 0..inner(p) {
-            let line = right(p, k);
-            s0 = add_scaled::<R, FMA, COLS>(s0, left(p, k, 0), line);
-            s1 = add_scaled::<R, FMA, COLS>(s1, left(p, k, 1), line);
-            s2 = add_scaled::<R, FMA, COLS>(s2, left(p, k, 2), line);
-            s3 = add_scaled::<R, FMA, COLS>(s3, left(p, k, 3), line);
-            if ROWS == 8 {
-                s4 = add_scaled::<R, FMA, COLS>(s4, left(p, k, 4), line);
-                s5 = add_scaled::<R, FMA, COLS>(s5, left(p, k, 5), line);
-                s6 = add_scaled::<R, FMA, COLS>(s6, left(p, k, 6), line);
-                s7 = add_scaled::<R, FMA, COLS>(s7, left(p, k, 7), line);
+            let first = right(p, k, 0);
+            let second = right(p, k, PARTS - 1);
+            macro_rules! add {
+                ($($i:literal $s:ident $t:ident),*) => {$(
+                    if $i < ROWS {
+                        let factor = left(p, k, $i);
+                        $s = add_scaled::<R, FMA, COLS>($s, factor, first);
+                        if PARTS > 1 {
+                            $t = add_scaled::<R, FMA, COLS>($t, factor, second);
+                        }
+                    }
+                )*};
             }
+            add!(0 s0 t0, 1 s1 t1, 2 s2 t2, 3 s3 t3, 4 s4 t4, 5 s5 t5, 6 s6 t6, 7 s7 t7);
         }
     }
-    store(0, s0);
-    store(1, s1);
-    store(2, s2);
-    store(3, s3);
-    if ROWS == 8 {
-        store(4, s4);
-        store(5, s5);
-        store(6, s6);
-        store(7, s7);
-    }
+    let sums = [
+        [s0, t0],
+        [s1, t1],
+        [s2, t2],
+        [s3, t3],
+        [s4, t4],
+        [s5, t5],
+        [s6, t6],
+        [s7, t7],
+    ];
+    // A copy of the whole: value by value, the compiler would take the vectors apart.
+    *sums.first_chunk().expect("at most eight rows")
 }
 
 /// `sums + factor * line`

@@ -1,10 +1,10 @@
 //! The CPU twin: the same pass as the kernels, operation by operation, generic over the float type.
 //! In `f64` it is the reference that the kernels are held against. In `f32` it evaluates for
-//! `--backend cpu`; the training is done by the same step in a layout for vector units
-//! ([`by_unit`]).
+//! `--backend cpu`; the training is done by the same step by distinct tokens, laid out for vector units
+//! ([`by_token`]).
 
 pub mod batchnorm;
-pub mod by_unit;
+pub mod by_token;
 pub mod chunked;
 pub mod embedding;
 pub mod extras;
@@ -21,7 +21,7 @@ use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 use batchnorm::BatchStatistics;
-use by_unit::ByUnit;
+use by_token::ByToken;
 use linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
 use real::Real;
 
@@ -183,9 +183,9 @@ impl<R: Real> Model<R> {
 
     /// `hprebn` of `x`, which holds `rows` contexts, at most `batch`.
     #[inline(always)]
-    fn hidden_inputs<const FMA: bool, const ROWS: usize, const COLS: usize>(
+    fn hidden_inputs<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,
-        tile: Tile<FMA, ROWS, COLS>,
+        tile: Tile<FMA, ROWS, COLS, PARTS>,
         x: &[u8],
         rows: usize,
     ) -> &mut [R] {
@@ -210,9 +210,9 @@ impl<R: Real> Model<R> {
     }
 
     #[inline(always)]
-    fn infer_tiled<const FMA: bool, const ROWS: usize, const COLS: usize>(
+    fn infer_tiled<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,
-        tile: Tile<FMA, ROWS, COLS>,
+        tile: Tile<FMA, ROWS, COLS, PARTS>,
         x: &[u8],
         bnmean: &[R],
         bnvar: &[R],
@@ -248,7 +248,7 @@ fn mean<R: Real>(row_loss: &[R]) -> R {
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
-fn step_by_unit(model: &mut ByUnit<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
+fn step_by_token(model: &mut ByToken<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
     match_target! {
         "x86_64+avx512f" => model.step(FUSED_8X32, x, y, lr),
         "x86_64+avx2+fma" => model.step(FUSED_4X16, x, y, lr),
@@ -290,7 +290,7 @@ pub struct CpuBackend {
     info: BackendInfo,
     dims: Dims,
     /// Does the steps.
-    trainer: ByUnit<f32>,
+    trainer: ByToken<f32>,
     /// A model with room for evaluation's larger batches, made when first needed.
     large: Option<Box<Model<f32>>>,
 }
@@ -308,7 +308,7 @@ impl CpuBackend {
             driver: format!("{} {}", std::env::consts::ARCH, vector_unit()),
             schedule: None,
         };
-        let trainer = ByUnit::new(dims, &params);
+        let trainer = ByToken::new(dims, &params);
         Self {
             info,
             dims,
@@ -354,7 +354,7 @@ impl Backend for CpuBackend {
     fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
         for i in 0..steps.len() {
             let (x, y, lr) = steps.step(i);
-            losses.push(step_by_unit(&mut self.trainer, x, y, lr));
+            losses.push(step_by_token(&mut self.trainer, x, y, lr));
         }
         Ok(())
     }

@@ -1,0 +1,208 @@
+//! Which tokens a minibatch has, and where.
+
+use std::ops::Range;
+
+use super::lines::{LANES, tile_of};
+use crate::cpu::linear::tiles;
+use crate::cpu::real::Real;
+use crate::dims::Dims;
+
+/// Values of an embedding that are worked on at a time. A row of `C` is a few of these.
+pub type Piece<R> = [R; LANES];
+
+/// How many pieces a row of `C` is.
+pub fn pieces(dims: &Dims) -> usize {
+    dims.embd.div_ceil(LANES)
+}
+
+/// The distinct tokens of a minibatch: a row for each token at each position of the context, first
+/// those of the first position.
+#[derive(Clone, Debug)]
+pub struct Tokens<R> {
+    /// The rows of each position.
+    pub positions: Vec<Range<usize>>,
+    /// The token of each row.
+    pub token: Vec<u8>,
+    /// How many examples have it there.
+    pub uses: Vec<u32>,
+    /// The rows, cut into tiles: position and rows.
+    pub tiles: Vec<(usize, Range<usize>)>,
+    /// `(batch, block)`: the row of each token of each context.
+    pub rows: Vec<u32>,
+    /// The embedding of each row less its position's mean over the minibatch: the first pieces of all
+    /// rows, then their second. There is room for as many rows as there can be.
+    centred: Vec<Piece<R>>,
+    /// `(block, vocab)`: uses of each token at each position, and its row.
+    uses_of: Vec<u32>,
+    row_of: Vec<u32>,
+}
+
+impl<R: Real> Tokens<R> {
+    pub fn new(dims: &Dims) -> Self {
+        let Dims {
+            vocab,
+            block,
+            batch,
+            ..
+        } = *dims;
+        let most = Self::most_rows(dims);
+        Self {
+            positions: vec![0..0; block],
+            // One more, as `read` writes the token of a row before it knows that there is one.
+            token: vec![0; most + 1],
+            uses: vec![0; most + 1],
+            tiles: Vec::with_capacity(most),
+            rows: vec![0; batch * block],
+            centred: vec![[R::zero(); LANES]; most * pieces(dims)],
+            uses_of: vec![0; block * vocab],
+            row_of: vec![0; block * vocab],
+        }
+    }
+
+    /// Rows that a minibatch can have.
+    pub fn most_rows(dims: &Dims) -> usize {
+        dims.block * dims.vocab.min(dims.batch)
+    }
+
+    /// Rows of this minibatch.
+    pub fn count(&self) -> usize {
+        self.positions.last().map_or(0, |rows| rows.end)
+    }
+
+    /// Lists the tokens of `x (batch, block)`; tiles are to have at most `tile_rows` rows.
+    #[inline(always)]
+    pub fn read(&mut self, x: &[u8], dims: &Dims, tile_rows: usize) {
+        let Dims { block, vocab, .. } = *dims;
+        self.uses_of.fill(0);
+        for context in x.chunks_exact(block) {
+            for (uses, &token) in self.uses_of.chunks_exact_mut(vocab).zip(context) {
+                uses[usize::from(token)] += 1;
+            }
+        }
+        self.tiles.clear();
+        let mut row = 0;
+        let row_of = self.row_of.chunks_exact_mut(vocab);
+        for (t, (uses_of, row_of)) in self.uses_of.chunks_exact(vocab).zip(row_of).enumerate() {
+            let first = row;
+            for (token, (&uses, row_of)) in uses_of.iter().zip(row_of).enumerate() {
+                // Without a branch, for whether a token is there is anyone's guess: what was written
+                // for one that is not is overwritten by the next.
+                *row_of = row as u32;
+                self.token[row] = token as u8;
+                self.uses[row] = uses;
+                row += usize::from(uses > 0);
+            }
+            self.positions[t] = first..row;
+            let cut = tiles(first..row, tile_rows);
+            self.tiles.extend(cut.map(|rows| (t, rows)));
+        }
+        for (context, rows) in x.chunks_exact(block).zip(self.rows.chunks_exact_mut(block)) {
+            let row_of = self.row_of.chunks_exact(vocab);
+            for ((row_of, &token), row) in row_of.zip(context).zip(rows) {
+                *row = row_of[usize::from(token)];
+            }
+        }
+    }
+
+    /// Looks the embeddings up in `c`, each row in pieces, and takes each position's mean off.
+    #[inline(always)]
+    pub fn centre(&mut self, c: &[Piece<R>], dims: &Dims) {
+        let n = R::of(dims.batch as f64);
+        let pieces = pieces(dims);
+        let most = Self::most_rows(dims);
+        for rows in &self.positions {
+            let (token, uses) = (&self.token[rows.clone()], &self.uses[rows.clone()]);
+            for piece in 0..pieces {
+                let embedding = |token: u8| &c[usize::from(token) * pieces + piece];
+                let mut mean = [R::zero(); LANES];
+                for (&token, &uses) in token.iter().zip(uses) {
+                    let (uses, embedding) = (R::of(f64::from(uses)), embedding(token));
+                    for l in 0..LANES {
+                        mean[l] += uses * embedding[l];
+                    }
+                }
+                for mean in &mut mean {
+                    *mean /= n;
+                }
+                let centred = &mut self.centred[piece * most..][rows.clone()];
+                for (&token, row) in token.iter().zip(centred) {
+                    let mut values = *embedding(token);
+                    for l in 0..LANES {
+                        values[l] -= mean[l];
+                    }
+                    *row = values;
+                }
+            }
+        }
+    }
+
+    /// Piece number `piece` of the centred embeddings of all rows.
+    #[inline(always)]
+    pub fn all_centred(&self, piece: usize, dims: &Dims) -> &[Piece<R>] {
+        &self.centred[piece * Self::most_rows(dims)..][..self.count()]
+    }
+
+    /// The same of the rows of a tile, from `first` on.
+    #[inline(always)]
+    pub fn centred<const ROWS: usize>(
+        &self,
+        piece: usize,
+        first: usize,
+        dims: &Dims,
+    ) -> &[Piece<R>; ROWS] {
+        tile_of(self.all_centred(piece, dims), first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIMS: Dims = Dims {
+        vocab: 4,
+        block: 2,
+        embd: 17,
+        hidden: 1,
+        batch: 3,
+    };
+
+    #[test]
+    fn each_token_of_a_position_has_one_row() {
+        let mut tokens = Tokens::<f64>::new(&DIMS);
+        // Twice, as what a minibatch leaves must not show in the next.
+        for _ in 0..2 {
+            tokens.read(&[3, 0, 1, 0, 3, 3], &DIMS, 1);
+            assert_eq!(tokens.positions, [0..2, 2..4]);
+            assert_eq!(tokens.count(), 4);
+            assert_eq!(tokens.token[..4], [1, 3, 0, 3]);
+            assert_eq!(tokens.uses[..4], [1, 2, 2, 1]);
+            assert_eq!(tokens.rows, [1, 2, 0, 2, 1, 3]);
+            assert_eq!(tokens.tiles, [(0, 0..1), (0, 1..2), (1, 2..3), (1, 3..4)]);
+            tokens.read(&[0, 1, 2, 3, 3, 2], &DIMS, 4);
+            assert_eq!(tokens.count(), 6, "as many rows as there can be");
+            assert_eq!(tokens.tiles, [(0, 0..3), (1, 3..6)]);
+        }
+    }
+
+    #[test]
+    fn centred_embeddings_have_a_mean_of_zero_over_the_minibatch() {
+        let mut tokens = Tokens::<f64>::new(&DIMS);
+        tokens.read(&[3, 0, 1, 0, 3, 3], &DIMS, 8);
+        let c: Vec<Piece<f64>> = (0..8)
+            .map(|i| std::array::from_fn(|l| (i * LANES + l) as f64))
+            .collect();
+        tokens.centre(&c, &DIMS);
+        for piece in 0..2 {
+            let all = tokens.all_centred(piece, &DIMS);
+            // Token 3 lies two rows of two pieces above token 1.
+            assert_eq!(all[1][0] - all[0][0], 4.0 * LANES as f64);
+            for rows in &tokens.positions {
+                let sum: f64 = rows
+                    .clone()
+                    .map(|r| f64::from(tokens.uses[r]) * all[r][16 * piece % LANES])
+                    .sum();
+                assert!(sum.abs() < 1e-12, "{sum}");
+            }
+        }
+    }
+}
