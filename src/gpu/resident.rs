@@ -18,6 +18,7 @@ use super::profile::{Kernel, Profile, Profiler, Work, kernels_of};
 use super::schedule::Schedule;
 use super::shader::{Module, resident_module};
 use super::staged::{STEP, Staged, check_progress, info, mean};
+use super::submission::{Submitted, overlapped, parts};
 use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
@@ -453,6 +454,8 @@ pub struct Resident {
     found: Found,
     /// Evaluates; made when it is needed.
     staged: Option<Staged>,
+    /// Steps of a submission at most.
+    most: usize,
     profiler: Option<Profiler>,
 }
 
@@ -535,6 +538,7 @@ impl Resident {
         let [inputs, models, _scratch, results] = buffers;
         let resident = Self {
             gpu,
+            most: plan.capacity,
             plan,
             count: params.len(),
             info: info(found, "resident"),
@@ -589,27 +593,37 @@ impl Resident {
     /// The device failed, or did not do all steps of every model.
     pub fn train_all(&mut self, steps: &[&Steps], losses: &mut [Vec<f32>]) -> Result<(), GpuError> {
         let count = steps.first().map_or(0, |steps| steps.len());
-        let capacity = match &self.profiler {
-            None => self.plan.capacity,
-            Some(_) => {
-                let timed = Profiler::MAX_PASSES * self.plan.constants.steps;
-                self.plan.capacity.min(timed)
-            }
-        };
-        for first in (0..count).step_by(capacity) {
-            let end = count.min(first + capacity);
-            self.chunk(steps, first..end, losses)?;
-        }
-        Ok(())
+        // A dispatch ends with its part: parts of whole dispatches have no short ones between them.
+        let parts = parts(
+            count,
+            self.steps_of_a_submission(),
+            self.plan.constants.steps,
+        );
+        overlapped(
+            self,
+            parts,
+            |resident, part| resident.submit(steps, part),
+            |resident, part, submitted| resident.finish(steps, part, submitted, losses),
+        )
     }
 
-    /// One chunk of steps for every model: `range` of its `steps`. Appends the losses of each.
-    fn chunk(
-        &mut self,
-        steps: &[&Steps],
-        range: Range<usize>,
-        losses: &mut [Vec<f32>],
-    ) -> Result<(), GpuError> {
+    /// Has at most so many steps in a submission from now on. Their results do not depend on it.
+    pub fn set_most(&mut self, steps: usize) {
+        self.most = steps.clamp(1, self.plan.capacity);
+    }
+
+    /// Steps that a submission may have: so many as its buffers and its timestamps have room for.
+    fn steps_of_a_submission(&self) -> usize {
+        match &self.profiler {
+            None => self.most,
+            Some(_) => self
+                .most
+                .min(Profiler::MAX_PASSES * self.plan.constants.steps),
+        }
+    }
+
+    /// Has the device do some of the steps of every model, in one submission.
+    fn submit(&self, steps: &[&Steps], range: Range<usize>) -> Submitted {
         let Constants {
             workers,
             steps: in_dispatch,
@@ -645,20 +659,37 @@ impl Resident {
                 sources.extend(profiler.resolve(&mut encoder, dispatches));
             }
         }
-        let (read, took) = self.gpu.finish_and_time(encoder, &sources)?;
-        for (bytes, losses) in read.iter().zip(losses) {
-            let (done, new) = bytes.split_at(4 * workers);
-            for done in bytemuck::pod_collect_to_vec::<u8, u32>(done) {
+        self.gpu.submit(encoder, &sources)
+    }
+
+    /// Waits for them, and appends the losses of each model if all of its steps were done.
+    fn finish(
+        &mut self,
+        steps: &[&Steps],
+        range: Range<usize>,
+        submitted: Submitted,
+        losses: &mut [Vec<f32>],
+    ) -> Result<(), GpuError> {
+        let Constants {
+            workers,
+            steps: in_dispatch,
+            ..
+        } = self.plan.constants;
+        let batch = self.plan.dims.batch;
+        let done = submitted.wait()?;
+        for (bytes, losses) in done.read.iter().zip(losses) {
+            let (counted, new) = bytes.split_at(4 * workers);
+            for counted in bytemuck::pod_collect_to_vec::<u8, u32>(counted) {
                 let first = steps[0].first + range.start as u64;
-                check_progress(first, range.len() as u32, done)?;
+                check_progress(first, range.len() as u32, counted)?;
             }
             losses.extend(to_f32(new).chunks_exact(batch).map(mean));
         }
         if let Some(profiler) = &mut self.profiler {
-            let times = read.get(steps.len()).map(Vec::as_slice);
+            let times = done.read.get(steps.len()).map(Vec::as_slice);
             let firsts = (0..range.len()).step_by(in_dispatch);
             let steps = firsts.map(|first| in_dispatch.min(range.len() - first) as u64);
-            profiler.add(range.len(), took, times, steps.map(|steps| (0, steps)));
+            profiler.add(range.len(), &done, times, steps.map(|steps| (0, steps)));
         }
         Ok(())
     }
