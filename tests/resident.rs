@@ -402,19 +402,25 @@ fn cut_off(found: &Found) -> Outcome {
     Ok(())
 }
 
+/// More models than any machine here has cores, and so many steps that their words are packed in
+/// several goes.
 fn side_by_side(found: &Found) -> Outcome {
+    const MODELS: usize = 130;
+    const STEPS: usize = 20;
     let dims = Dims {
-        hidden: 60,
+        hidden: 12,
+        batch: 6,
         ..Dims::LECTURE
     };
-    let runs: Vec<(Params<f32>, Steps)> = (0..3)
-        .map(|seed| {
-            let Inputs { params, x, y } = inputs(&dims, 20 + seed);
+    let runs: Vec<(Params<f32>, Steps)> = (0..MODELS)
+        .map(|model| {
+            let params = inputs(&dims, model as u64).params;
+            let Inputs { x, y, .. } = inputs(&dims.with_batch(6 * STEPS), model as u64);
             let steps = Steps {
                 first: 0,
-                x: x.repeat(5),
-                y: y.repeat(5),
-                lr: vec![0.1 * (seed + 1) as f32; 5],
+                x,
+                y,
+                lr: (0..STEPS).map(|i| 0.01 * (model + i) as f32).collect(),
             };
             (params, steps)
         })
@@ -424,19 +430,29 @@ fn side_by_side(found: &Found) -> Outcome {
     let params: Vec<_> = runs.iter().map(|(params, _)| params.clone()).collect();
     let steps: Vec<_> = runs.iter().map(|(_, steps)| steps).collect();
     let mut together = open(found, dims, split, &params, module.clone())?;
-    let mut losses = vec![Vec::new(); runs.len()];
-    together.train_all(&steps, &mut losses)?;
-    for (i, (params, steps)) in runs.iter().enumerate() {
-        let mut alone = open(
-            found,
-            dims,
-            split,
-            std::slice::from_ref(params),
-            module.clone(),
-        )?;
-        let (want, want_bits) = run(&mut alone, steps)?;
-        if losses[i] != want || bits(&together.read_params(i)?) != want_bits {
-            return Err(format!("model {i} of three is not what it is alone").into());
+    let mut alone = open(found, dims, split, &params[..1], module)?;
+    let mut want = Vec::new();
+    for (params, steps) in &runs {
+        alone.set_params(params)?;
+        want.push(run(&mut alone, steps)?);
+    }
+    // All of them, then some of them in a few submissions.
+    for (models, most) in [(MODELS, STEPS), (MODELS - 3, 9)] {
+        together.set_most(most);
+        for (model, params) in params.iter().enumerate() {
+            together.write_params(model, params);
+        }
+        let mut losses = vec![Vec::new(); models];
+        together.train_all(&steps[..models], &mut losses)?;
+        for (model, losses) in losses.into_iter().enumerate() {
+            if want[model] != (losses, bits(&together.read_params(model)?)) {
+                return Err(format!("model {model} of {models} is not what it is alone").into());
+            }
+        }
+        for (model, params) in params.iter().enumerate().skip(models) {
+            if bits(&together.read_params(model)?) != bits(params) {
+                return Err(format!("model {model} changed, and had no steps").into());
+            }
         }
     }
     Ok(())
