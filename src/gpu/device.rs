@@ -10,7 +10,8 @@ use wgpu::{
 
 use super::GpuError;
 use super::adapter::Found;
-use super::shader::Source;
+use super::shader::{Module, Source};
+use crate::cores::{cores, share_out};
 
 /// How long a chunk may take. The training loop aims at a tenth of a second, but a chunk has one step
 /// at least: at the largest sizes that is 5e10 multiplications, a quarter of a minute and more at the
@@ -195,6 +196,23 @@ impl Gpu {
                 },
                 cache: None,
             })
+    }
+
+    /// Compiles the first entry points of some modules, each with its constants, several at once.
+    ///
+    /// # Errors
+    ///
+    /// [`GpuError::Shader`], with the first mistake in the first module that has one. A kernel that is
+    /// refused later on is a fault of the device.
+    pub fn compile<const N: usize>(
+        &self,
+        kernels: [(&Module, &[(&str, f64)]); N],
+    ) -> Result<Vec<ComputePipeline>, GpuError> {
+        let compiled = share_out(cores(), kernels, |(module, constants)| {
+            let shader = self.module(&module.source)?;
+            Ok(self.pipeline(&shader, module.entry_points[0], constants))
+        });
+        compiled.into_iter().collect()
     }
 
     /// Compiles the entry points of one source, which has no overrides or leaves them as they are.

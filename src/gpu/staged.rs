@@ -122,6 +122,8 @@ impl Staged {
         machine.write_params(params);
         let dims = machine.layout.dims;
         let rows = machine.layout.rows;
+        // All of them at once: each pass by itself has few kernels to share out.
+        machine.compile(&[(&STEP, dims.batch), (&CALIBRATE, rows), (&EVALUATE, rows)]);
         let staged = Self {
             info: info(found, "staged"),
             step: machine.pass(&STEP, dims.batch),
