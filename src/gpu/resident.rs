@@ -459,8 +459,6 @@ pub struct Resident {
     staged: Option<Staged>,
     /// Steps of a submission at most.
     most: usize,
-    /// The words of the steps that were submitted last, kept to save the allocation.
-    words: Vec<u32>,
     profiler: Option<Profiler>,
 }
 
@@ -545,7 +543,6 @@ impl Resident {
             gpu,
             most: plan.capacity,
             plan,
-            words: Vec::new(),
             info: info(found, "resident"),
             pipeline,
             bindings,
@@ -628,8 +625,8 @@ impl Resident {
     }
 
     /// Packs and uploads the words of some steps of every model, on several cores if there is enough
-    /// to do: with many models it is more than the device takes for the steps.
-    fn upload(&mut self, steps: &[&Steps], range: Range<usize>) {
+    /// to do: for many models, it may be more than the device has.
+    fn upload(&self, steps: &[&Steps], range: Range<usize>) {
         let Constants {
             first_step,
             step_words,
@@ -638,24 +635,21 @@ impl Resident {
         let (plan, queue, inputs) = (&self.plan, &self.gpu.queue, &self.inputs);
         queue.write_buffer(inputs, 0, bytemuck::cast_slice(&[range.len() as u32, 2]));
         let of_model = range.len() * step_words;
-        // What lies between the tokens and the lists is never read: it may be left from other steps.
-        self.words.resize(steps.len() * of_model, 0);
         let share = (PACKED / range.len()).clamp(1, steps.len());
         let threads = steps.len().div_ceil(share).min(cores());
-        let shares = steps
-            .chunks(share)
-            .zip(self.words.chunks_mut(share * of_model));
-        share_out(threads, shares.enumerate(), |(i, (steps, words))| {
+        let shares = steps.chunks(share).enumerate();
+        share_out(threads, shares, |(i, steps)| {
+            let mut words = vec![0; steps.len() * of_model];
             for (steps, words) in steps.iter().zip(words.chunks_exact_mut(of_model)) {
                 plan.pack_steps(steps, range.clone(), words);
             }
             let at = first_step + i * share * of_model;
-            queue.write_buffer(inputs, 4 * at as u64, bytemuck::cast_slice(words));
+            queue.write_buffer(inputs, 4 * at as u64, bytemuck::cast_slice(&words));
         });
     }
 
     /// Has the device do some of the steps of every model, in one submission.
-    fn submit(&mut self, steps: &[&Steps], range: Range<usize>) -> Submitted {
+    fn submit(&self, steps: &[&Steps], range: Range<usize>) -> Submitted {
         let count = range.len();
         self.upload(steps, range);
         let Constants {
