@@ -286,17 +286,53 @@ fn same_bits(found: &Found) -> Outcome {
     Ok(())
 }
 
+/// What a model comes to whose steps are handed over one by one: no submission overlaps another.
+fn one_by_one(device: &mut Resident, steps: &Steps) -> Result<(Vec<f32>, Vec<u32>), Failed> {
+    let mut losses = Vec::new();
+    for i in 0..steps.len() {
+        device.train(&part(steps, i..i + 1), &mut losses)?;
+    }
+    Ok((losses, bits(&device.params()?)))
+}
+
 fn chunks(found: &Found) -> Outcome {
     let (params, steps) = lecture_steps(50)?;
     let dims = Dims::LECTURE;
-    let whole = run(&mut Resident::new(found, dims, &params)?, &steps)?;
-    let mut parts = Resident::new(found, dims, &params)?;
+    // The same steps in another order, for a second model.
+    let mut other = steps.clone();
+    other.x.rotate_left(21 * dims.batch * dims.block);
+    other.y.rotate_left(21 * dims.batch);
+    let mut device = Resident::new(found, dims, &params)?;
+    let want = one_by_one(&mut device, &steps)?;
+    device.set_params(&params)?;
+    let want_other = one_by_one(&mut device, &other)?;
+    if want == want_other {
+        return Err("two models that are to differ came to the same".into());
+    }
+    device.set_params(&params)?;
     let mut losses = Vec::new();
     for range in [0..1, 1..20, 20..50] {
-        parts.train(&part(&steps, range), &mut losses)?;
+        device.train(&part(&steps, range), &mut losses)?;
     }
-    if whole != (losses, bits(&parts.params()?)) {
-        return Err("50 steps in one chunk and in three gave different bits".into());
+    if want != (losses, bits(&device.params()?)) {
+        return Err("50 steps one by one and in three chunks gave different bits".into());
+    }
+    // Submissions that overlap, the last one shorter than the others, with two models in each.
+    let of_two = [params.clone(), params.clone()];
+    let mut two = Resident::several(Gpu::open(found)?, found, dims, &of_two)?;
+    for most in [1, 7, 16, 50] {
+        two.set_most(most);
+        let mut losses = [Vec::new(), Vec::new()];
+        for model in 0..2 {
+            two.write_params(model, &params);
+        }
+        two.train_all(&[&steps, &other], &mut losses)?;
+        let [first, second] = losses;
+        if want != (first, bits(&two.read_params(0)?))
+            || want_other != (second, bits(&two.read_params(1)?))
+        {
+            return Err(format!("50 steps in submissions of {most} gave different bits").into());
+        }
     }
     // Room for one step in a dispatch.
     let split = Split::of(found, &dims);
@@ -304,8 +340,8 @@ fn chunks(found: &Found) -> Outcome {
     let module = resident_module(split.lanes > 1);
     let gpu = Gpu::open(found)?;
     let mut single = Resident::with(gpu, found, plan, std::slice::from_ref(&params), module)?;
-    if whole != run(&mut single, &steps)? {
-        return Err("50 steps in one dispatch and in fifty gave different bits".into());
+    if want != run(&mut single, &steps)? {
+        return Err("50 steps in dispatches of one gave different bits".into());
     }
     Ok(())
 }
@@ -366,19 +402,25 @@ fn cut_off(found: &Found) -> Outcome {
     Ok(())
 }
 
+/// More models than any machine here has cores, and so many steps that their words are packed in
+/// several goes.
 fn side_by_side(found: &Found) -> Outcome {
+    const MODELS: usize = 130;
+    const STEPS: usize = 20;
     let dims = Dims {
-        hidden: 60,
+        hidden: 12,
+        batch: 6,
         ..Dims::LECTURE
     };
-    let runs: Vec<(Params<f32>, Steps)> = (0..3)
-        .map(|seed| {
-            let Inputs { params, x, y } = inputs(&dims, 20 + seed);
+    let runs: Vec<(Params<f32>, Steps)> = (0..MODELS)
+        .map(|model| {
+            let params = inputs(&dims, model as u64).params;
+            let Inputs { x, y, .. } = inputs(&dims.with_batch(6 * STEPS), model as u64);
             let steps = Steps {
                 first: 0,
-                x: x.repeat(5),
-                y: y.repeat(5),
-                lr: vec![0.1 * (seed + 1) as f32; 5],
+                x,
+                y,
+                lr: (0..STEPS).map(|i| 0.01 * (model + i) as f32).collect(),
             };
             (params, steps)
         })
@@ -388,19 +430,29 @@ fn side_by_side(found: &Found) -> Outcome {
     let params: Vec<_> = runs.iter().map(|(params, _)| params.clone()).collect();
     let steps: Vec<_> = runs.iter().map(|(_, steps)| steps).collect();
     let mut together = open(found, dims, split, &params, module.clone())?;
-    let mut losses = vec![Vec::new(); runs.len()];
-    together.train_all(&steps, &mut losses)?;
-    for (i, (params, steps)) in runs.iter().enumerate() {
-        let mut alone = open(
-            found,
-            dims,
-            split,
-            std::slice::from_ref(params),
-            module.clone(),
-        )?;
-        let (want, want_bits) = run(&mut alone, steps)?;
-        if losses[i] != want || bits(&together.read_params(i)?) != want_bits {
-            return Err(format!("model {i} of three is not what it is alone").into());
+    let mut alone = open(found, dims, split, &params[..1], module)?;
+    let mut want = Vec::new();
+    for (params, steps) in &runs {
+        alone.set_params(params)?;
+        want.push(run(&mut alone, steps)?);
+    }
+    // All of them, then some of them in a few submissions.
+    for (models, most) in [(MODELS, STEPS), (MODELS - 3, 9)] {
+        together.set_most(most);
+        for (model, params) in params.iter().enumerate() {
+            together.write_params(model, params);
+        }
+        let mut losses = vec![Vec::new(); models];
+        together.train_all(&steps[..models], &mut losses)?;
+        for (model, losses) in losses.into_iter().enumerate() {
+            if want[model] != (losses, bits(&together.read_params(model)?)) {
+                return Err(format!("model {model} of {models} is not what it is alone").into());
+            }
+        }
+        for (model, params) in params.iter().enumerate().skip(models) {
+            if bits(&together.read_params(model)?) != bits(params) {
+                return Err(format!("model {model} changed, and had no steps").into());
+            }
         }
     }
     Ok(())

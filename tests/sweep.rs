@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Output};
 
 use common::adapters::{self, Check, Outcome};
+use gpu_makemore::cores::cores;
 use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::{Found, api_name};
@@ -20,11 +21,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// What is asked of every adapter.
-const CHECKS: [Check; 2] = [
+const CHECKS: [Check; 3] = [
     ("each_member_is_what_train_makes", |found| {
         let api = api_name(found.info.backend);
         members_equal_train(&["--backend", api], Some(found))
     }),
+    (
+        "a_width_beyond_the_cores_changes_no_model",
+        wider_than_the_cores,
+    ),
     ("a_step_too_long_for_the_driver_runs_staged", falls_back),
 ];
 
@@ -227,6 +232,34 @@ fn members_equal_train(device: &[&str], found: Option<&Found>) -> Outcome {
             let trained = fs::read(place.path(&format!("{alone}/model.safetensors")))?;
             same(&format!("the bytes of point {point}"), &kept, &trained)?;
         }
+    }
+    Ok(())
+}
+
+/// More models in a dispatch than this machine has cores, and so many that several threads prepare
+/// their steps: each is what it is one at a time, to the last byte.
+fn wider_than_the_cores(found: &Found) -> Outcome {
+    let place = Place::new();
+    let models = 128.max(2 * cores());
+    let (seeds, width) = (models.to_string(), models.to_string());
+    let api = api_name(found.info.backend);
+    for (out, width) in [("wide", width.as_str()), ("narrow", "1")] {
+        let small = ["--n-hidden", "8", "--batch-size", "4", "--steps", "30"];
+        let grid = ["--seeds", &seeds, "--lr", "0.1", "--keep", &seeds];
+        let run = ["--width", width, "--backend", api, "--out", out];
+        let text = place.sweep(&[&small[..], &grid, &run].concat())?;
+        let told = format!("resident, {width} model");
+        if !text.contains(&told) {
+            return Err(format!("no {told:?} in {text}").into());
+        }
+    }
+    let (wide, narrow) = (place.losses("wide"), place.losses("narrow"));
+    same("results", &wide.len(), &models)?;
+    for (point, (wide, narrow)) in wide.iter().zip(&narrow).enumerate() {
+        same(&format!("point {point}"), wide, narrow)?;
+        let [wide, narrow] = ["wide", "narrow"]
+            .map(|out| fs::read(place.path(&format!("{out}/models/{point}.safetensors"))));
+        same(&format!("the bytes of point {point}"), &wide?, &narrow?)?;
     }
     Ok(())
 }

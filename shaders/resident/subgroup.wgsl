@@ -50,6 +50,6 @@ fn train_kernel(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    one = inputs[workgroup.x * INPUT_WORDS + 1u] - 1u;
+    one = inputs[1] - 1u;
     train(workgroup.x, lane, 0u, lane, steps_of_dispatch(workgroup.x));
 }

@@ -66,19 +66,21 @@ override DLOGITS: u32;
 override DHPREBN: u32;
 override DEMBCAT: u32;
 override SCRATCH4: u32;
-// Where a model's words begin in `inputs`: the number of steps of the chunk is at 0, and at 1 a two,
-// as a number that no compiler can know; then the learning rates, then the words of each step.
-override LR: u32;
+// `inputs` begins with the number of steps of the chunk, and at 1 a two, as a number that no compiler
+// can know. At FIRST_STEP begin the words of each step: those of the first model, step after step,
+// then those of the next one. So the words of a chunk lie together, however many steps and models it
+// has, and are uploaded at once.
 override FIRST_STEP: u32;
 override STEP_WORDS: u32;
-override INPUT_WORDS: u32;
 // In the words of a step: X is at 0; then Y; then the end of each token's list of uses, behind a 0;
-// then the lists: where the embedding of each use begins in dembcat, counted in values.
+// then the lists: where the embedding of each use begins in dembcat, counted in values; then the
+// learning rate.
 override Y: u32;
 override USES: u32;
-// Where a model's numbers lie in `results`: one for each invocation, then the losses.
+override LR: u32;
+// `results` begins with a number for each invocation of each model. At LOSSES begin the losses of each
+// step of the first model; then those of the next one.
 override LOSSES: u32;
-override RESULTS: u32;
 
 @group(0) @binding(0) var<storage, read> inputs: array<u32>;
 @group(0) @binding(1) var<storage, read_write> models: array<vec4<f32>>;
@@ -521,19 +523,19 @@ fn update_embedding(model: u32, acts: u32, words: u32, lr: f32, worker: u32) {
 
 // The first step of this dispatch, where the last one ended, and the one after its last.
 fn steps_of_dispatch(model_index: u32) -> vec2<u32> {
-    let first = results[model_index * RESULTS];
-    return vec2<u32>(first, min(first + STEPS, inputs[model_index * INPUT_WORDS]));
+    let first = results[model_index * WORKERS];
+    return vec2<u32>(first, min(first + STEPS, inputs[0]));
 }
 
 fn train(model_index: u32, worker: u32, group: u32, lane: u32, steps: vec2<u32>) {
     let model = model_index * MODEL4;
     let acts = model_index * SCRATCH4;
-    let input = model_index * INPUT_WORDS;
-    let result = model_index * RESULTS;
+    let first_step = model_index * inputs[0];
+    let losses = LOSSES + first_step * BATCH;
     var done = steps.x;
     for (var step = steps.x; step < steps.y; step++) {
-        let words = input + FIRST_STEP + step * STEP_WORDS;
-        let lr = bitcast<f32>(inputs[input + LR + step]);
+        let words = FIRST_STEP + (first_step + step) * STEP_WORDS;
+        let lr = bitcast<f32>(inputs[words + LR]);
         embed(model, acts, words, worker);
         phase_ends();
         first_layer(model, acts, group, lane);
@@ -542,7 +544,7 @@ fn train(model_index: u32, worker: u32, group: u32, lane: u32, steps: vec2<u32>)
         phase_ends();
         second_layer(model, acts, group, lane);
         phase_ends();
-        loss(model, acts, words, result + LOSSES + step * BATCH, worker);
+        loss(model, acts, words, losses + step * BATCH, worker);
         phase_ends();
         through_second_layer(model, acts, group, lane);
         phase_ends();
@@ -563,8 +565,8 @@ fn train(model_index: u32, worker: u32, group: u32, lane: u32, steps: vec2<u32>)
     // the steps counted here are too few; or, if it was in the last step, this loop is left after
     // one round. The host accepts a chunk only if every invocation has counted all of it.
     var rounds = 0u;
-    for (var i = 0u; i < inputs[input + 1u]; i++) {
+    for (var i = 0u; i < inputs[1]; i++) {
         rounds += 1u;
     }
-    results[result + worker] = select(0u, done, rounds == 2u);
+    results[model_index * WORKERS + worker] = select(0u, done, rounds == 2u);
 }

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wgpu::{
-    Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePipeline, Device, Features,
-    MapMode, PollType, Queue, ShaderModule,
+    Buffer, BufferDescriptor, BufferUsages, ComputePipeline, Device, Features, PollError, PollType,
+    Queue, ShaderModule, SubmissionIndex,
 };
 
 use super::GpuError;
 use super::adapter::Found;
-use super::shader::Source;
+use super::shader::{Module, Source};
+use crate::cores::{cores, share_out};
 
 /// How long a chunk may take. The training loop aims at a tenth of a second, but a chunk has one step
 /// at least: at the largest sizes that is 5e10 multiplications, a quarter of a minute and more at the
@@ -104,20 +105,26 @@ impl Gpu {
         *self.timeout.lock().unwrap_or_else(PoisonError::into_inner) = timeout;
     }
 
-    /// Waits for all that was submitted.
-    fn wait(&self) -> Result<(), GpuError> {
+    /// Waits for a submission, or for all of them.
+    pub(super) fn wait(&self, submission: Option<&SubmissionIndex>) -> Result<(), GpuError> {
+        let mut submission = submission.cloned();
         let timeout = *self.timeout.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
         loop {
             let waited = self.device.poll(PollType::Wait {
-                submission_index: None,
+                submission_index: submission.clone(),
                 timeout: Some(timeout.saturating_sub(start.elapsed())),
             });
             match waited {
                 Ok(_) => return Ok(()),
+                // What was refused was not submitted. If it was for the loss of the device, wgpu tells of
+                // that when all other work has ended.
+                Err(PollError::WrongSubmissionIndex(..)) if submission.is_some() => {
+                    submission = None;
+                }
                 // OpenGL waits for four seconds at most, whatever it is asked for.
-                Err(wgpu::PollError::Timeout) if start.elapsed() < timeout => {}
-                Err(wgpu::PollError::Timeout) => {
+                Err(PollError::Timeout) if start.elapsed() < timeout => {}
+                Err(PollError::Timeout) => {
                     // A device waits for its work before it is dropped, and if that work hangs, it
                     // waits for ever. So this one is never dropped.
                     std::mem::forget(self.clone());
@@ -191,6 +198,23 @@ impl Gpu {
             })
     }
 
+    /// Compiles the first entry points of some modules, each with its constants, several at once.
+    ///
+    /// # Errors
+    ///
+    /// [`GpuError::Shader`], with the first mistake in the first module that has one. A kernel that is
+    /// refused later on is a fault of the device.
+    pub fn compile<const N: usize>(
+        &self,
+        kernels: [(&Module, &[(&str, f64)]); N],
+    ) -> Result<Vec<ComputePipeline>, GpuError> {
+        let compiled = share_out(cores(), kernels, |(module, constants)| {
+            let shader = self.module(&module.source)?;
+            Ok(self.pipeline(&shader, module.entry_points[0], constants))
+        });
+        compiled.into_iter().collect()
+    }
+
     /// Compiles the entry points of one source, which has no overrides or leaves them as they are.
     ///
     /// # Errors
@@ -218,64 +242,6 @@ impl Gpu {
             usage: BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         })
-    }
-
-    /// Submits the work in `encoder` and reads `len` bytes of each source after it.
-    pub fn finish_and_read(
-        &self,
-        encoder: CommandEncoder,
-        sources: &[(&Buffer, u64, u64)],
-    ) -> Result<Vec<Vec<u8>>, GpuError> {
-        self.finish_and_time(encoder, sources).map(|(read, _)| read)
-    }
-
-    /// The same, and the time from the submission to the end of its work.
-    pub fn finish_and_time(
-        &self,
-        mut encoder: CommandEncoder,
-        sources: &[(&Buffer, u64, u64)],
-    ) -> Result<(Vec<Vec<u8>>, Duration), GpuError> {
-        let total = sources.iter().map(|s| s.2).sum::<u64>().max(4);
-        let staging = self.device.create_buffer(&BufferDescriptor {
-            label: Some("read back"),
-            size: total,
-            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let mut at = 0;
-        for &(buffer, offset, len) in sources {
-            encoder.copy_buffer_to_buffer(buffer, offset, &staging, at, len);
-            at += len;
-        }
-        let commands = encoder.finish();
-        let submitted = Instant::now();
-        self.queue.submit([commands]);
-        let failed = Arc::new(Mutex::new(None));
-        let keep = Arc::clone(&failed);
-        staging.map_async(MapMode::Read, .., move |result| {
-            if let Err(error) = result {
-                record(&keep, error.to_string(), false);
-            }
-        });
-        let waited = self.wait();
-        let took = submitted.elapsed();
-        self.check()?;
-        waited?;
-        let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Fault { message, .. }) = failed {
-            return Err(GpuError::Fault(message));
-        }
-        let view = staging
-            .get_mapped_range(..)
-            .map_err(|e| GpuError::Fault(e.to_string()))?;
-        let mut at = 0;
-        let mut out = Vec::with_capacity(sources.len());
-        for &(_, _, len) in sources {
-            let end = at + len as usize;
-            out.push(view[at..end].to_vec());
-            at = end;
-        }
-        Ok((out, took))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
 use wgpu::{
@@ -16,6 +16,7 @@ use super::device::Gpu;
 use super::profile::Profiler;
 use super::shader::Module;
 use crate::chunks::Chunk;
+use crate::cores::{cores, share_out};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 
@@ -473,6 +474,9 @@ pub struct Pass {
     shapes: [Buffer; 2],
 }
 
+/// What a pipeline depends on: its entry point, and the slices of its sums.
+type Kernel = (&'static str, [usize; 2]);
+
 /// A device with the tensors and the pipelines of some tables.
 pub struct Machine {
     /// The device.
@@ -482,8 +486,8 @@ pub struct Machine {
     buffers: HashMap<Slot, Buffer>,
     /// The module of each entry point.
     modules: HashMap<&'static str, ShaderModule>,
-    /// What was made of them so far, by entry point and slices.
-    pipelines: Mutex<HashMap<(&'static str, [usize; 2]), ComputePipeline>>,
+    /// What was made of them so far.
+    pipelines: Mutex<HashMap<Kernel, ComputePipeline>>,
 }
 
 impl Machine {
@@ -529,14 +533,11 @@ impl Machine {
         tables: &[&[Launch]],
         modules: &[Module],
     ) -> Result<Self, GpuError> {
-        let mut compiled = HashMap::new();
-        for Module {
-            source,
-            entry_points,
-        } in modules
-        {
-            let module = gpu.module(source)?;
-            compiled.extend(entry_points.iter().map(|&entry| (entry, module.clone())));
+        let read = share_out(cores(), modules, |module| gpu.module(&module.source));
+        let mut of_entries = HashMap::new();
+        for (Module { entry_points, .. }, module) in modules.iter().zip(read) {
+            let module = module?;
+            of_entries.extend(entry_points.iter().map(|&entry| (entry, module.clone())));
         }
         let mut buffers = HashMap::new();
         for &(_, slot) in tables.iter().copied().flatten().flat_map(|l| l.binds) {
@@ -550,24 +551,45 @@ impl Machine {
             gpu,
             layout,
             buffers,
-            modules: compiled,
+            modules: of_entries,
             pipelines: Mutex::default(),
         })
     }
 
-    /// The pipeline of a kernel for a number of slices.
-    fn pipeline(&self, kernel: &'static str, slices: [usize; 2]) -> ComputePipeline {
-        let mut pipelines = self
-            .pipelines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let make = || {
+    /// Compiles the kernels of some tables, each for launches over so many examples, those that are
+    /// not there yet. Drivers take up to a second for one: several cores do several at once.
+    ///
+    /// A kernel that is refused is a fault of the device.
+    pub fn compile(&self, tables: &[(&[Launch], usize)]) {
+        let mut there = self.lock_pipelines();
+        let mut wanted = Vec::new();
+        for &(table, rows) in tables {
+            for launch in table {
+                let kernel = self.kernel(launch, rows);
+                if !there.contains_key(&kernel) && !wanted.contains(&kernel) {
+                    wanted.push(kernel);
+                }
+            }
+        }
+        let made = share_out(cores(), wanted, |kernel| {
+            let (entry, slices) = kernel;
             let [slices, of_dx] = slices.map(|s| s as f64);
             let constants = [("SLICES", slices), ("DX_SLICES", of_dx)];
-            self.gpu.pipeline(&self.modules[kernel], kernel, &constants)
-        };
-        let pipeline = pipelines.entry((kernel, slices)).or_insert_with(make);
-        pipeline.clone()
+            let pipeline = self.gpu.pipeline(&self.modules[entry], entry, &constants);
+            (kernel, pipeline)
+        });
+        there.extend(made);
+    }
+
+    /// Entry point and slices of a launch over so many examples: what its pipeline depends on.
+    fn kernel(&self, launch: &Launch, rows: usize) -> Kernel {
+        (launch.kernel, self.layout.split(launch.grid, rows).0)
+    }
+
+    fn lock_pipelines(&self) -> MutexGuard<'_, HashMap<Kernel, ComputePipeline>> {
+        self.pipelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Uploads all seven parameters.
@@ -707,6 +729,8 @@ impl Machine {
             buffers,
             ..
         } = self;
+        self.compile(&[(table, rows)]);
+        let pipelines = self.lock_pipelines();
         let dims = layout.dims.with_batch(rows);
         let shapes = [First, Second].map(|layer| {
             let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
@@ -723,8 +747,8 @@ impl Machine {
         let launches = table
             .iter()
             .map(|launch| {
-                let (slices, workgroups) = layout.split(launch.grid, rows);
-                let pipeline = self.pipeline(launch.kernel, slices);
+                let (_, workgroups) = layout.split(launch.grid, rows);
+                let pipeline = pipelines[&self.kernel(launch, rows)].clone();
                 let mut entries = Vec::with_capacity(launch.binds.len() + 1);
                 // The update needs no sizes: it covers its buffer, whatever lies in it.
                 if !matches!(launch.grid, Grid::Params) {

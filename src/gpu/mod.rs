@@ -12,6 +12,7 @@ pub mod resident;
 pub mod schedule;
 pub mod shader;
 pub mod staged;
+pub mod submission;
 
 use adapter::Api;
 use schedule::Schedule;

@@ -4,7 +4,7 @@
 //! belongs to one kernel, each launch gets a pass of its own. The others are timed from outside, by
 //! submissions. Only training steps are measured.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wgpu::{
     Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassDescriptor,
@@ -13,6 +13,7 @@ use wgpu::{
 
 use super::device::Gpu;
 use super::machine::{Launch, Layer, Layout, Slot};
+use super::submission::Done;
 
 /// Work of a kernel, by which its speed is told. Its time also depends on what is not counted here:
 /// loads that miss a cache, waiting for other invocations, addresses.
@@ -316,6 +317,15 @@ struct Clock {
 pub struct Profiler {
     clock: Option<Clock>,
     profile: Profile,
+    /// The end of the submission before.
+    until: Option<Instant>,
+}
+
+/// How long the device was at work on a submission. It may have been submitted while the one before
+/// was at work, until `until`: that time is not its own.
+fn time_at_work(until: Option<Instant>, submitted: Instant, ended: Instant) -> Duration {
+    let began = until.map_or(submitted, |until| until.max(submitted));
+    ended.saturating_duration_since(began)
 }
 
 impl Profiler {
@@ -344,6 +354,7 @@ impl Profiler {
         Self {
             profile: Profile::new(clock.as_ref().map(|c| c.tick), kernels),
             clock,
+            until: None,
         }
     }
 
@@ -385,15 +396,17 @@ impl Profiler {
         Some((&clock.resolved, 0, bytes))
     }
 
-    /// Adds a submission of so many steps that took `took`: the bytes of [`Profiler::resolve`], and
-    /// for each pass its kernel and the steps that it did.
+    /// Adds a submission of so many steps: the bytes of [`Profiler::resolve`], which it read, and for
+    /// each pass its kernel and the steps that it did.
     pub fn add(
         &mut self,
         steps: usize,
-        took: Duration,
+        done: &Done,
         times: Option<&[u8]>,
         passes: impl IntoIterator<Item = (usize, u64)>,
     ) {
+        let took = time_at_work(self.until, done.submitted, done.ended);
+        self.until = Some(done.ended);
         let ticks: Vec<[u64; 2]> = times.map(bytemuck::pod_collect_to_vec).unwrap_or_default();
         let calls = passes.into_iter().zip(ticks);
         let calls = calls.map(|((kernel, steps), ticks)| (kernel, steps, ticks));
@@ -418,6 +431,18 @@ mod tests {
         let steps = calls.len() as u64;
         profile.add(steps, took, calls.iter().map(|&ticks| (0, 1, ticks)));
         profile
+    }
+
+    #[test]
+    fn a_submission_that_had_to_wait_for_another_has_only_its_own_time() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let took = |until: Option<u64>, submitted, ended| {
+            time_at_work(until.map(at), at(submitted), at(ended)).as_secs()
+        };
+        assert_eq!(took(None, 1, 5), 4);
+        assert_eq!(took(Some(3), 1, 5), 2);
+        assert_eq!(took(Some(3), 4, 9), 5);
     }
 
     #[test]

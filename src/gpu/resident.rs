@@ -18,7 +18,9 @@ use super::profile::{Kernel, Profile, Profiler, Work, kernels_of};
 use super::schedule::Schedule;
 use super::shader::{Module, resident_module};
 use super::staged::{STEP, Staged, check_progress, info, mean};
+use super::submission::{Submitted, overlapped, parts};
 use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
+use crate::cores::{cores, share_out};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 
@@ -28,6 +30,11 @@ const TILE_ROWS: usize = 8;
 const MAX_STEPS: usize = 4096;
 /// Words that a chunk may have in one buffer, over all models: 16 MiB.
 const MAX_WORDS: usize = 1 << 22;
+/// Words of a chunk before those of its steps: see `shaders/resident/train.wgsl`.
+const HEADER: usize = 2;
+/// Steps, over all models, whose words are packed in one go: a tenth of a millisecond of work, which is
+/// some times what it takes to start a thread for it.
+const PACKED: usize = 1000;
 /// Storage buffers of the kernel.
 const BUFFERS: u32 = 4;
 
@@ -131,20 +138,20 @@ struct Constants {
     dhprebn: usize,
     dembcat: usize,
     scratch4: usize,
-    lr: usize,
     first_step: usize,
     step_words: usize,
-    input_words: usize,
     y: usize,
     uses: usize,
+    lr: usize,
     losses: usize,
-    results: usize,
 }
 
-/// Sizes of one model's part of the buffers, and where everything lies in it.
+/// Where everything lies in the buffers.
 #[derive(Clone, Debug)]
 pub struct Plan {
     dims: Dims,
+    /// Models that there is room for.
+    models: usize,
     constants: Constants,
     /// Steps that a chunk may have.
     capacity: usize,
@@ -181,12 +188,9 @@ impl Plan {
         let mut step = Places::default();
         let _x = step.take((batch * block).div_ceil(4));
         let (y, uses) = (step.take(batch.div_ceil(4)), step.take(uses_words(&dims)));
-        let fitting = MAX_WORDS / (models * (step.0 + 1).max(batch));
+        let lr = step.take(1);
+        let fitting = MAX_WORDS / (models * step.0.max(batch));
         let capacity = fitting.clamp(1, MAX_STEPS);
-        let mut input = Places::default();
-        let _chunk_and_two = input.take(2);
-        let mut results = Places::default();
-        let _done = results.take(workers);
 
         let constants = Constants {
             workers,
@@ -224,17 +228,16 @@ impl Plan {
             dhprebn: scratch.take(batch_rows * hidden4),
             dembcat: scratch.take(slices * batch_rows * fan_in4),
             scratch4: scratch.0,
-            lr: input.take(capacity),
-            first_step: input.take(capacity * step.0),
+            first_step: HEADER,
             step_words: step.0,
-            input_words: input.0,
             y,
             uses,
-            losses: results.take(capacity * batch),
-            results: results.0,
+            lr,
+            losses: models * workers,
         };
         let mut plan = Self {
             dims,
+            models,
             constants,
             capacity,
         };
@@ -272,16 +275,23 @@ impl Plan {
         self.constants.steps
     }
 
-    /// Bytes of the four buffers, for one model: inputs, models, scratch, results.
+    /// Bytes of the four buffers: inputs, models, scratch, results.
     fn bytes(&self) -> [u64; BUFFERS as usize] {
         let c = &self.constants;
-        [c.input_words, 4 * c.model4, 4 * c.scratch4, c.results].map(|words| 4 * words as u64)
+        let steps = self.models * self.capacity;
+        [
+            c.first_step + steps * c.step_words,
+            self.models * 4 * c.model4,
+            self.models * 4 * c.scratch4,
+            c.losses + steps * self.dims.batch,
+        ]
+        .map(|words| 4 * words as u64)
     }
 
-    /// Whether the adapter can hold `models` of these.
-    fn check(&self, models: usize, found: &Found) -> Result<(), GpuError> {
+    /// Whether the adapter can hold the models.
+    fn check(&self, found: &Found) -> Result<(), GpuError> {
         let limits = found.adapter.limits();
-        let largest = self.bytes().into_iter().max().unwrap_or(0) * models as u64;
+        let largest = self.bytes().into_iter().max().unwrap_or(0);
         let needs = [
             (
                 "maxStorageBuffersPerShaderStage",
@@ -406,24 +416,19 @@ impl Plan {
         })
     }
 
-    /// The words of some steps, as the kernel reads them.
-    fn words(&self, steps: &Steps, range: Range<usize>) -> Vec<u32> {
+    /// Writes the words of some steps of a model, as the kernel reads them.
+    fn pack_steps(&self, steps: &Steps, range: Range<usize>, words: &mut [u32]) {
         let places = &self.constants;
-        let mut words = vec![0u32; places.first_step + range.len() * places.step_words];
-        let (header, step_words) = words.split_at_mut(places.first_step);
-        header[..2].copy_from_slice(&[range.len() as u32, 2]);
-        for (word, &lr) in header[places.lr..].iter_mut().zip(&steps.lr[range.clone()]) {
-            *word = lr.to_bits();
-        }
-        for (i, words) in range.zip(step_words.chunks_exact_mut(places.step_words)) {
-            let (x, y, _) = steps.step(i);
+        for (i, words) in range.zip(words.chunks_exact_mut(places.step_words)) {
+            let (x, y, lr) = steps.step(i);
             let (tokens, uses) = words.split_at_mut(places.uses);
+            let (uses, rate) = uses.split_at_mut(places.lr - places.uses);
             let tokens: &mut [u8] = bytemuck::cast_slice_mut(tokens);
             tokens[..x.len()].copy_from_slice(x);
             tokens[4 * places.y..][..y.len()].copy_from_slice(y);
             list_uses(&self.dims, 4 * places.fan_in4, x, uses);
+            rate[0] = lr.to_bits();
         }
-        words
     }
 }
 
@@ -443,7 +448,6 @@ impl Places {
 pub struct Resident {
     gpu: Gpu,
     plan: Plan,
-    count: usize,
     info: BackendInfo,
     pipeline: ComputePipeline,
     bindings: wgpu::BindGroup,
@@ -453,6 +457,8 @@ pub struct Resident {
     found: Found,
     /// Evaluates; made when it is needed.
     staged: Option<Staged>,
+    /// Steps of a submission at most.
+    most: usize,
     profiler: Option<Profiler>,
 }
 
@@ -512,7 +518,7 @@ impl Resident {
         params: &[Params<f32>],
         module: Module,
     ) -> Result<Self, GpuError> {
-        plan.check(params.len(), found)?;
+        plan.check(found)?;
         let named = plan.named();
         let constants: Vec<_> = named
             .iter()
@@ -521,7 +527,7 @@ impl Resident {
         let shader = gpu.module(&module.source)?;
         let pipeline = gpu.pipeline(&shader, module.entry_points[0], &constants);
         let names = ["inputs", "models", "scratch", "results"];
-        let bytes = plan.bytes().map(|bytes| bytes * params.len() as u64);
+        let bytes = plan.bytes();
         let buffers = std::array::from_fn(|i| gpu.storage(names[i], bytes[i]));
         let entries = std::array::from_fn::<_, { BUFFERS as usize }, _>(|i| wgpu::BindGroupEntry {
             binding: i as u32,
@@ -535,8 +541,8 @@ impl Resident {
         let [inputs, models, _scratch, results] = buffers;
         let resident = Self {
             gpu,
+            most: plan.capacity,
             plan,
-            count: params.len(),
             info: info(found, "resident"),
             pipeline,
             bindings,
@@ -556,7 +562,7 @@ impl Resident {
 
     /// How many models there is room for.
     pub fn count(&self) -> usize {
-        self.count
+        self.plan.models
     }
 
     /// Replaces the parameters of one model.
@@ -589,49 +595,78 @@ impl Resident {
     /// The device failed, or did not do all steps of every model.
     pub fn train_all(&mut self, steps: &[&Steps], losses: &mut [Vec<f32>]) -> Result<(), GpuError> {
         let count = steps.first().map_or(0, |steps| steps.len());
-        let capacity = match &self.profiler {
-            None => self.plan.capacity,
-            Some(_) => {
-                let timed = Profiler::MAX_PASSES * self.plan.constants.steps;
-                self.plan.capacity.min(timed)
-            }
-        };
-        for first in (0..count).step_by(capacity) {
-            let end = count.min(first + capacity);
-            self.chunk(steps, first..end, losses)?;
-        }
-        Ok(())
+        // A dispatch ends with its part: parts of whole dispatches have no short ones between them.
+        let parts = parts(
+            count,
+            self.steps_of_a_submission(),
+            self.plan.constants.steps,
+        );
+        overlapped(
+            self,
+            parts,
+            |resident, part| resident.submit(steps, part),
+            |resident, part, submitted| resident.finish(steps, part, submitted, losses),
+        )
     }
 
-    /// One chunk of steps for every model: `range` of its `steps`. Appends the losses of each.
-    fn chunk(
-        &mut self,
-        steps: &[&Steps],
-        range: Range<usize>,
-        losses: &mut [Vec<f32>],
-    ) -> Result<(), GpuError> {
+    /// Has at most so many steps in a submission from now on. Their results do not depend on it.
+    pub fn set_most(&mut self, steps: usize) {
+        self.most = steps.clamp(1, self.plan.capacity);
+    }
+
+    /// Steps that a submission may have: so many as its buffers and its timestamps have room for.
+    fn steps_of_a_submission(&self) -> usize {
+        match &self.profiler {
+            None => self.most,
+            Some(_) => self
+                .most
+                .min(Profiler::MAX_PASSES * self.plan.constants.steps),
+        }
+    }
+
+    /// Packs and uploads the words of some steps of every model, on several cores if there is enough
+    /// to do: for many models, it may be more than the device has.
+    fn upload(&self, steps: &[&Steps], range: Range<usize>) {
+        let Constants {
+            first_step,
+            step_words,
+            ..
+        } = self.plan.constants;
+        let (plan, queue, inputs) = (&self.plan, &self.gpu.queue, &self.inputs);
+        queue.write_buffer(inputs, 0, bytemuck::cast_slice(&[range.len() as u32, 2]));
+        let of_model = range.len() * step_words;
+        let share = (PACKED / range.len()).clamp(1, steps.len());
+        let threads = steps.len().div_ceil(share).min(cores());
+        let shares = steps.chunks(share).enumerate();
+        share_out(threads, shares, |(i, steps)| {
+            let mut words = vec![0; steps.len() * of_model];
+            for (steps, words) in steps.iter().zip(words.chunks_exact_mut(of_model)) {
+                plan.pack_steps(steps, range.clone(), words);
+            }
+            let at = first_step + i * share * of_model;
+            queue.write_buffer(inputs, 4 * at as u64, bytemuck::cast_slice(&words));
+        });
+    }
+
+    /// Has the device do some of the steps of every model, in one submission.
+    fn submit(&self, steps: &[&Steps], range: Range<usize>) -> Submitted {
+        let count = range.len();
+        self.upload(steps, range);
         let Constants {
             workers,
             steps: in_dispatch,
-            input_words,
-            results,
+            losses,
             ..
         } = self.plan.constants;
-        let batch = self.plan.dims.batch;
-        let queue = &self.gpu.queue;
-        for (model, steps) in steps.iter().enumerate() {
-            let words = self.plan.words(steps, range.clone());
-            let at = 4 * (input_words * model) as u64;
-            queue.write_buffer(&self.inputs, at, bytemuck::cast_slice(&words));
-            let at = 4 * (results * model) as u64;
-            queue.write_buffer(&self.results, at, &vec![0; 4 * workers]);
-        }
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        let dispatches = range.len().div_ceil(in_dispatch);
-        let bytes = 4 * (workers + range.len() * batch) as u64;
-        let mut sources: Vec<_> = (0..steps.len())
-            .map(|model| (&self.results, 4 * (results * model) as u64, bytes))
-            .collect();
+        let counters = 4 * (steps.len() * workers) as u64;
+        encoder.clear_buffer(&self.results, 0, Some(counters));
+        let dispatches = count.div_ceil(in_dispatch);
+        let bytes = 4 * (steps.len() * count * self.plan.dims.batch) as u64;
+        let mut sources = vec![
+            (&self.results, 0, counters),
+            (&self.results, 4 * losses as u64, bytes),
+        ];
         match self.profiler.as_ref().filter(|p| p.times_passes()) {
             None => {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -645,20 +680,44 @@ impl Resident {
                 sources.extend(profiler.resolve(&mut encoder, dispatches));
             }
         }
-        let (read, took) = self.gpu.finish_and_time(encoder, &sources)?;
-        for (bytes, losses) in read.iter().zip(losses) {
-            let (done, new) = bytes.split_at(4 * workers);
-            for done in bytemuck::pod_collect_to_vec::<u8, u32>(done) {
-                let first = steps[0].first + range.start as u64;
-                check_progress(first, range.len() as u32, done)?;
+        self.gpu.submit(encoder, &sources)
+    }
+
+    /// Waits for them, and appends the losses of each model if all of its steps were done.
+    fn finish(
+        &mut self,
+        steps: &[&Steps],
+        range: Range<usize>,
+        submitted: Submitted,
+        losses: &mut [Vec<f32>],
+    ) -> Result<(), GpuError> {
+        let Constants {
+            workers,
+            steps: in_dispatch,
+            ..
+        } = self.plan.constants;
+        let batch = self.plan.dims.batch;
+        let done = submitted.wait()?;
+        let counters: Vec<u32> = bytemuck::pod_collect_to_vec(&done.read[0]);
+        for (steps, counters) in steps.iter().zip(counters.chunks_exact(workers)) {
+            for &counted in counters {
+                check_progress(
+                    steps.first + range.start as u64,
+                    range.len() as u32,
+                    counted,
+                )?;
             }
-            losses.extend(to_f32(new).chunks_exact(batch).map(mean));
+        }
+        let of_examples = to_f32(&done.read[1]);
+        let of_models = of_examples.chunks_exact(range.len() * batch);
+        for (losses, of_examples) in losses.iter_mut().zip(of_models) {
+            losses.extend(of_examples.chunks_exact(batch).map(mean));
         }
         if let Some(profiler) = &mut self.profiler {
-            let times = read.get(steps.len()).map(Vec::as_slice);
+            let times = done.read.get(2).map(Vec::as_slice);
             let firsts = (0..range.len()).step_by(in_dispatch);
             let steps = firsts.map(|first| in_dispatch.min(range.len() - first) as u64);
-            profiler.add(range.len(), took, times, steps.map(|steps| (0, steps)));
+            profiler.add(range.len(), &done, times, steps.map(|steps| (0, steps)));
         }
         Ok(())
     }
@@ -721,7 +780,7 @@ impl Backend for Resident {
         let launches = kernels_of(&STEP, &layout);
         let flops: f64 = launches.iter().filter_map(|k| k.per_step.flops).sum();
         let work = Work {
-            flops: Some(flops * self.count as f64),
+            flops: Some(flops * self.plan.models as f64),
             bytes: None,
         };
         let kernel = Kernel::new("train_kernel", None, work);

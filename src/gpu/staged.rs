@@ -17,6 +17,7 @@ use super::profile::{Profile, Profiler, kernels_of};
 use super::resident::Split;
 use super::schedule::Schedule;
 use super::shader::staged_modules;
+use super::submission::{Submitted, overlapped, parts};
 use crate::backend::{Backend, BackendError, BackendInfo, MergedStatistics, Statistics, Steps};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
@@ -83,6 +84,8 @@ pub struct Staged {
     step: Pass,
     calibrate: Pass,
     evaluate: Pass,
+    /// Steps of a submission at most.
+    most: usize,
     profiler: Option<Profiler>,
 }
 
@@ -119,11 +122,14 @@ impl Staged {
         machine.write_params(params);
         let dims = machine.layout.dims;
         let rows = machine.layout.rows;
+        // All of them at once: each pass by itself has few kernels to share out.
+        machine.compile(&[(&STEP, dims.batch), (&CALIBRATE, rows), (&EVALUATE, rows)]);
         let staged = Self {
             info: info(found, "staged"),
             step: machine.pass(&STEP, dims.batch),
             calibrate: machine.pass(&CALIBRATE, rows),
             evaluate: machine.pass(&EVALUATE, rows),
+            most: machine.layout.steps,
             profiler: None,
             machine,
         };
@@ -145,28 +151,28 @@ impl Staged {
         self.machine.run(&self.step, launches)
     }
 
-    /// Steps that a chunk may have: so many as its buffers and its timestamps have room for.
-    fn steps_of_a_chunk(&self) -> usize {
-        let room = self.machine.layout.steps;
+    /// Has at most so many steps in a submission from now on. Their results do not depend on it.
+    pub fn set_most(&mut self, steps: usize) {
+        self.most = steps.clamp(1, self.machine.layout.steps);
+    }
+
+    /// Steps that a submission may have: so many as its buffers and its timestamps have room for.
+    fn steps_of_a_submission(&self) -> usize {
         match &self.profiler {
-            None => room,
-            Some(_) => room.min(Profiler::MAX_PASSES / STEP.len()),
+            None => self.most,
+            Some(_) => self.most.min(Profiler::MAX_PASSES / STEP.len()),
         }
     }
 
-    /// One chunk of steps, in one submission.
-    fn chunk(
-        &mut self,
-        steps: &Steps,
-        range: std::ops::Range<usize>,
-    ) -> Result<Vec<f32>, GpuError> {
+    /// Has the device do some of the steps, in one submission.
+    fn submit(&self, steps: &Steps, range: Range<usize>) -> Submitted {
         let Dims { batch, block, .. } = self.machine.layout.dims;
         let count = range.len();
         let (xs, ys) = (batch * block, batch);
         self.machine.write_steps(
             &steps.x[range.start * xs..range.end * xs],
             &steps.y[range.start * ys..range.end * ys],
-            &steps.lr[range.clone()],
+            &steps.lr[range],
         );
         let mut encoder = self.machine.encoder();
         let mut sources = vec![
@@ -180,16 +186,30 @@ impl Staged {
                 sources.extend(profiler.resolve(&mut encoder, count * STEP.len()));
             }
         }
-        let (results, took) = self.machine.gpu.finish_and_time(encoder, &sources)?;
-        let progress: Vec<u32> = bytemuck::pod_collect_to_vec(&results[0]);
+        self.machine.gpu.submit(encoder, &sources)
+    }
+
+    /// Waits for them, and appends their losses if all of them were done.
+    fn finish(
+        &mut self,
+        steps: &Steps,
+        range: Range<usize>,
+        submitted: Submitted,
+        losses: &mut Vec<f32>,
+    ) -> Result<(), GpuError> {
+        let batch = self.machine.layout.dims.batch;
+        let count = range.len();
+        let done = submitted.wait()?;
+        let progress: Vec<u32> = bytemuck::pod_collect_to_vec(&done.read[0]);
         check_progress(steps.first + range.start as u64, count as u32, progress[1])?;
         if let Some(profiler) = &mut self.profiler {
-            let times = results.get(2).map(Vec::as_slice);
+            let times = done.read.get(2).map(Vec::as_slice);
             let passes = (0..count).flat_map(|_| (0..STEP.len()).map(|kernel| (kernel, 1)));
-            profiler.add(count, took, times, passes);
+            profiler.add(count, &done, times, passes);
         }
-        let losses = self.machine.values(S::Losses, count * batch, &results[1]);
-        Ok(losses.chunks_exact(batch).map(mean).collect())
+        let of_examples = self.machine.values(S::Losses, count * batch, &done.read[1]);
+        losses.extend(of_examples.chunks_exact(batch).map(mean));
+        Ok(())
     }
 
     /// Runs an evaluation pass over a batch of examples that has at most `layout.rows` rows.
@@ -249,12 +269,13 @@ impl Backend for Staged {
     }
 
     fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
-        let mut first = 0;
-        while first < steps.len() {
-            let end = steps.len().min(first + self.steps_of_a_chunk());
-            losses.extend(self.chunk(steps, first..end)?);
-            first = end;
-        }
+        let parts = parts(steps.len(), self.steps_of_a_submission(), 1);
+        overlapped(
+            self,
+            parts,
+            |staged, part| staged.submit(steps, part),
+            |staged, part, submitted| staged.finish(steps, part, submitted, losses),
+        )?;
         Ok(())
     }
 

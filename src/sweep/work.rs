@@ -14,6 +14,8 @@ use super::error::SweepError;
 use crate::backend::{Backend, BackendError, BackendInfo, Steps};
 use crate::checkpoint::Checkpoint;
 use crate::cli::TrainArgs;
+pub use crate::cores::cores;
+use crate::cores::share_out;
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
 use crate::dims::Dims;
@@ -141,11 +143,6 @@ impl<'a> Job<'a> {
 
 fn diverged(what: &str, step: u64) -> String {
     format!("{what} at step {step}")
-}
-
-/// Cores of this machine.
-pub fn cores() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
 /// Trains every job on the CPU, `width` at a time.
@@ -433,22 +430,8 @@ fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Err
 
 /// The next `count` steps of each model, drawn on all cores.
 fn draw(members: &mut [Member], count: usize) -> Vec<Steps> {
-    let share = members.len().div_ceil(cores());
-    thread::scope(|scope| {
-        let threads: Vec<_> = members
-            .chunks_mut(share)
-            .map(|members| {
-                scope.spawn(move || -> Vec<Steps> {
-                    let draw = |member: &mut Member| member.stream.take(count);
-                    members.iter_mut().map(draw).collect()
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            .collect()
-    })
+    let draw = |member: &mut Member| member.stream.take(count);
+    share_out(cores(), members, draw)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::device::Gpu;
 use super::machine::to_f32;
 use super::resident::{Plan, Split};
 use super::schedule::Schedule;
-use super::shader::{Module, ProbeModules};
+use super::shader::ProbeModules;
 use crate::dims::Dims;
 
 /// Rounds that are tried: more than a dispatch needs to be worth its launch, and a few milliseconds
@@ -61,21 +61,14 @@ struct Ready {
 
 impl Ready {
     /// One workgroup that sees `buffers` as bindings 0, 1, ...
-    fn new(
-        gpu: &Gpu,
-        module: &Module,
-        constants: &[(&str, f64)],
-        buffers: &[&Buffer],
-    ) -> Result<Self, GpuError> {
-        let shader = gpu.module(&module.source)?;
-        let pipeline = gpu.pipeline(&shader, module.entry_points[0], constants);
+    fn new(gpu: &Gpu, pipeline: &ComputePipeline, buffers: &[&Buffer]) -> Self {
         let mut ready = Self {
-            pipeline,
+            pipeline: pipeline.clone(),
             bindings: Vec::new(),
             workgroups: 1,
         };
         ready.bind(gpu, buffers);
-        Ok(ready)
+        ready
     }
 
     fn bind(&mut self, gpu: &Gpu, buffers: &[&Buffer]) {
@@ -161,24 +154,23 @@ impl Probe {
         let wrong = holding(gpu, &[0; SHARING as usize]);
         let counted = holding(gpu, &vec![0; split.workers]);
 
-        let loops = Ready::new(gpu, &modules.loops, &[], &[&rounds])?;
-        let mut launches = Ready::new(gpu, &modules.launches, &[], &[&numbers[0], &numbers[1]])?;
+        let pipelines = gpu.compile([
+            (&modules.loops, &[]),
+            (&modules.launches, &[]),
+            (&modules.arithmetic, &[]),
+            (&modules.memory, &[("WORDS", memory_words.into())]),
+            (&modules.counters, &[("WORKERS", workers.into())]),
+        ])?;
+        let loops = Ready::new(gpu, &pipelines[0], &[&rounds]);
+        let mut launches = Ready::new(gpu, &pipelines[1], &[&numbers[0], &numbers[1]]);
         launches.bind(gpu, &[&numbers[1], &numbers[0]]);
         launches.workgroups = LAUNCHED / 64;
-        let arithmetic = Ready::new(gpu, &modules.arithmetic, &[], &[&values, &results])?;
-        let memory = Ready::new(
-            gpu,
-            &modules.memory,
-            &[("WORDS", memory_words.into())],
-            &[&holding(gpu, &[memory_words]), &wrong],
-        )?;
+        let arithmetic = Ready::new(gpu, &pipelines[2], &[&values, &results]);
+        let sharing = holding(gpu, &[memory_words]);
+        let memory = Ready::new(gpu, &pipelines[3], &[&sharing, &wrong]);
+        let asked = holding(gpu, &[COUNTED]);
         let scratch = holding(gpu, &vec![0; split.workers]);
-        let counters = Ready::new(
-            gpu,
-            &modules.counters,
-            &[("WORKERS", workers.into())],
-            &[&holding(gpu, &[COUNTED]), &scratch, &counted],
-        )?;
+        let counters = Ready::new(gpu, &pipelines[4], &[&asked, &scratch, &counted]);
         gpu.check()?;
         // The last of an even number of launches writes where the first one read.
         let [numbers, _] = numbers;

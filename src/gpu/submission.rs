@@ -1,0 +1,235 @@
+//! Work that is handed to a device: in parts, so that the host prepares the next one while the device
+//! is busy with this one.
+//!
+//! What must there be two of for that? Of the tensors, none: uploads, kernels and copies of a queue
+//! are done in the order in which they were given. `write_buffer` keeps what it was given elsewhere
+//! until its turn comes, behind all that was submitted before, and the results of a part are copied
+//! out of the way before the next part begins. Only what the host itself reads there is twice: each
+//! submission has a buffer of its own for it.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use wgpu::{Buffer, BufferDescriptor, BufferUsages, CommandEncoder, MapMode, SubmissionIndex};
+
+use super::GpuError;
+use super::device::Gpu;
+
+/// Parts of a run of steps: the host's work on the first of them, and what it does when it has read
+/// the last, are all that the device has to wait for.
+const PARTS: usize = 8;
+/// Steps of a part at least: a submission costs the host some 100 us, whatever is in it. (Measured on
+/// lavapipe.)
+const LEAST: usize = 16;
+
+/// Cuts a run of steps into parts of at most `most` and, if that is not too many, of a multiple of
+/// `unit`.
+pub fn parts(steps: usize, most: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
+    let wanted = steps.div_ceil(PARTS).max(LEAST).next_multiple_of(unit);
+    let part = wanted.min(most);
+    (0..steps)
+        .step_by(part)
+        .map(move |first| first..steps.min(first + part))
+}
+
+/// Has a device do parts of some work one after another. While it is busy with one, the next one is
+/// prepared and submitted: there are two in flight at most. `finish` waits for a part and looks at
+/// its results; after an error nothing more is done, and what was in flight counts for nothing.
+pub fn overlapped<D, S>(
+    device: &mut D,
+    parts: impl Iterator<Item = Range<usize>>,
+    submit: impl Fn(&mut D, Range<usize>) -> S,
+    mut finish: impl FnMut(&mut D, Range<usize>, S) -> Result<(), GpuError>,
+) -> Result<(), GpuError> {
+    let mut running = None;
+    for part in parts {
+        let submitted = submit(device, part.clone());
+        if let Some((before, submitted)) = running.replace((part, submitted)) {
+            finish(device, before, submitted)?;
+        }
+    }
+    match running {
+        Some((last, submitted)) => finish(device, last, submitted),
+        None => Ok(()),
+    }
+}
+
+/// Work that was submitted. It goes on if this is dropped, and nobody reads its results.
+pub struct Submitted {
+    gpu: Gpu,
+    index: SubmissionIndex,
+    at: Instant,
+    /// Holds what is to be read when the work is done.
+    results: Buffer,
+    /// Bytes of each of them.
+    lens: Vec<u64>,
+    /// Why `results` could not be mapped.
+    refused: Arc<Mutex<Option<String>>>,
+}
+
+/// Work that was done.
+pub struct Done {
+    /// What was read after it.
+    pub read: Vec<Vec<u8>>,
+    /// When it was submitted.
+    pub submitted: Instant,
+    /// When the host saw its end.
+    pub ended: Instant,
+}
+
+impl Gpu {
+    /// Submits the work in `encoder`; `len` bytes of each source are to be read after it.
+    pub fn submit(
+        &self,
+        mut encoder: CommandEncoder,
+        sources: &[(&Buffer, u64, u64)],
+    ) -> Submitted {
+        let lens: Vec<u64> = sources.iter().map(|source| source.2).collect();
+        let results = self.device.create_buffer(&BufferDescriptor {
+            label: Some("read back"),
+            size: lens.iter().sum::<u64>().max(4),
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut to = 0;
+        for &(buffer, offset, len) in sources {
+            encoder.copy_buffer_to_buffer(buffer, offset, &results, to, len);
+            to += len;
+        }
+        let commands = encoder.finish();
+        let at = Instant::now();
+        let index = self.queue.submit([commands]);
+        let refused = Arc::new(Mutex::new(None));
+        let keep = Arc::clone(&refused);
+        results.map_async(MapMode::Read, .., move |result| {
+            if let Err(error) = result {
+                *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            }
+        });
+        Submitted {
+            gpu: self.clone(),
+            index,
+            at,
+            results,
+            lens,
+            refused,
+        }
+    }
+
+    /// Submits the work in `encoder` and reads `len` bytes of each source after it.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub fn finish_and_read(
+        &self,
+        encoder: CommandEncoder,
+        sources: &[(&Buffer, u64, u64)],
+    ) -> Result<Vec<Vec<u8>>, GpuError> {
+        Ok(self.submit(encoder, sources).wait()?.read)
+    }
+}
+
+impl Submitted {
+    /// Waits for the end of this work, not of what was submitted after it, and reads its results.
+    ///
+    /// # Errors
+    ///
+    /// The device failed, be it in this work or in other work.
+    pub fn wait(self) -> Result<Done, GpuError> {
+        let waited = self.gpu.wait(Some(&self.index));
+        let ended = Instant::now();
+        self.gpu.check()?;
+        waited?;
+        match self.read() {
+            Ok(read) => Ok(Done {
+                read,
+                submitted: self.at,
+                ended,
+            }),
+            Err(error) => {
+                // If it is for the loss of the device, that is told when all work has ended.
+                self.gpu.wait(None)?;
+                self.gpu.check()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Vec<Vec<u8>>, GpuError> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = refused.clone() {
+            return Err(GpuError::Fault(message));
+        }
+        let view = self.results.get_mapped_range(..);
+        let view = view.map_err(|error| GpuError::Fault(error.to_string()))?;
+        let mut rest = &view[..];
+        let mut read = Vec::with_capacity(self.lens.len());
+        for &len in &self.lens {
+            let (bytes, others) = rest.split_at(len as usize);
+            read.push(bytes.to_vec());
+            rest = others;
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_follow_each_other_and_are_no_longer_than_they_may_be() {
+        let lens = |steps, most, unit| -> Vec<usize> {
+            let parts: Vec<_> = parts(steps, most, unit).collect();
+            let mut next = 0;
+            for part in &parts {
+                assert_eq!(part.start, next);
+                next = part.end;
+            }
+            assert_eq!(next, steps);
+            parts.iter().map(Range::len).collect()
+        };
+        assert_eq!(lens(0, 100, 1), [0; 0]);
+        assert_eq!(lens(1, 100, 1), [1]);
+        assert_eq!(lens(16, 100, 1), [16]);
+        assert_eq!(lens(20, 100, 1), [16, 4]);
+        assert_eq!(lens(800, 1000, 1), [100; 8]);
+        assert_eq!(lens(800, 1000, 240), [240, 240, 240, 80]);
+        assert_eq!(lens(10, 4, 240), [4, 4, 2]);
+        assert_eq!(lens(3, 1, 240), [1, 1, 1]);
+    }
+
+    #[test]
+    fn the_next_part_is_submitted_before_this_one_is_waited_for() {
+        let run = |steps, fails_at| {
+            let mut log: Vec<(&str, usize)> = Vec::new();
+            let result = overlapped(
+                &mut log,
+                (0..steps).map(|i| i..i + 1),
+                |log, part| {
+                    log.push(("submit", part.start));
+                    part.start
+                },
+                |log, part, submitted| {
+                    assert_eq!(part, submitted..submitted + 1);
+                    log.push(("finish", submitted));
+                    match submitted == fails_at {
+                        true => Err(GpuError::Fault("a part".to_owned())),
+                        false => Ok(()),
+                    }
+                },
+            );
+            (log, result.is_ok())
+        };
+        let (submit, finish) = (|i| ("submit", i), |i| ("finish", i));
+        assert_eq!(run(0, 9), (vec![], true));
+        assert_eq!(run(1, 9), (vec![submit(0), finish(0)], true));
+        let mut want = vec![submit(0), submit(1), finish(0), submit(2), finish(1)];
+        assert_eq!(run(4, 1), (want.clone(), false));
+        want.push(finish(2));
+        assert_eq!(run(3, 2), (want.clone(), false));
+        assert_eq!(run(3, 9), (want, true));
+    }
+}
