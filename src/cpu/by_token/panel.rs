@@ -111,15 +111,7 @@ impl<R: Real + Turn> Panel<R> {
         self.multiply::<FMA, COLS, PARTS, HALVES>(tokens, dims);
         let mut squares = [[R::zero(); LANES]; HALVES];
         for rows in tokens.rows.chunks(CHUNK * dims.block) {
-            self.look_up::<HALVES>(rows, dims);
-            for acts in &self.acts[..rows.len() / dims.block] {
-                for (half, squares) in squares.iter_mut().enumerate() {
-                    let bndiff = acts.bndiff.half(half);
-                    for l in 0..LANES {
-                        squares[l] = mul_add::<R, FMA>(bndiff[l], bndiff[l], squares[l]);
-                    }
-                }
-            }
+            self.look_up::<FMA, HALVES>(rows, dims, &mut squares);
         }
         for (half, squares) in squares.iter().enumerate() {
             *self.bnvar_inv.half_mut(half) =
@@ -166,9 +158,16 @@ impl<R: Real + Turn> Panel<R> {
         }
     }
 
-    /// `bndiff` of some examples, each the sum of the products of its tokens.
+    /// `bndiff` of some examples, each the sum of the products of its tokens. Adds its squares to
+    /// `bndiff2`.
     #[inline(always)]
-    fn look_up<const HALVES: usize>(&mut self, rows: &[u32], dims: &Dims) {
+    fn look_up<const FMA: bool, const HALVES: usize>(
+        &mut self,
+        rows: &[u32],
+        dims: &Dims,
+        bndiff2: &mut [[R; LANES]; HALVES],
+    ) {
+        let mut sums = *bndiff2;
         for (rows, acts) in rows.chunks_exact(dims.block).zip(&mut self.acts) {
             let mut bndiff = [[R::zero(); LANES]; HALVES];
             for &row in rows {
@@ -180,10 +179,14 @@ impl<R: Real + Turn> Panel<R> {
                     }
                 }
             }
-            for (half, bndiff) in bndiff.iter().enumerate() {
+            for (half, (bndiff, sum)) in bndiff.iter().zip(&mut sums).enumerate() {
+                for l in 0..LANES {
+                    sum[l] = mul_add::<R, FMA>(bndiff[l], bndiff[l], sum[l]);
+                }
                 *acts.bndiff.half_mut(half) = *bndiff;
             }
         }
+        *bndiff2 = sums;
     }
 
     /// `h` of the examples of a chunk, both ways round.
@@ -201,7 +204,7 @@ impl<R: Real + Turn> Panel<R> {
         rows: &[u32],
     ) {
         if dims.batch > CHUNK {
-            self.look_up::<HALVES>(rows, dims);
+            self.look_up::<FMA, HALVES>(rows, dims, &mut [[R::zero(); LANES]; HALVES]);
         }
         let count = rows.len() / dims.block;
         for half in 0..HALVES {
