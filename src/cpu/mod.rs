@@ -339,6 +339,9 @@ fn vector_unit() -> &'static str {
             return "AVX2";
         }
     }
+    if cfg!(target_arch = "aarch64") {
+        return "NEON"; // every such processor has it
+    }
     "baseline vectors"
 }
 
