@@ -129,6 +129,27 @@ fn check_by_token(
     }
 }
 
+/// A step needs nothing of the one before but its parameters.
+#[test]
+fn a_step_leaves_only_parameters_to_the_next() {
+    for batch in [32, 70] {
+        let dims = Dims {
+            batch,
+            ..Dims::LECTURE
+        };
+        let mut model = ByToken::new(dims, &inputs(&dims, 5).params.map(f64::from));
+        for seed in 6..9 {
+            let inputs = inputs(&dims, seed);
+            let mut fresh = ByToken::new(dims, &model.params());
+            let loss = WITH_GRADS[2](&mut fresh, &inputs.x, &inputs.y, 0.1);
+            let loss_again = WITH_GRADS[2](&mut model, &inputs.x, &inputs.y, 0.1);
+            assert_eq!(loss_again, loss);
+            assert_eq!(model.grads(), fresh.grads());
+            assert_eq!(model.params(), fresh.params());
+        }
+    }
+}
+
 #[test]
 fn the_cpu_backends_layout_equals_pytorch_in_every_tile() {
     for name in ["lecture", "odd", "long", "tiny"] {
@@ -247,19 +268,22 @@ fn check_finite_differences(dims: &Dims, seed: u64) -> Result<(), String> {
         let mut differences = Vec::new();
         let mut gradients = Vec::new();
         for &i in &picks {
-            let step = 1e-5;
             let at = model.params.get(tensor)[i];
             let mut loss_at = |value: f64| {
                 moved.params.get_mut(tensor)[i] = value;
                 moved.forward(&inputs.x, &inputs.y)
             };
-            differences.push((loss_at(at + step) - loss_at(at - step)) / (2.0 * step));
+            let mut quotient = |step: f64| (loss_at(at + step) - loss_at(at - step)) / (2.0 * step);
+            // Richardson's extrapolation: a quotient's error is the step's square times the third
+            // derivative, which two of them take off. (With a batch of three and one input a unit it
+            // is large enough to be off by 1.5e-6 of the gradient otherwise.)
+            differences.push((4.0 * quotient(1e-5) - quotient(2e-5)) / 3.0);
             loss_at(at);
             gradients.push(model.grads.get(tensor)[i]);
         }
         for (k, (difference, gradient)) in differences.iter().zip(&gradients).enumerate() {
-            // The difference quotient is exact to about step**2 = 1e-10 of the loss's curvature,
-            // and rounding adds 1e-16/step = 1e-11.
+            // What is left of the quotients' error is the step's fourth power times the fifth
+            // derivative; rounding adds 1e-16/step = 1e-11.
             let close = (difference - gradient).abs() <= 1e-8 + 1e-6 * gradient.abs();
             if !close {
                 return Err(format!(
@@ -293,12 +317,14 @@ proptest! {
     }
 
     // At least four inputs a unit: batch norm undoes a scaling of them, so with a single input dW1
-    // cancels to nothing but the effect of its epsilon, and f32 has no digits left to compare.
+    // cancels to nothing but the effect of its epsilon, and f32 has no digits left to compare. So it
+    // does with dC, and whatever the inputs, where there are only two different contexts.
     #[test]
     fn f32_equals_f64_at_any_size(
         vocab in 2usize..257, block in 1usize..17, embd in 4usize..40, hidden in 1usize..100,
         batch in 8usize..70, seed in any::<u32>(),
     ) {
+        prop_assume!(vocab > 2 || block > 1);
         let dims = Dims { vocab, block, embd, hidden, batch };
         prop_assert_eq!(check_f32(&dims, seed.into()), Ok(()));
     }

@@ -375,9 +375,7 @@ fn softmax<R: Real, const FMA: bool>(
     let n = R::of(batch as f64);
     let mut loss = 0.0;
     let mut logit_max = [[R::neg_infinity(); LANES]; 2];
-    for logits in &mut *logits_t {
-        // What lies beyond the last example must not become a NaN.
-        logits[y.len()..].fill(R::zero());
+    for logits in &*logits_t {
         for (half, max) in logit_max.iter_mut().enumerate() {
             let values = logits.half(half);
             for l in 0..LANES {
@@ -418,6 +416,7 @@ fn softmax<R: Real, const FMA: bool>(
         for (count, &scale) in counts.zip(scale.as_flattened()) {
             *count *= scale;
         }
+        // Lanes beyond the last example are added up in db2 too.
         logits[y.len()..].fill(R::zero());
     }
     for (b, &target) in y.iter().enumerate() {
