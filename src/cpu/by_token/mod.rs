@@ -21,11 +21,11 @@
 //!
 //! * Batch norm takes the mean of `hprebn` off. So the embeddings of a position are taken less their
 //!   mean over the minibatch, and `bndiff` is the sum of their products; `b1` has no effect.
-//! * Thirty-two units are a [`Panel`], whose part of every phase stays in the first-level cache.
+//! * Thirty-two units are a panel, whose part of every phase stays in the first-level cache.
 //! * Larger minibatches go through all phases that do not need the others' examples thirty-two at a
 //!   time. `dhprebn` needs them, but is linear in what does not: its sums are made of sums.
 //! * All products are tiles of registers over operands that lie as they are read
-//!   ([`tile`](super::linear::tile)); the gradients of weights go into the update without ever being
+//!   (`tile` in `src/cpu/linear.rs`); the gradients of weights go into the update without ever being
 //!   written to memory.
 //!
 //! The formulas are the twin's own functions; the tests hold this against PyTorch and the twin.
