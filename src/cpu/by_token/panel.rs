@@ -21,7 +21,7 @@ pub const CHUNK: usize = LINE;
 struct Activations<R> {
     bndiff: Line<R>,
     h: Line<R>,
-    /// `dh`, then `dhpreact`, then `dhprebn`.
+    /// `dhpreact`
     d: Line<R>,
 }
 
@@ -52,7 +52,7 @@ pub struct Panel<R> {
     pub dbngain: Line<R>,
     pub dbnbias: Line<R>,
     bnvar_inv: Line<R>,
-    /// `embedding @ W1` for the row of each token, from `products` until the forward pass is done.
+    /// `embedding @ W1` for the row of each token.
     products: Vec<Line<R>>,
     /// `dhprebn` summed over the uses of each row; in a minibatch of more than a chunk, `dhpreact`
     /// at first.
@@ -237,7 +237,10 @@ impl<R: Real + Turn> Panel<R> {
     }
 
     /// From `dlogits (vocab, examples)` of a chunk back to `dhpreact`, with all sums over examples
-    /// that this allows. A minibatch of one chunk goes all the way, and updates.
+    /// that this allows. A minibatch of one chunk updates `W2` and goes on to `dhprebn`.
+    ///
+    /// What a tile gives is computed with before it is stored: of plain stores, the compiler made
+    /// vectors across the rows of this tile and of the logits'. (Measured: 35 us a step, and 26 then.)
     #[inline(always)]
     pub fn through_second_layer<
         const FMA: bool,
