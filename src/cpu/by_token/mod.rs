@@ -9,7 +9,7 @@
 //! ```
 //!
 //! and `C[v] @ W1[t]` is the same for all examples that have the token `v` there. Of the 96 tokens of a
-//! minibatch of the lecture about 39 are distinct in this sense; of the 12,288 of a minibatch of 4,096
+//! minibatch of the lecture about 40 are distinct in this sense; of the 12,288 of a minibatch of 4,096
 //! at most 81. With `S[t, v]` the sum of `dhprebn[b]` over the examples that have `v` at `t`, the
 //! backward pass gains as much:
 //!
