@@ -25,8 +25,8 @@
 //! * Larger minibatches go through all phases that do not need the others' examples thirty-two at a
 //!   time. `dhprebn` needs them, but is linear in what does not: its sums are made of sums.
 //! * All products are tiles of registers over operands that lie as they are read
-//!   (`tile` in `src/cpu/linear.rs`); the gradients of weights go into the update without ever being
-//!   written to memory.
+//!   (`tile` in `src/cpu/linear.rs`); the gradients of weights go straight into the update, but for those
+//!   of `W2` where they are the sum of several chunks.
 //!
 //! The formulas are the twin's own functions; the tests hold this against PyTorch and the twin.
 
@@ -200,8 +200,8 @@ impl<R: Real + Turn> ByToken<R> {
         self.run::<FMA, ROWS, COLS, PARTS, false>(x, y, lr)
     }
 
-    /// The same step, after which [`ByToken::grads`] has its gradients. Training needs none: those
-    /// of the weights go into the update without ever being written to memory.
+    /// The same step, after which [`ByToken::grads`] has its gradients. Training needs none and does
+    /// not write those of `W1`.
     #[inline(always)]
     pub fn step_with_grads<
         const FMA: bool,
@@ -323,7 +323,7 @@ fn unit(tensor: Tensor, i: usize, dims: &Dims) -> usize {
     }
 }
 
-/// `logits = h @ W2` of a chunk, turned round.
+/// `logits = h @ W2 + b2` of a chunk, turned round.
 #[inline(always)]
 fn second_layer<
     R: Real,
@@ -363,7 +363,7 @@ fn second_layer<
 }
 
 /// Loss and gradient of softmax and cross-entropy, for the examples of a chunk: `logits_t (vocab,
-/// examples)` less `b2` becomes its gradient, which is also added to `db2`. Returns the sum of the
+/// examples)` becomes its gradient, which is also added to `db2`. Returns the sum of the
 /// losses.
 #[inline(always)]
 fn softmax<R: Real, const FMA: bool>(
