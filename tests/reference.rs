@@ -132,9 +132,10 @@ fn check_by_token(
 /// A step needs nothing of the one before but its parameters.
 #[test]
 fn a_step_leaves_only_parameters_to_the_next() {
-    for batch in [32, 70] {
+    for (batch, vocab) in [(32, 27), (70, 27), (70, 3), (200, 5)] {
         let dims = Dims {
             batch,
+            vocab,
             ..Dims::LECTURE
         };
         let mut model = ByToken::new(dims, &inputs(&dims, 5).params.map(f64::from));
@@ -166,7 +167,8 @@ fn the_cpu_backends_layout_equals_pytorch_in_every_tile() {
 }
 
 /// Embeddings of several pieces, batches of several chunks, units that fill a line, a half, or one
-/// value more.
+/// value more; and few contexts, which most examples share: in one chunk, of fewer examples and of
+/// more than it has lanes, and in several.
 #[test]
 fn the_cpu_backends_layout_equals_the_twin_at_other_sizes() {
     let lecture = Dims::LECTURE;
@@ -175,7 +177,14 @@ fn the_cpu_backends_layout_equals_the_twin_at_other_sizes() {
         batch,
         ..lecture
     });
-    for dims in SIZES.map(|(_, dims)| dims).into_iter().chain(others) {
+    let shared = [(2, 2, 32), (3, 2, 200), (5, 3, 300)].map(|(vocab, block, batch)| Dims {
+        vocab,
+        block,
+        batch,
+        ..lecture
+    });
+    let sizes = SIZES.map(|(_, dims)| dims).into_iter();
+    for dims in sizes.chain(others).chain(shared) {
         let inputs = inputs(&dims, 31);
         let twin = reference(&dims, &inputs);
         for step in WITH_GRADS {

@@ -92,17 +92,20 @@ pub fn each<R: Copy, const WIDTH: usize>(values: &mut [R; WIDTH], f: impl Fn(R, 
     *values = copy;
 }
 
-/// The sum of the lanes.
+/// The sums over the lanes of each of `values`, by way of those of four lanes each.
 #[inline(always)]
-pub fn total<R: Real>(values: &[R; LANES]) -> R {
-    let eight: [R; 8] = std::array::from_fn(|l| values[l] + values[l + 8]);
-    let four: [R; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
-    (four[0] + four[2]) + (four[1] + four[3])
+pub fn totals<R: Real>(values: &[[R; LANES]], fourths: &mut [[R; 4]], sums: &mut [R]) {
+    let fourths = &mut fourths[..values.len()];
+    add_fours(
+        values.as_flattened().as_chunks().0,
+        fourths.as_flattened_mut(),
+    );
+    add_fours(fourths, sums);
 }
 
 /// Sums of four neighbours each.
 #[inline(always)]
-pub fn add_fours<R: Real>(values: &[[R; 4]], sums: &mut [R]) {
+fn add_fours<R: Real>(values: &[[R; 4]], sums: &mut [R]) {
     for (sum, v) in sums.iter_mut().zip(values) {
         *sum = (v[0] + v[1]) + (v[2] + v[3]);
     }
@@ -212,10 +215,13 @@ mod tests {
     #[test]
     fn sums_across_lanes_count_each_lane_once() {
         let powers: [f64; LANES] = std::array::from_fn(|l| (1u64 << (2 * l)) as f64);
-        assert_eq!(total(&powers), powers.iter().sum::<f64>());
-        let mut fours = [0.0; 4];
-        add_fours(powers.as_chunks::<4>().0, &mut fours);
-        assert_eq!(fours[3], powers[12..].iter().sum::<f64>());
-        assert_eq!(fours.iter().sum::<f64>(), total(&powers));
+        let mut sums = [0.0, 0.0, -1.0];
+        totals(
+            &[powers, powers.map(|power| 3.0 * power)],
+            &mut [[0.0; 4]; 3],
+            &mut sums,
+        );
+        let sum = powers.iter().sum::<f64>();
+        assert_eq!(sums, [sum, 3.0 * sum, -1.0]);
     }
 }

@@ -1,5 +1,18 @@
-//! The training step by distinct tokens: a hidden unit a lane, and each product with an embedding
-//! done once for all examples that share it.
+//! The training step by distinct contexts and distinct tokens: a hidden unit a lane, each product with
+//! an embedding done once for all contexts that share it, and each context once for all examples.
+//!
+//! Every seventh example of the names is the beginning of one, so that their contexts are the same; of
+//! the 32 of a minibatch of the lecture 28 are distinct, of 4,096 some 1,340. What the model makes of
+//! equal contexts is equal, `h` and the probabilities too; only the targets are not. So with `c` the
+//! number of examples that have a context, batch norm weighs it `c` times, and its row of `dlogits`,
+//! summed over those examples, is
+//!
+//! ```text
+//! dlogits = (c * probs - the number of times that each token follows) / n
+//! ```
+//!
+//! From there back all rows are such sums: each step is linear in them, but for the means that batch
+//! norm takes off each example, which are `c` times as much of a sum.
 //!
 //! The twin in [`super::Model`] computes `hprebn = embcat @ W1 + b1` as the lecture does, a row of
 //! `embcat` for each example. But `embcat` is a few rows of `C` side by side, so that
@@ -22,7 +35,7 @@
 //! * Batch norm takes the mean of `hprebn` off. So the embeddings of a position are taken less their
 //!   mean over the minibatch, and `bndiff` is the sum of their products; `b1` has no effect.
 //! * Thirty-two units are a panel, whose part of every phase stays in the first-level cache.
-//! * Larger minibatches go through all phases that do not need the others' examples thirty-two at a
+//! * More than thirty-two contexts go through all phases that do not need the others thirty-two at a
 //!   time. `dhprebn` needs them, but is linear in what does not: its sums are made of sums.
 //! * All products are tiles of registers over operands that lie as they are read
 //!   (`tile` in `src/cpu/linear.rs`); the gradients of weights go straight into the update, but for those
@@ -30,17 +43,21 @@
 //!
 //! The formulas are the twin's own functions; the tests hold this against PyTorch and the twin.
 
+mod contexts;
 mod lines;
 mod panel;
 mod tokens;
+
+use std::hint::black_box;
 
 use super::linear::{Tile, by_rows, tile, tiles};
 use super::real::{Real, mul_add};
 use super::sgd;
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
-use lines::{LANES, LINE, Line, add_fours, each, lines, tile_of, tile_of_mut, total};
-use panel::{CHUNK, Panel, Step};
+use contexts::{CHUNK, Contexts, Target};
+use lines::{LANES, LINE, Line, each, lines, tile_of, tile_of_mut, totals};
+use panel::{Panel, Step};
 use tokens::{Piece, Tokens, pieces};
 
 pub use lines::Turn;
@@ -58,14 +75,18 @@ pub struct ByToken<R> {
     /// `(vocab)`
     b2: Vec<R>,
     db2: Vec<R>,
+    /// Its terms: partial sums.
+    db2_lanes: Vec<[R; LANES]>,
     panels: Vec<Panel<R>>,
+    contexts: Contexts<R>,
     tokens: Tokens<R>,
-    /// `logits`, then their gradient, of a chunk, turned round: `(vocab, examples)`
+    /// `logits`, then their gradient, of a chunk, turned round: `(vocab, contexts)`
     dlogits: Vec<Line<R>>,
-    /// The terms of `dC` of each row of tokens: partial sums, then fewer, then sums.
+    /// The terms of `dC` of each row of tokens: partial sums, and sums.
     sixteenths: Vec<[R; LANES]>,
-    fourths: Vec<[R; 4]>,
     dembeddings: Vec<R>,
+    /// Between those two.
+    fourths: Vec<[R; 4]>,
 }
 
 /// Calls a method of all panels, each with tiles that are no wider than its units.
@@ -95,11 +116,13 @@ impl<R: Real + Turn> ByToken<R> {
             b1: zeros(dims.hidden),
             b2: zeros(dims.vocab),
             db2: zeros(dims.vocab),
+            db2_lanes: vec![[R::zero(); LANES]; dims.vocab],
             panels: (0..lines(dims.hidden)).map(panel).collect(),
+            contexts: Contexts::new(&dims),
             tokens: Tokens::new(&dims),
             dlogits: vec![Line::zero(); dims.vocab],
             sixteenths: vec![[R::zero(); LANES]; terms],
-            fourths: vec![[R::zero(); 4]; terms],
+            fourths: vec![[R::zero(); 4]; terms.max(dims.vocab)],
             // A last piece is read as a whole.
             dembeddings: zeros(terms + LANES),
         };
@@ -232,31 +255,39 @@ impl<R: Real + Turn> ByToken<R> {
         lr: R,
     ) -> R {
         let dims = &self.dims;
-        self.tokens.read(x, dims, ROWS);
+        self.contexts.read(x, y, dims);
+        self.tokens.read(&self.contexts, dims, ROWS);
         self.tokens.centre(&self.c, dims);
         let step = &Step {
             dims,
+            contexts: &self.contexts,
             tokens: &self.tokens,
             lr,
         };
         each_panel!(&mut self.panels, statistics(step));
         let mut loss = 0.0;
-        self.db2.fill(R::zero());
-        let chunks = self.tokens.rows.chunks(CHUNK * dims.block);
-        for (rows, y) in chunks.zip(y.chunks(CHUNK)) {
-            each_panel!(&mut self.panels, activate(step, rows));
+        self.db2_lanes.fill([R::zero(); LANES]);
+        for chunk in 0..self.contexts.chunks() {
+            each_panel!(&mut self.panels, activate(step, chunk));
             second_layer::<R, FMA, ROWS, COLS, PARTS>(&self.panels, &self.b2, &mut self.dlogits);
-            loss += softmax::<R, FMA>(&mut self.dlogits, &mut self.db2, y, dims.batch);
+            let (uses, targets) = (
+                self.contexts.uses_of_lanes(chunk),
+                self.contexts.targets(chunk),
+            );
+            let n = R::of(dims.batch as f64);
+            loss += softmax::<R, FMA>(&mut self.dlogits, &mut self.db2_lanes, uses, targets, n);
             let dlogits = &self.dlogits;
-            each_panel!(&mut self.panels, through_second_layer(step, dlogits, rows));
+            each_panel!(&mut self.panels, through_second_layer(step, dlogits, chunk));
         }
-        if dims.batch > CHUNK {
+        totals(&self.db2_lanes, &mut self.fourths, &mut self.db2);
+        if self.contexts.chunks() > 1 {
             each_panel!(&mut self.panels, after_chunks(step));
         }
         // dC needs W1 as it was.
         self.through_first_layer::<FMA, PARTS>();
         let step = &Step {
             dims: &self.dims,
+            contexts: &self.contexts,
             tokens: &self.tokens,
             lr,
         };
@@ -296,9 +327,11 @@ impl<R: Real + Turn> ByToken<R> {
             }
         }
         let terms = self.tokens.count() * embd;
-        let sixteenths = self.sixteenths[..terms].as_flattened().as_chunks().0;
-        add_fours(sixteenths, self.fourths[..terms].as_flattened_mut());
-        add_fours(&self.fourths[..terms], &mut self.dembeddings[..terms]);
+        totals(
+            &self.sixteenths[..terms],
+            &mut self.fourths,
+            &mut self.dembeddings,
+        );
         self.dc.fill([R::zero(); LANES]);
         for (row, &token) in self.tokens.token[..self.tokens.count()].iter().enumerate() {
             let dc = &mut self.dc[usize::from(token) * pieces..][..pieces];
@@ -363,16 +396,16 @@ fn second_layer<
 }
 
 /// Loss and gradient of softmax and cross-entropy, for the examples of a chunk: `logits_t (vocab,
-/// examples)` becomes its gradient, which is also added to `db2`. Returns the sum of the
+/// contexts)` becomes its gradient, which is also added to `db2`. Returns the sum of the
 /// losses.
 #[inline(always)]
 fn softmax<R: Real, const FMA: bool>(
     logits_t: &mut [Line<R>],
-    db2: &mut [R],
-    y: &[u8],
-    batch: usize,
+    db2: &mut [[R; LANES]],
+    uses: &[R; CHUNK],
+    targets: &[Target],
+    n: R,
 ) -> f64 {
-    let n = R::of(batch as f64);
     let mut loss = 0.0;
     let mut logit_max = [[R::neg_infinity(); LANES]; 2];
     for logits in &*logits_t {
@@ -387,10 +420,11 @@ fn softmax<R: Real, const FMA: bool>(
             }
         }
     }
-    for (b, &target) in y.iter().enumerate() {
+    for &Target { lane, token } in targets {
         // The target's logit is read before the next loop overwrites it with its count.
-        let max = logit_max[b / LANES][b % LANES];
-        loss -= (logits_t[usize::from(target)][b] - max).as_f64();
+        let lane = usize::from(lane);
+        let max = logit_max.as_flattened()[lane];
+        loss -= (logits_t[usize::from(token)][lane] - max).as_f64();
     }
     let mut counts_sum = [[R::zero(); LANES]; 2];
     for logits in &mut *logits_t {
@@ -408,23 +442,36 @@ fn softmax<R: Real, const FMA: bool>(
     }
     // The logarithm of the product is the sum of the logarithms. With a count of 1 for the largest
     // logit and at most 1 for the others, 32 sums multiply to at most vocab**32.
-    let sums = &counts_sum.as_flattened()[..y.len()];
-    loss += sums.iter().map(|sum| sum.as_f64()).product::<f64>().ln();
-    let scale = counts_sum.map(|sums| sums.map(|sum| R::one() / (sum * n)));
-    for logits in &mut *logits_t {
-        let counts = logits[..y.len()].iter_mut();
-        for (count, &scale) in counts.zip(scale.as_flattened()) {
-            *count *= scale;
+    let sums = counts_sum.as_flattened();
+    for targets in targets.chunks(32) {
+        let sums = targets.iter().map(|target| sums[usize::from(target.lane)]);
+        loss += sums.map(|sum| sum.as_f64()).product::<f64>().ln();
+    }
+    // Nothing in lanes beyond the last context.
+    let mut scale = counts_sum;
+    for (scale, uses) in scale.as_flattened_mut().iter_mut().zip(uses) {
+        *scale = *uses / (*scale * n);
+    }
+    for v in 0..logits_t.len() {
+        // Of rows whose places it knows, the compiler would make vectors across them, by gathers.
+        let v = black_box(v);
+        let (logits, mut sum) = (&mut logits_t[v], db2[v]);
+        for (half, scale) in scale.iter().enumerate() {
+            let mut values = *logits.half(half);
+            for l in 0..LANES {
+                values[l] *= scale[l];
+            }
+            for l in 0..LANES {
+                sum[l] += values[l];
+            }
+            *logits.half_mut(half) = values;
         }
-        // Lanes beyond the last example are added up in db2 too.
-        logits[y.len()..].fill(R::zero());
+        db2[v] = sum;
     }
-    for (b, &target) in y.iter().enumerate() {
-        logits_t[usize::from(target)][b] -= R::one() / n;
-    }
-    for (dlogits, db2) in logits_t.iter().zip(db2) {
-        let (first, second) = (dlogits.half(0), dlogits.half(1));
-        *db2 += total(&std::array::from_fn(|l| first[l] + second[l]));
+    for &Target { lane, token } in targets {
+        let (token, lane) = (usize::from(token), usize::from(lane));
+        logits_t[token][lane] -= R::one() / n;
+        db2[token][lane % LANES] -= R::one() / n;
     }
     loss
 }

@@ -3,6 +3,7 @@
 //! A unit is a lane. So batch norm and tanh never look across lanes, and no panel needs to know of
 //! another but through the logits.
 
+use super::contexts::{CHUNK, Contexts};
 use super::lines::{LANES, LINE, Line, Turn, each, tile_of, tile_of_mut};
 use super::tokens::{Tokens, pieces};
 use crate::cpu::batchnorm::{batchnorm_scale, batchnorm_var_inv, batchnorm_variance};
@@ -12,10 +13,7 @@ use crate::cpu::sgd::{self, sgd_update};
 use crate::cpu::tanh::tanh_backward;
 use crate::dims::Dims;
 
-/// Examples that are worked on at a time: the lanes of a line, as in `logits`.
-pub const CHUNK: usize = LINE;
-
-/// What the units make of one example. Side by side, since arrays of their own would lie a power of
+/// What the units make of one context. Side by side, since arrays of their own would lie a power of
 /// two apart, where a processor takes the addresses of one for those of another.
 #[derive(Clone, Copy, Debug)]
 struct Activations<R> {
@@ -28,8 +26,27 @@ struct Activations<R> {
 /// What all panels are told of a step.
 pub struct Step<'a, R> {
     pub dims: &'a Dims,
+    pub contexts: &'a Contexts<R>,
     pub tokens: &'a Tokens<R>,
     pub lr: R,
+}
+
+impl<R: Real> Step<'_, R> {
+    /// Whether all contexts are at hand at once.
+    #[inline(always)]
+    fn one_chunk(&self) -> bool {
+        self.contexts.chunks() == 1
+    }
+
+    /// The contexts of a chunk: how many examples have each, and their rows of tokens.
+    #[inline(always)]
+    fn chunk(&self, chunk: usize) -> (&[R], std::slice::ChunksExact<'_, u32>) {
+        let block = self.dims.block;
+        let uses = &self.contexts.uses()[chunk * CHUNK..];
+        let rows = &self.tokens.rows[chunk * CHUNK * block..];
+        let count = CHUNK.min(uses.len());
+        (&uses[..count], rows[..count * block].chunks_exact(block))
+    }
 }
 
 /// The units. Its methods are compiled for panels that fill their lines and for those that fill only
@@ -105,19 +122,20 @@ impl<R: Real + Turn> Panel<R> {
         const GRADS: bool,
     >(
         &mut self,
-        Step { dims, tokens, .. }: &Step<'_, R>,
+        step: &Step<'_, R>,
     ) {
+        let &Step { dims, tokens, .. } = step;
         let n = R::of(dims.batch as f64);
         self.multiply::<FMA, COLS, PARTS, HALVES>(tokens, dims);
         let mut squares = [[R::zero(); LANES]; HALVES];
-        for rows in tokens.rows.chunks(CHUNK * dims.block) {
-            self.look_up::<FMA, HALVES>(rows, dims, &mut squares);
+        for chunk in 0..step.contexts.chunks() {
+            self.look_up::<FMA, HALVES>(step, chunk, &mut squares);
         }
         for (half, squares) in squares.iter().enumerate() {
             *self.bnvar_inv.half_mut(half) =
                 squares.map(|sum| batchnorm_var_inv(batchnorm_variance(sum, n)));
         }
-        if dims.batch > CHUNK {
+        if !step.one_chunk() {
             for sums in [&mut self.sums, &mut self.bndiffs] {
                 sums[..tokens.count()].fill(Line::zero());
             }
@@ -158,17 +176,18 @@ impl<R: Real + Turn> Panel<R> {
         }
     }
 
-    /// `bndiff` of some examples, each the sum of the products of its tokens. Adds its squares to
-    /// `bndiff2`.
+    /// `bndiff` of the contexts of a chunk, each the sum of the products of its tokens. Adds the squares,
+    /// of each example, to `bndiff2`.
     #[inline(always)]
     fn look_up<const FMA: bool, const HALVES: usize>(
         &mut self,
-        rows: &[u32],
-        dims: &Dims,
+        step: &Step<'_, R>,
+        chunk: usize,
         bndiff2: &mut [[R; LANES]; HALVES],
     ) {
         let mut sums = *bndiff2;
-        for (rows, acts) in rows.chunks_exact(dims.block).zip(&mut self.acts) {
+        let (uses, rows) = step.chunk(chunk);
+        for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&mut self.acts) {
             let mut bndiff = [[R::zero(); LANES]; HALVES];
             for &row in rows {
                 let product = &self.products[row as usize];
@@ -181,7 +200,7 @@ impl<R: Real + Turn> Panel<R> {
             }
             for (half, (bndiff, sum)) in bndiff.iter().zip(&mut sums).enumerate() {
                 for l in 0..LANES {
-                    sum[l] = mul_add::<R, FMA>(bndiff[l], bndiff[l], sum[l]);
+                    sum[l] = mul_add::<R, FMA>(uses * bndiff[l], bndiff[l], sum[l]);
                 }
                 *acts.bndiff.half_mut(half) = *bndiff;
             }
@@ -189,7 +208,7 @@ impl<R: Real + Turn> Panel<R> {
         *bndiff2 = sums;
     }
 
-    /// `h` of the examples of a chunk, both ways round.
+    /// `h` of the contexts of a chunk, both ways round.
     #[inline(always)]
     pub fn activate<
         const FMA: bool,
@@ -200,19 +219,19 @@ impl<R: Real + Turn> Panel<R> {
         const GRADS: bool,
     >(
         &mut self,
-        Step { dims, .. }: &Step<'_, R>,
-        rows: &[u32],
+        step: &Step<'_, R>,
+        chunk: usize,
     ) {
-        if dims.batch > CHUNK {
-            self.look_up::<FMA, HALVES>(rows, dims, &mut [[R::zero(); LANES]; HALVES]);
+        if !step.one_chunk() {
+            self.look_up::<FMA, HALVES>(step, chunk, &mut [[R::zero(); LANES]; HALVES]);
         }
-        let count = rows.len() / dims.block;
+        let count = step.chunk(chunk).0.len();
         for half in 0..HALVES {
             let bnbias = *self.bnbias.half(half);
             let bnvar_inv = self.bnvar_inv.half(half);
             let mut scale = *self.bngain.half(half);
             each(&mut scale, |bngain, l| bngain * bnvar_inv[l]);
-            // Two examples share a division. One beyond the last may be anything.
+            // Two contexts share a division. One beyond the last may be anything.
             for [first, second] in &mut self.acts.as_chunks_mut().0[..count.div_ceil(2)] {
                 let mut a: [R; LANES] = *first.bndiff.half(half);
                 let mut b: [R; LANES] = *second.bndiff.half(half);
@@ -228,9 +247,12 @@ impl<R: Real + Turn> Panel<R> {
                 *first.h.half_mut(half) = a;
                 *second.h.half_mut(half) = b;
             }
+            // Beyond the last, nothing of another chunk is left to be a logit.
+            for acts in &mut self.acts[count..] {
+                *acts.h.half_mut(half) = [R::zero(); LANES];
+            }
             let lines = &mut self.h.as_chunks_mut().0[half];
-            let squares = self.acts.as_chunks::<LANES>().0;
-            for (part, acts) in squares[..count.div_ceil(LANES)].iter().enumerate() {
+            for (part, acts) in self.acts.as_chunks::<LANES>().0.iter().enumerate() {
                 R::turn(acts.each_ref().map(|a| a.h.half(half)), lines, part);
             }
         }
@@ -251,11 +273,13 @@ impl<R: Real + Turn> Panel<R> {
         const GRADS: bool,
     >(
         &mut self,
-        &Step { dims, tokens, lr }: &Step<'_, R>,
+        step: &Step<'_, R>,
         dlogits: &[Line<R>],
-        rows: &[u32],
+        chunk: usize,
     ) {
-        let count = rows.len() / dims.block;
+        let lr = step.lr;
+        let (uses, rows) = step.chunk(chunk);
+        let count = uses.len();
         // dh = dlogits @ W2.T
         for examples in tiles(0..count, ROWS) {
             for c in 0..HALVES * LANES / (PARTS * COLS) {
@@ -298,7 +322,7 @@ impl<R: Real + Turn> Panel<R> {
             *self.dbngain.half_mut(half) = dbngain;
         }
         // dW2 = h.T @ dlogits
-        let one = dims.batch <= CHUNK;
+        let one = step.one_chunk();
         for vs in tiles(0..dlogits.len(), ROWS) {
             for c in 0..HALVES * LANES / (PARTS * COLS) {
                 by_rows!(vs.len(), ROWS => {
@@ -336,10 +360,13 @@ impl<R: Real + Turn> Panel<R> {
             }
         }
         if one {
-            self.through_batchnorm::<FMA, HALVES>(rows, tokens, dims);
+            self.through_batchnorm::<FMA, HALVES>(step);
         } else {
-            for (rows, acts) in rows.chunks_exact(dims.block).zip(&self.acts) {
-                let (d, bndiff) = (acts.d.halves::<HALVES>(), acts.bndiff.halves::<HALVES>());
+            for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&self.acts) {
+                let (d, mut bndiff) = (acts.d.halves::<HALVES>(), acts.bndiff.halves::<HALVES>());
+                for bndiff in &mut bndiff {
+                    each(bndiff, |bndiff, _| uses * bndiff);
+                }
                 add(rows, &d, &mut self.sums);
                 add(rows, &bndiff, &mut self.bndiffs);
             }
@@ -367,27 +394,23 @@ impl<R: Real + Turn> Panel<R> {
         [scale, shift, slope]
     }
 
-    /// `dhprebn`, summed by the rows of tokens, where all examples are at hand.
+    /// `dhprebn`, summed by the rows of tokens, where all contexts are at hand.
     #[inline(always)]
-    fn through_batchnorm<const FMA: bool, const HALVES: usize>(
-        &mut self,
-        rows: &[u32],
-        tokens: &Tokens<R>,
-        dims: &Dims,
-    ) {
-        self.sums[..tokens.count()].fill(Line::zero());
+    fn through_batchnorm<const FMA: bool, const HALVES: usize>(&mut self, step: &Step<'_, R>) {
+        self.sums[..step.tokens.count()].fill(Line::zero());
         let zero = [[R::zero(); LANES]; HALVES];
         let (mut scale, mut shift, mut slope) = (zero, zero, zero);
         for half in 0..HALVES {
-            [scale[half], shift[half], slope[half]] = self.shared(half, dims);
+            [scale[half], shift[half], slope[half]] = self.shared(half, step.dims);
         }
-        for (rows, acts) in rows.chunks_exact(dims.block).zip(&self.acts) {
+        let (uses, rows) = step.chunk(0);
+        for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&self.acts) {
             let mut dhprebn = zero;
             for half in 0..HALVES {
                 let (d, bndiff) = (acts.d.half(half), acts.bndiff.half(half));
                 for l in 0..LANES {
-                    let scaled = mul_add::<R, FMA>(scale[half][l], d[l], -shift[half][l]);
-                    dhprebn[half][l] = mul_add::<R, FMA>(-slope[half][l], bndiff[l], scaled);
+                    let shared = mul_add::<R, FMA>(slope[half][l], bndiff[l], shift[half][l]);
+                    dhprebn[half][l] = mul_add::<R, FMA>(-uses, shared, scale[half][l] * d[l]);
                 }
             }
             add(rows, &dhprebn, &mut self.sums);
@@ -406,7 +429,9 @@ impl<R: Real + Turn> Panel<R> {
         const GRADS: bool,
     >(
         &mut self,
-        &Step { dims, tokens, lr }: &Step<'_, R>,
+        &Step {
+            dims, tokens, lr, ..
+        }: &Step<'_, R>,
     ) {
         let mut shared = [Line::zero(); 3];
         for half in 0..HALVES {
@@ -420,7 +445,6 @@ impl<R: Real + Turn> Panel<R> {
         let [scale, shift, slope] = shared.each_ref().map(|line| &line[..units]);
         let rows = self.bndiffs.iter().zip(&tokens.uses[..tokens.count()]);
         for (sums, (bndiffs, &uses)) in self.sums.iter_mut().zip(rows) {
-            let uses = R::of(f64::from(uses));
             let (sums, bndiffs) = (&mut sums[..units], &bndiffs[..units]);
             for l in 0..units {
                 let scaled = mul_add::<R, FMA>(scale[l], sums[l], -(uses * shift[l]));
@@ -445,7 +469,9 @@ impl<R: Real + Turn> Panel<R> {
         const GRADS: bool,
     >(
         &mut self,
-        &Step { dims, tokens, lr }: &Step<'_, R>,
+        &Step {
+            dims, tokens, lr, ..
+        }: &Step<'_, R>,
     ) {
         for (t, rows) in tokens.positions.iter().enumerate() {
             let sums = &self.sums[rows.clone()];

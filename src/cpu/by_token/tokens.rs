@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::contexts::{Contexts, Key};
 use super::lines::{LANES, tile_of};
 use crate::cpu::linear::tiles;
 use crate::cpu::real::Real;
@@ -24,16 +25,16 @@ pub struct Tokens<R> {
     /// The token of each row.
     pub token: Vec<u8>,
     /// How many examples have it there.
-    pub uses: Vec<u32>,
+    pub uses: Vec<R>,
     /// The rows, cut into tiles: position and rows.
     pub tiles: Vec<(usize, Range<usize>)>,
-    /// `(batch, block)`: the row of each token of each context.
+    /// `(contexts, block)`: the row of each token of each context.
     pub rows: Vec<u32>,
     /// The embedding of each row less its position's mean over the minibatch: the first pieces of all
     /// rows, then their second. There is room for as many rows as there can be.
     centred: Vec<Piece<R>>,
     /// `(block, vocab)`: uses of each token at each position, and its row.
-    uses_of: Vec<u32>,
+    uses_of: Vec<R>,
     row_of: Vec<u32>,
 }
 
@@ -50,11 +51,11 @@ impl<R: Real> Tokens<R> {
             positions: vec![0..0; block],
             // One more, as `read` writes the token of a row before it knows that there is one.
             token: vec![0; most + 1],
-            uses: vec![0; most + 1],
+            uses: vec![R::zero(); most + 1],
             tiles: Vec::with_capacity(most),
-            rows: vec![0; batch * block],
+            rows: Vec::with_capacity(batch * block),
             centred: vec![[R::zero(); LANES]; most * pieces(dims)],
-            uses_of: vec![0; block * vocab],
+            uses_of: vec![R::zero(); block * vocab],
             row_of: vec![0; block * vocab],
         }
     }
@@ -69,14 +70,14 @@ impl<R: Real> Tokens<R> {
         self.positions.last().map_or(0, |rows| rows.end)
     }
 
-    /// Lists the tokens of `x (batch, block)`; tiles are to have at most `tile_rows` rows.
+    /// Lists the tokens of a minibatch; tiles are to have at most `tile_rows` rows.
     #[inline(always)]
-    pub fn read(&mut self, x: &[u8], dims: &Dims, tile_rows: usize) {
-        let Dims { block, vocab, .. } = *dims;
-        self.uses_of.fill(0);
-        for context in x.chunks_exact(block) {
-            for (uses, &token) in self.uses_of.chunks_exact_mut(vocab).zip(context) {
-                uses[usize::from(token)] += 1;
+    pub fn read(&mut self, contexts: &Contexts<R>, dims: &Dims, tile_rows: usize) {
+        let vocab = dims.vocab;
+        self.uses_of.fill(R::zero());
+        for (&(mut key), &count) in contexts.keys().iter().zip(contexts.uses()) {
+            for uses in self.uses_of.chunks_exact_mut(vocab) {
+                uses[next_token(&mut key)] += count;
             }
         }
         self.tiles.clear();
@@ -90,17 +91,17 @@ impl<R: Real> Tokens<R> {
                 *row_of = row as u32;
                 self.token[row] = token as u8;
                 self.uses[row] = uses;
-                row += usize::from(uses > 0);
+                row += usize::from(uses > R::zero());
             }
             self.positions[t] = first..row;
             let cut = tiles(first..row, tile_rows);
             self.tiles.extend(cut.map(|rows| (t, rows)));
         }
-        for (context, rows) in x.chunks_exact(block).zip(self.rows.chunks_exact_mut(block)) {
+        self.rows.clear();
+        for &(mut key) in contexts.keys() {
             let row_of = self.row_of.chunks_exact(vocab);
-            for ((row_of, &token), row) in row_of.zip(context).zip(rows) {
-                *row = row_of[usize::from(token)];
-            }
+            self.rows
+                .extend(row_of.map(|row_of| row_of[next_token(&mut key)]));
         }
     }
 
@@ -116,7 +117,7 @@ impl<R: Real> Tokens<R> {
                 let embedding = |token: u8| &c[usize::from(token) * pieces + piece];
                 let mut mean = [R::zero(); LANES];
                 for (&token, &uses) in token.iter().zip(uses) {
-                    let (uses, embedding) = (R::of(f64::from(uses)), embedding(token));
+                    let embedding = embedding(token);
                     for l in 0..LANES {
                         mean[l] += uses * embedding[l];
                     }
@@ -154,6 +155,14 @@ impl<R: Real> Tokens<R> {
     }
 }
 
+/// Takes the first token off.
+#[inline(always)]
+fn next_token(key: &mut Key) -> usize {
+    let token = *key as u8;
+    *key >>= 8;
+    usize::from(token)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,19 +175,25 @@ mod tests {
         batch: 3,
     };
 
+    fn contexts(x: &[u8]) -> Contexts<f64> {
+        let mut contexts = Contexts::new(&DIMS);
+        contexts.read(x, &[0; DIMS.batch], &DIMS);
+        contexts
+    }
+
     #[test]
     fn each_token_of_a_position_has_one_row() {
         let mut tokens = Tokens::<f64>::new(&DIMS);
         // Twice, as what a minibatch leaves must not show in the next.
         for _ in 0..2 {
-            tokens.read(&[3, 0, 1, 0, 3, 3], &DIMS, 1);
+            tokens.read(&contexts(&[3, 0, 1, 0, 3, 3]), &DIMS, 1);
             assert_eq!(tokens.positions, [0..2, 2..4]);
             assert_eq!(tokens.count(), 4);
             assert_eq!(tokens.token[..4], [1, 3, 0, 3]);
-            assert_eq!(tokens.uses[..4], [1, 2, 2, 1]);
+            assert_eq!(tokens.uses[..4], [1.0, 2.0, 2.0, 1.0]);
             assert_eq!(tokens.rows, [1, 2, 0, 2, 1, 3]);
             assert_eq!(tokens.tiles, [(0, 0..1), (0, 1..2), (1, 2..3), (1, 3..4)]);
-            tokens.read(&[0, 1, 2, 3, 3, 2], &DIMS, 4);
+            tokens.read(&contexts(&[0, 1, 2, 3, 3, 2]), &DIMS, 4);
             assert_eq!(tokens.count(), 6, "as many rows as there can be");
             assert_eq!(tokens.tiles, [(0, 0..3), (1, 3..6)]);
         }
@@ -187,7 +202,7 @@ mod tests {
     #[test]
     fn centred_embeddings_have_a_mean_of_zero_over_the_minibatch() {
         let mut tokens = Tokens::<f64>::new(&DIMS);
-        tokens.read(&[3, 0, 1, 0, 3, 3], &DIMS, 8);
+        tokens.read(&contexts(&[3, 0, 3, 0, 1, 3]), &DIMS, 8);
         let c: Vec<Piece<f64>> = (0..8)
             .map(|i| std::array::from_fn(|l| (i * LANES + l) as f64))
             .collect();
@@ -199,7 +214,7 @@ mod tests {
             for rows in &tokens.positions {
                 let sum: f64 = rows
                     .clone()
-                    .map(|r| f64::from(tokens.uses[r]) * all[r][16 * piece % LANES])
+                    .map(|r| tokens.uses[r] * all[r][16 * piece % LANES])
                     .sum();
                 assert!(sum.abs() < 1e-12, "{sum}");
             }
