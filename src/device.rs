@@ -2,6 +2,7 @@
 
 use crate::backend::Backend;
 use crate::cli::DeviceArgs;
+use crate::cores::cores;
 use crate::cpu::CpuBackend;
 use crate::dims::Dims;
 use crate::error::Error;
@@ -47,7 +48,14 @@ impl Device {
             self.needs_gpu(&format!("--schedule {asked}"))?;
         }
         match &self.0 {
-            Choice::Cpu { .. } => Ok(Opened::quiet(self.open(dims, params)?, "")),
+            Choice::Cpu { .. } => {
+                let backend = CpuBackend::new(dims, params.clone()).with_cores(cores());
+                let why = match backend.workers() {
+                    1 => String::new(),
+                    workers => format!("{workers}; a model of this size pays for them"),
+                };
+                Ok(Opened::quiet(Box::new(backend), &why))
+            }
             Choice::Gpu { found, .. } => Ok(schedule::open(found, dims, params, asked)?),
         }
     }

@@ -151,6 +151,79 @@ fn a_step_leaves_only_parameters_to_the_next() {
     }
 }
 
+/// Nor of what an earlier step, of a model that diverged, left in lanes that this one has no use for.
+#[test]
+fn a_model_that_diverged_is_as_good_as_new_with_other_parameters() {
+    for (batch, vocab) in [(31, 27), (70, 27), (33, 3), (200, 5)] {
+        let dims = Dims {
+            batch,
+            vocab,
+            ..Dims::LECTURE
+        };
+        let good = inputs(&dims, 5);
+        let params = good.params.map(f64::from);
+        let mut fresh = ByToken::new(dims, &params);
+        let mut diverged = ByToken::new(dims, &params.clone().map(|_| f64::NAN));
+        // Other contexts, and more of them.
+        let other = inputs(&dims, 6);
+        assert!(WITHOUT(&mut diverged, &other.x, &other.y, 0.1).is_nan());
+        diverged.set_params(&params);
+        for _ in 0..2 {
+            let loss = WITHOUT(&mut fresh, &good.x, &good.y, 0.1);
+            assert_eq!(WITHOUT(&mut diverged, &good.x, &good.y, 0.1), loss);
+            assert!(diverged.params() == fresh.params(), "{dims}");
+        }
+    }
+}
+
+/// Cores that share the steps out change no bit: with a panel each or several, with more of them than
+/// there are chunks, and where all examples share the contexts of one chunk.
+#[test]
+fn steps_on_several_cores_are_the_same_to_the_last_bit() {
+    for (batch, vocab, block, hidden) in [
+        (200, 27, 3, 200),
+        (4096, 27, 2, 40),
+        (350, 5, 3, 100),
+        (200, 3, 2, 200),
+    ] {
+        let dims = Dims {
+            batch,
+            vocab,
+            block,
+            hidden,
+            ..Dims::LECTURE
+        };
+        let mut steps = Steps::default();
+        for seed in 5..8 {
+            let inputs = inputs(&dims, seed);
+            steps.x.extend(inputs.x);
+            steps.y.extend(inputs.y);
+            steps.lr.push(0.1);
+        }
+        let after = |cores: usize| {
+            let backend = CpuBackend::new(dims, inputs(&dims, 5).params);
+            let mut backend = backend.with_cores(cores);
+            let panels = hidden.div_ceil(32);
+            assert_eq!(backend.workers(), cores.min(panels), "{dims}");
+            let mut losses = Vec::new();
+            backend.train(&steps, &mut losses).unwrap();
+            (losses, backend.params().unwrap())
+        };
+        let alone = after(1);
+        assert!(alone.0.iter().all(|loss| loss.is_finite()));
+        for cores in [2, 3, 7] {
+            assert!(after(cores) == alone, "{dims} on {cores} cores");
+        }
+    }
+}
+
+/// Nor do they pay for themselves where there is little to do.
+#[test]
+fn the_lectures_step_is_left_to_one_core() {
+    let backend = CpuBackend::new(Dims::LECTURE, inputs(&Dims::LECTURE, 5).params);
+    assert_eq!(backend.with_cores(8).workers(), 1);
+}
+
 #[test]
 fn the_cpu_backends_layout_equals_pytorch_in_every_tile() {
     for name in ["lecture", "odd", "long", "tiny"] {

@@ -18,10 +18,11 @@ use multiversion::multiversion;
 use multiversion::target::match_target;
 
 use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
+use crate::cores::share_out;
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 use batchnorm::BatchStatistics;
-use by_token::ByToken;
+use by_token::{ByToken, Example, Team};
 use linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
 use real::Real;
 
@@ -262,6 +263,20 @@ fn step_by_token(model: &mut ByToken<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
+fn work_by_token(team: &Team<'_, f32>, me: usize, steps: &[Example<'_, f32>]) -> Vec<f32> {
+    match_target! {
+        "x86_64+avx512f" => team.work(FUSED_8X32, me, steps),
+        "x86_64+avx2+fma" => team.work(FUSED_4X16, me, steps),
+        "aarch64+neon" => team.work(FUSED_4X16, me, steps),
+        _ => team.work(PLAIN, me, steps),
+    }
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma",
+    "x86_64+avx2+fma",
+    "aarch64+neon"
+))]
 fn hidden_inputs<'a>(model: &'a mut Model<f32>, x: &[u8], rows: usize) -> &'a mut [f32] {
     match_target! {
         "x86_64+avx512f" => model.hidden_inputs(FUSED_8X32, x, rows),
@@ -285,12 +300,14 @@ fn infer<'a>(model: &'a mut Model<f32>, x: &[u8], bnmean: &[f32], bnvar: &[f32])
     }
 }
 
-/// `--backend cpu`: the same step in `f32`, on one core.
+/// `--backend cpu`: the same step in `f32`.
 pub struct CpuBackend {
     info: BackendInfo,
     dims: Dims,
     /// Does the steps.
     trainer: ByToken<f32>,
+    /// So many cores.
+    workers: usize,
     /// A model with room for evaluation's larger batches, made when first needed.
     large: Option<Box<Model<f32>>>,
 }
@@ -300,7 +317,7 @@ impl CpuBackend {
     /// the activations to stay in the second-level cache.
     const EVAL_BATCH: usize = 256;
 
-    /// A backend that starts from `params`.
+    /// A backend that starts from `params`, on one core.
     pub fn new(dims: Dims, params: Params<f32>) -> Self {
         let info = BackendInfo {
             backend: "cpu",
@@ -313,8 +330,21 @@ impl CpuBackend {
             info,
             dims,
             trainer,
+            workers: 1,
             large: None,
         }
+    }
+
+    /// The same, on at most so many cores: on as many as it pays to have. The results are the same, to
+    /// the last bit.
+    pub fn with_cores(self, cores: usize) -> Self {
+        let workers = ByToken::<f32>::workers(&self.dims, cores);
+        Self { workers, ..self }
+    }
+
+    /// How many cores it is on.
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     fn large(&mut self) -> &mut Model<f32> {
@@ -355,10 +385,19 @@ impl Backend for CpuBackend {
     }
 
     fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
-        for i in 0..steps.len() {
-            let (x, y, lr) = steps.step(i);
-            losses.push(step_by_token(&mut self.trainer, x, y, lr));
+        if self.workers == 1 {
+            for i in 0..steps.len() {
+                let (x, y, lr) = steps.step(i);
+                losses.push(step_by_token(&mut self.trainer, x, y, lr));
+            }
+            return Ok(());
         }
+        let steps: Vec<_> = (0..steps.len()).map(|i| steps.step(i)).collect();
+        let team = Team::new(&mut self.trainer, self.workers);
+        let done = share_out(self.workers, 0..self.workers, |me| {
+            work_by_token(&team, me, &steps)
+        });
+        losses.extend(done.into_iter().flatten());
         Ok(())
     }
 

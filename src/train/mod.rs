@@ -444,6 +444,8 @@ fn set_up(
     ];
     if let Some(schedule) = info.schedule {
         lines.push(format!("schedule    {schedule}; {why}"));
+    } else if !why.is_empty() {
+        lines.push(format!("cores       {why}"));
     }
     lines.extend([
         format!(

@@ -76,21 +76,44 @@ pub struct Panel<R> {
     pub sums: Vec<Line<R>>,
     /// `bndiff` summed over the uses of each row.
     bndiffs: Vec<Line<R>>,
-    /// Of the examples of a chunk.
+    /// What is in work: chunk number `i` is at desk `i % desks.len()`.
+    desks: Vec<Desk<R>>,
+}
+
+/// What the units make of a chunk.
+#[derive(Clone, Debug)]
+pub struct Desk<R> {
     acts: [Activations<R>; CHUNK],
-    /// `h` turned round: `(units, examples of a chunk)`
+    /// `h` turned round: `(units, contexts)`
     pub h: [Line<R>; LINE],
+}
+
+impl<R: Real> Desk<R> {
+    fn new() -> Self {
+        let acts = Activations {
+            bndiff: Line::zero(),
+            h: Line::zero(),
+            d: Line::zero(),
+        };
+        Self {
+            acts: [acts; CHUNK],
+            h: [Line::zero(); LINE],
+        }
+    }
+}
+
+impl<R> Panel<R> {
+    /// Where a chunk is in work.
+    #[inline(always)]
+    pub fn desk(&self, chunk: usize) -> &Desk<R> {
+        &self.desks[chunk % self.desks.len()]
+    }
 }
 
 impl<R: Real + Turn> Panel<R> {
     pub fn new(units: usize, dims: &Dims) -> Self {
         let zeros = |rows: usize| vec![Line::zero(); rows];
         let rows = Tokens::<R>::most_rows(dims);
-        let acts = Activations {
-            bndiff: Line::zero(),
-            h: Line::zero(),
-            d: Line::zero(),
-        };
         Self {
             units,
             w1: zeros(dims.fan_in()),
@@ -105,9 +128,13 @@ impl<R: Real + Turn> Panel<R> {
             products: zeros(rows),
             sums: zeros(rows),
             bndiffs: zeros(if dims.batch > CHUNK { rows } else { 0 }),
-            acts: [acts; CHUNK],
-            h: [Line::zero(); LINE],
+            desks: vec![Desk::new()],
         }
+    }
+
+    /// Has room for so many chunks at a time.
+    pub fn set_desks(&mut self, desks: usize) {
+        self.desks.resize(desks, Desk::new());
     }
 
     /// `bnvar_inv` of the minibatch. The mean needs no pass: it is gone with that of the embeddings,
@@ -187,7 +214,13 @@ impl<R: Real + Turn> Panel<R> {
     ) {
         let mut sums = *bndiff2;
         let (uses, rows) = step.chunk(chunk);
-        for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&mut self.acts) {
+        let desk = chunk % self.desks.len();
+        let acts = &mut self.desks[desk].acts;
+        if let Some(beyond) = acts.get_mut(uses.len()) {
+            // It may share a division with the last one.
+            beyond.bndiff = Line::zero();
+        }
+        for ((&uses, rows), acts) in uses.iter().zip(rows).zip(acts) {
             let mut bndiff = [[R::zero(); LANES]; HALVES];
             for &row in rows {
                 let product = &self.products[row as usize];
@@ -226,13 +259,15 @@ impl<R: Real + Turn> Panel<R> {
             self.look_up::<FMA, HALVES>(step, chunk, &mut [[R::zero(); LANES]; HALVES]);
         }
         let count = step.chunk(chunk).0.len();
+        let desk = chunk % self.desks.len();
+        let Desk { acts, h } = &mut self.desks[desk];
         for half in 0..HALVES {
             let bnbias = *self.bnbias.half(half);
             let bnvar_inv = self.bnvar_inv.half(half);
             let mut scale = *self.bngain.half(half);
             each(&mut scale, |bngain, l| bngain * bnvar_inv[l]);
-            // Two contexts share a division. One beyond the last may be anything.
-            for [first, second] in &mut self.acts.as_chunks_mut().0[..count.div_ceil(2)] {
+            // Two contexts share a division.
+            for [first, second] in &mut acts.as_chunks_mut().0[..count.div_ceil(2)] {
                 let mut a: [R; LANES] = *first.bndiff.half(half);
                 let mut b: [R; LANES] = *second.bndiff.half(half);
                 for l in 0..LANES {
@@ -248,11 +283,11 @@ impl<R: Real + Turn> Panel<R> {
                 *second.h.half_mut(half) = b;
             }
             // Beyond the last, nothing of another chunk is left to be a logit.
-            for acts in &mut self.acts[count..] {
+            for acts in &mut acts[count..] {
                 *acts.h.half_mut(half) = [R::zero(); LANES];
             }
-            let lines = &mut self.h.as_chunks_mut().0[half];
-            for (part, acts) in self.acts.as_chunks::<LANES>().0.iter().enumerate() {
+            let lines = &mut h.as_chunks_mut().0[half];
+            for (part, acts) in acts.as_chunks::<LANES>().0.iter().enumerate() {
                 R::turn(acts.each_ref().map(|a| a.h.half(half)), lines, part);
             }
         }
@@ -280,6 +315,8 @@ impl<R: Real + Turn> Panel<R> {
         let lr = step.lr;
         let (uses, rows) = step.chunk(chunk);
         let count = uses.len();
+        let desk = chunk % self.desks.len();
+        let all_acts = &mut self.desks[desk].acts;
         // dh = dlogits @ W2.T
         for examples in tiles(0..count, ROWS) {
             for c in 0..HALVES * LANES / (PARTS * COLS) {
@@ -291,7 +328,7 @@ impl<R: Real + Turn> Panel<R> {
                         |(dlogits, _), k, i| dlogits[k][first + i],
                         |(_, w2), k, part| w2[k].part(PARTS * c + part),
                     );
-                    let acts = tile_of_mut::<_, ROWS>(&mut self.acts, examples.start);
+                    let acts = tile_of_mut::<_, ROWS>(all_acts, examples.start);
                     for (acts, dh) in acts.iter_mut().zip(sums) {
                         for (part, mut d) in dh.into_iter().enumerate().take(PARTS) {
                             // dhpreact = (1.0 - h**2) * dh
@@ -309,7 +346,7 @@ impl<R: Real + Turn> Panel<R> {
         for half in 0..HALVES {
             let mut dbnbias: [R; LANES] = *self.dbnbias.half(half);
             let mut dbngain: [R; LANES] = *self.dbngain.half(half);
-            for acts in &self.acts[..count] {
+            for acts in &all_acts[..count] {
                 let (d, bndiff) = (acts.d.half(half), acts.bndiff.half(half));
                 for l in 0..LANES {
                     dbnbias[l] += d[l];
@@ -327,7 +364,7 @@ impl<R: Real + Turn> Panel<R> {
             for c in 0..HALVES * LANES / (PARTS * COLS) {
                 by_rows!(vs.len(), ROWS => {
                     let dlogits = tile_of::<_, ROWS>(dlogits, vs.start);
-                    let acts = &self.acts[..count];
+                    let acts = &all_acts[..count];
                     let sums = tile::<R, FMA, ROWS, COLS, PARTS, _>(
                         std::iter::once(()),
                         |()| acts.len().min(CHUNK),
@@ -362,7 +399,7 @@ impl<R: Real + Turn> Panel<R> {
         if one {
             self.through_batchnorm::<FMA, HALVES>(step);
         } else {
-            for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&self.acts) {
+            for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&*all_acts) {
                 let (d, mut bndiff) = (acts.d.halves::<HALVES>(), acts.bndiff.halves::<HALVES>());
                 for bndiff in &mut bndiff {
                     each(bndiff, |bndiff, _| uses * bndiff);
@@ -404,7 +441,7 @@ impl<R: Real + Turn> Panel<R> {
             [scale[half], shift[half], slope[half]] = self.shared(half, step.dims);
         }
         let (uses, rows) = step.chunk(0);
-        for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&self.acts) {
+        for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&self.desks[0].acts) {
             let mut dhprebn = zero;
             for half in 0..HALVES {
                 let (d, bndiff) = (acts.d.half(half), acts.bndiff.half(half));
