@@ -101,7 +101,7 @@ impl<R: Real + Turn> ByToken<R> {
         model
     }
 
-    /// How many of `cores` it pays to have work on a step: see [`Team`]. (Measured on two cores of a Zen
+    /// How many of `cores` it pays to have work on a step: see `team.rs`. (Measured on two cores of a Zen
     /// 4: a step of 128 examples with 200 hidden units takes 69 us instead of 75, of 256 104 instead of
     /// 124, of 4,096 with 2,048 units 4.2 ms instead of 7.6.)
     pub fn workers(dims: &Dims, cores: usize) -> usize {
