@@ -251,10 +251,10 @@ fn mean<R: Real>(row_loss: &[R]) -> R {
 ))]
 fn step_by_token(model: &mut ByToken<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
     match_target! {
-        "x86_64+avx512f" => model.step(FUSED_8X32, x, y, lr),
-        "x86_64+avx2+fma" => model.step(FUSED_4X16, x, y, lr),
-        "aarch64+neon" => model.step(FUSED_4X16, x, y, lr),
-        _ => model.step(PLAIN, x, y, lr),
+        "x86_64+avx512f" => model.step_natively(FUSED_8X32, x, y, lr),
+        "x86_64+avx2+fma" => model.step_natively(FUSED_4X16, x, y, lr),
+        "aarch64+neon" => model.step_natively(FUSED_4X16, x, y, lr),
+        _ => model.step_natively(PLAIN, x, y, lr),
     }
 }
 
@@ -263,7 +263,7 @@ fn step_by_token(model: &mut ByToken<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
-fn work_by_token(team: &Team<'_, f32>, me: usize, steps: &[Example<'_, f32>]) -> Vec<f32> {
+fn work_by_token(team: &Team<'_>, me: usize, steps: &[Example<'_>]) -> Vec<f32> {
     match_target! {
         "x86_64+avx512f" => team.work(FUSED_8X32, me, steps),
         "x86_64+avx2+fma" => team.work(FUSED_4X16, me, steps),

@@ -6,7 +6,7 @@ use super::contexts::{CHUNK, Contexts, Target};
 use super::lines::{LANES, LINE, Line, each, tile_of, tile_of_mut, totals};
 use super::panel::{Panel, Step};
 use super::tokens::{Piece, Tokens, pieces};
-use crate::cpu::linear::{by_rows, tile, tiles};
+use crate::cpu::linear::{Tile, by_rows, tile, tiles};
 use crate::cpu::real::{Real, mul_add};
 use crate::cpu::sgd;
 use crate::dims::Dims;
@@ -135,6 +135,7 @@ impl<R: Real> Common<R> {
         const PARTS: usize,
     >(
         &self,
+        _: Tile<FMA, ROWS, COLS, PARTS>,
         panels: impl Iterator<Item = &'a Panel<R>> + Clone,
         chunk: usize,
         logits: &mut Logits<R>,
@@ -152,8 +153,9 @@ impl<R: Real> Common<R> {
     /// The gradients of what the panels share, and the updates; returns the loss. dC needs W1 as it
     /// was.
     #[inline(always)]
-    pub fn end<'a, const FMA: bool, const PARTS: usize>(
+    pub fn end<'a, const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,
+        _: Tile<FMA, ROWS, COLS, PARTS>,
         panels: impl Iterator<Item = &'a Panel<R>> + Clone,
         sums: &LogitSums<R>,
         lr: R,

@@ -47,6 +47,7 @@ mod common;
 mod contexts;
 mod lines;
 mod panel;
+mod phases;
 mod team;
 mod tokens;
 
@@ -56,8 +57,9 @@ use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 use common::{Common, LogitSums, Logits};
 use contexts::CHUNK;
-use lines::{LANES, LINE, Line, lines};
+use lines::{LINE, Line, lines};
 use panel::Panel;
+use phases::{NATIVE, Phases};
 use tokens::{Piece, pieces};
 
 pub use lines::Turn;
@@ -71,21 +73,6 @@ pub struct ByToken<R> {
     logits: Logits<R>,
     sums: LogitSums<R>,
 }
-
-/// Calls a method of all panels, each with tiles that are no wider than its units.
-macro_rules! each_panel {
-    ($panels:expr, $method:ident($($arg:expr),*)) => {
-        for panel in $panels {
-            if panel.units > LANES {
-                panel.$method::<FMA, ROWS, COLS, PARTS, 2, GRADS>($($arg),*);
-            } else {
-                panel.$method::<FMA, ROWS, COLS, 1, 1, GRADS>($($arg),*);
-            }
-        }
-    };
-}
-
-use each_panel;
 
 impl<R: Real + Turn> ByToken<R> {
     /// A model that starts from `params`.
@@ -209,20 +196,19 @@ impl<R: Real + Turn> ByToken<R> {
 
     /// One step of gradient descent over `x (batch, block)`, `y (batch)`. Returns the loss before
     /// the update.
-    #[inline(always)]
     pub fn step<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,
-        _: Tile<FMA, ROWS, COLS, PARTS>,
+        tile: Tile<FMA, ROWS, COLS, PARTS>,
         x: &[u8],
         y: &[u8],
         lr: R,
     ) -> R {
-        self.run::<FMA, ROWS, COLS, PARTS, false>(x, y, lr)
+        let phases = Phases::of::<FMA, ROWS, COLS, PARTS, false>(tile);
+        self.run(tile, &phases, x, y, lr)
     }
 
     /// The same step, after which [`ByToken::grads`] has its gradients. Training needs none and does
     /// not write those of `W1`.
-    #[inline(always)]
     pub fn step_with_grads<
         const FMA: bool,
         const ROWS: usize,
@@ -230,23 +216,20 @@ impl<R: Real + Turn> ByToken<R> {
         const PARTS: usize,
     >(
         &mut self,
-        _: Tile<FMA, ROWS, COLS, PARTS>,
+        tile: Tile<FMA, ROWS, COLS, PARTS>,
         x: &[u8],
         y: &[u8],
         lr: R,
     ) -> R {
-        self.run::<FMA, ROWS, COLS, PARTS, true>(x, y, lr)
+        let phases = Phases::of::<FMA, ROWS, COLS, PARTS, true>(tile);
+        self.run(tile, &phases, x, y, lr)
     }
 
     #[inline(always)]
-    fn run<
-        const FMA: bool,
-        const ROWS: usize,
-        const COLS: usize,
-        const PARTS: usize,
-        const GRADS: bool,
-    >(
+    fn run<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,
+        tile: Tile<FMA, ROWS, COLS, PARTS>,
+        phases: &Phases<R>,
         x: &[u8],
         y: &[u8],
         lr: R,
@@ -259,24 +242,51 @@ impl<R: Real + Turn> ByToken<R> {
         } = self;
         common.begin(x, y, ROWS);
         let step = &common.step(lr);
-        each_panel!(&mut *panels, statistics(step));
+        for panel in &mut *panels {
+            (phases.statistics)(panel, step);
+        }
         sums.clear();
         for chunk in 0..common.contexts.chunks() {
-            each_panel!(&mut *panels, activate(step, chunk));
-            common.last_layer::<FMA, ROWS, COLS, PARTS>(panels.iter(), chunk, logits);
-            each_panel!(
-                &mut *panels,
-                through_second_layer(step, &logits.dlogits, chunk)
-            );
+            for panel in &mut *panels {
+                (phases.activate)(panel, step, chunk);
+            }
+            common.last_layer(tile, panels.iter(), chunk, logits);
+            for panel in &mut *panels {
+                (phases.through_second_layer)(panel, step, &logits.dlogits, chunk);
+            }
             sums.add(&logits.sums);
         }
         if common.contexts.chunks() > 1 {
-            each_panel!(&mut *panels, after_chunks(step));
+            for panel in &mut *panels {
+                (phases.after_chunks)(panel, step);
+            }
         }
-        let loss = common.end::<FMA, PARTS>(panels.iter(), sums, lr);
+        let loss = common.end(tile, panels.iter(), sums, lr);
         let step = &common.step(lr);
-        each_panel!(&mut *panels, update(step));
+        for panel in panels {
+            (phases.update)(panel, step);
+        }
         loss
+    }
+}
+
+impl ByToken<f32> {
+    /// [`ByToken::step`] with the phases of panels that are compiled for this machine. The rest of it is
+    /// compiled for what the caller is.
+    #[inline(always)]
+    pub(super) fn step_natively<
+        const FMA: bool,
+        const ROWS: usize,
+        const COLS: usize,
+        const PARTS: usize,
+    >(
+        &mut self,
+        tile: Tile<FMA, ROWS, COLS, PARTS>,
+        x: &[u8],
+        y: &[u8],
+        lr: f32,
+    ) -> f32 {
+        self.run(tile, &NATIVE, x, y, lr)
     }
 }
 

@@ -9,17 +9,15 @@
 //! same to the last bit, however many there are.
 
 use std::hint::spin_loop;
-use std::iter::once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 
+use super::ByToken;
 use super::common::{Common, LogitSums, Logits};
-use super::lines::{LANES, Turn};
 use super::panel::Panel;
-use super::{ByToken, each_panel};
+use super::phases::NATIVE;
 use crate::cpu::linear::Tile;
-use crate::cpu::real::Real;
 
 /// Chunks between two meetings. The more, the less is waited; but the activations of all of them lie
 /// between what is worked on, and are to stay in the second-level cache. (Measured on two cores of a
@@ -27,21 +25,21 @@ use crate::cpu::real::Real;
 const SPAN: usize = 4;
 
 /// A minibatch with its learning rate: `x (batch, block)`, `y (batch)`.
-pub type Example<'a, R> = (&'a [u8], &'a [u8], R);
+pub type Example<'a> = (&'a [u8], &'a [u8], f32);
 
 /// Workers on the steps of one model.
-pub struct Team<'a, R> {
+pub struct Team<'a> {
     workers: usize,
-    common: RwLock<&'a mut Common<R>>,
-    panels: Vec<RwLock<&'a mut Panel<R>>>,
+    common: RwLock<&'a mut Common<f32>>,
+    panels: Vec<RwLock<&'a mut Panel<f32>>>,
     /// Of each chunk of a span.
-    logits: Vec<RwLock<Logits<R>>>,
+    logits: Vec<RwLock<Logits<f32>>>,
     meeting: Meeting,
 }
 
-impl<'a, R: Real + Turn> Team<'a, R> {
+impl<'a> Team<'a> {
     /// So many workers, each of whom is to call [`Team::work`] on a thread of its own.
-    pub fn new(model: &'a mut ByToken<R>, workers: usize) -> Self {
+    pub fn new(model: &'a mut ByToken<f32>, workers: usize) -> Self {
         let dims = model.common.dims;
         for panel in &mut model.panels {
             panel.set_desks(SPAN);
@@ -59,11 +57,10 @@ impl<'a, R: Real + Turn> Team<'a, R> {
     #[inline(always)]
     pub fn work<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &self,
-        _: Tile<FMA, ROWS, COLS, PARTS>,
+        tile: Tile<FMA, ROWS, COLS, PARTS>,
         me: usize,
-        steps: &[Example<'_, R>],
-    ) -> Vec<R> {
-        const GRADS: bool = false;
+        steps: &[Example<'_>],
+    ) -> Vec<f32> {
         let _alarm = Alarm(&self.meeting);
         let first = me == 0;
         let mut losses = Vec::new();
@@ -78,7 +75,7 @@ impl<'a, R: Real + Turn> Team<'a, R> {
             let common = read(&self.common);
             let step = &common.step(lr);
             for panel in own() {
-                each_panel!(once(&mut **write(panel)), statistics(step));
+                (NATIVE.statistics)(&mut write(panel), step);
             }
             let chunks = common.contexts.chunks();
             for start in (0..chunks).step_by(SPAN) {
@@ -86,7 +83,7 @@ impl<'a, R: Real + Turn> Team<'a, R> {
                 for panel in own() {
                     let panel = &mut **write(panel);
                     for chunk in span.clone() {
-                        each_panel!(once(&mut *panel), activate(step, chunk));
+                        (NATIVE.activate)(panel, step, chunk);
                     }
                 }
                 self.meeting.attend();
@@ -94,7 +91,7 @@ impl<'a, R: Real + Turn> Team<'a, R> {
                 for chunk in span.clone().skip(me).step_by(self.workers) {
                     let logits = &mut *write(&self.logits[chunk % SPAN]);
                     let panels = panels.iter().map(|panel| &***panel);
-                    common.last_layer::<FMA, ROWS, COLS, PARTS>(panels, chunk, logits);
+                    common.last_layer(tile, panels, chunk, logits);
                 }
                 drop(panels);
                 self.meeting.attend();
@@ -103,10 +100,7 @@ impl<'a, R: Real + Turn> Team<'a, R> {
                     for chunk in span.clone() {
                         let logits = read(&self.logits[chunk % SPAN]);
                         let dlogits = &logits.dlogits;
-                        each_panel!(
-                            once(&mut *panel),
-                            through_second_layer(step, dlogits, chunk)
-                        );
+                        (NATIVE.through_second_layer)(panel, step, dlogits, chunk);
                     }
                 }
                 if first {
@@ -117,7 +111,7 @@ impl<'a, R: Real + Turn> Team<'a, R> {
             }
             if chunks > 1 {
                 for panel in own() {
-                    each_panel!(once(&mut **write(panel)), after_chunks(step));
+                    (NATIVE.after_chunks)(&mut write(panel), step);
                 }
             }
             drop(common);
@@ -125,13 +119,13 @@ impl<'a, R: Real + Turn> Team<'a, R> {
             if first {
                 let panels: Vec<_> = self.panels.iter().map(read).collect();
                 let panels = panels.iter().map(|panel| &***panel);
-                losses.push(write(&self.common).end::<FMA, PARTS>(panels, &sums, lr));
+                losses.push(write(&self.common).end(tile, panels, &sums, lr));
             }
             self.meeting.attend();
             let common = read(&self.common);
             let step = &common.step(lr);
             for panel in own() {
-                each_panel!(once(&mut **write(panel)), update(step));
+                (NATIVE.update)(&mut write(panel), step);
             }
             drop(common);
             self.meeting.attend();
