@@ -1,18 +1,20 @@
 //! The time of a training step of every backend, side by side in one run: the CPU reference in f64,
-//! the CPU backend, and each schedule on each adapter found; at the lecture's size, along two growth
-//! curves, and at the largest size there is. As `elem/s`, `cargo bench` prints examples a second.
-//! A third curve is of many models at once, as `sweep` trains them; there `elem/s` are model-steps a
-//! second.
+//! the CPU backend on one core and, where it pays, on all, and each schedule on each adapter found; at
+//! the lecture's size, along two growth curves, and at the largest size there is. As `elem/s`,
+//! `cargo bench` prints examples a second. A third curve is of many models at once, as `sweep` trains
+//! them; there `elem/s` are model-steps a second.
 //!
 //! Each backend first does a few steps that are held against the reference: a fast wrong kernel is
 //! not worth a time. Afterwards `cargo run --release --example growth` draws the three curves.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use gpu_makemore::backend::{Backend, Steps};
 use gpu_makemore::cli::TrainArgs;
+use gpu_makemore::cores::cores;
 use gpu_makemore::cpu::{CpuBackend, Model};
 use gpu_makemore::data::{self, Dataset};
 use gpu_makemore::dims::Dims;
@@ -24,6 +26,7 @@ use gpu_makemore::gpu::staged::Staged;
 use gpu_makemore::params::Params;
 use gpu_makemore::rng::TorchGenerator;
 use gpu_makemore::sweep::work::{self, End, Event, Job};
+use gpu_makemore::train::{LearningRate, Stream};
 
 /// Opens an adapter with a schedule.
 type Open = fn(&Found, Dims, &Params<f32>) -> Result<Box<dyn Backend>, GpuError>;
@@ -66,21 +69,23 @@ const LINEAR: f64 = 1.85;
 /// Steps of each model in a run of the CPU's part of that curve at least: the first chunks are short.
 const CPU_STEPS: u64 = 4000;
 
-/// Initial values and `count` steps of random tokens.
+/// The names that come with the program.
+fn names() -> &'static Dataset {
+    static NAMES: OnceLock<Dataset> = OnceLock::new();
+    NAMES.get_or_init(|| data::load(&data::Options::default()).unwrap_or_else(|e| panic!("{e}")))
+}
+
+/// Initial values, and the first `count` steps as they are trained: minibatches of names, whose examples
+/// share contexts, as random tokens would not.
 fn inputs(dims: &Dims, count: usize) -> (Params<f32>, Steps) {
     let mut generator = TorchGenerator::manual_seed(2_147_483_647);
     let params = Params::init(dims, &mut generator);
-    let mut tokens = |len: usize| {
-        let mut tokens = vec![0; len];
-        generator.randint_into(dims.vocab as u32, &mut tokens);
-        tokens.into_iter().map(|t| t as u8).collect::<Vec<u8>>()
+    let rate = LearningRate {
+        lr: 0.01,
+        lr_final: 0.01,
+        decay_at: 0,
     };
-    let steps = Steps {
-        first: 0,
-        x: tokens(count * dims.batch * dims.block),
-        y: tokens(count * dims.batch),
-        lr: vec![0.01; count],
-    };
+    let steps = Stream::new(&names().train, generator, rate, dims.batch).take(count);
     (params, steps)
 }
 
@@ -209,7 +214,7 @@ fn doubling(most: usize) -> impl Iterator<Item = usize> {
 /// Models on the CPU as `sweep` trains them, one a core: the time until the last of them is done, with
 /// the drawing of their minibatches and without their evaluation.
 fn bench_models_on_cpu(group: &mut BenchmarkGroup<'_, WallTime>, names: &Dataset) {
-    for models in doubling(work::cores()) {
+    for models in doubling(cores()) {
         group.throughput(Throughput::Elements(models as u64));
         group.bench_function(BenchmarkId::new("cpu", models), |b| {
             b.iter_custom(|iterations| {
@@ -242,7 +247,7 @@ fn bench_models_on_cpu(group: &mut BenchmarkGroup<'_, WallTime>, names: &Dataset
             });
         });
     }
-    let cores = work::cores();
+    let cores = cores();
     println!("cpu: no more than {cores} models: each core does one at a time, the others wait");
 }
 
@@ -293,7 +298,7 @@ fn bench_models(
             train(&steps, &mut losses)
         });
         let growth = before.map_or(0.0, |before| step.as_secs_f64() / before.as_secs_f64());
-        if found.is_software() && models > work::cores() && growth >= LINEAR {
+        if found.is_software() && models > cores() && growth >= LINEAR {
             println!(
                 "{name}: no more than {models} models: twice as many take {growth:.2} times as long, \
                  on to {MOST_MODELS}"
@@ -325,6 +330,10 @@ fn main() {
         let losses = bench_reference(&mut group, size, dims);
         let mut cpu = CpuBackend::new(dims, params.clone());
         bench(&mut group, "cpu", size, &mut cpu, &losses);
+        let mut all = CpuBackend::new(dims, params.clone()).with_cores(cores());
+        if all.workers() > 1 {
+            bench(&mut group, "cpu_all_cores", size, &mut all, &losses);
+        }
         for (adapter, found) in &adapters {
             for (schedule, open) in SCHEDULES {
                 let name = format!("{schedule}_{adapter}");
@@ -337,10 +346,9 @@ fn main() {
         group.finish();
     }
 
-    let names = data::load(&data::Options::default()).unwrap_or_else(|e| panic!("{e}"));
     let mut group = criterion.benchmark_group("models");
     group.sampling_mode(SamplingMode::Flat);
-    bench_models_on_cpu(&mut group, &names);
+    bench_models_on_cpu(&mut group, names());
     let losses = reference(Dims::LECTURE).1;
     for (adapter, found) in &adapters {
         bench_models(&mut group, &format!("resident_{adapter}"), found, &losses);
