@@ -332,7 +332,7 @@ fn main() {
         bench(&mut group, "cpu", size, &mut cpu, &losses);
         let mut all = CpuBackend::new(dims, params.clone()).with_cores(cores());
         if all.workers() > 1 {
-            bench(&mut group, "cpu_all_cores", size, &mut all, &losses);
+            bench(&mut group, "cpu_all cores", size, &mut all, &losses);
         }
         for (adapter, found) in &adapters {
             for (schedule, open) in SCHEDULES {
