@@ -14,11 +14,13 @@ pub mod sgd;
 pub mod softmax_cross_entropy;
 pub mod tanh;
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use multiversion::multiversion;
 use multiversion::target::match_target;
 
 use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
-use crate::cores::share_out;
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 use batchnorm::BatchStatistics;
@@ -393,11 +395,19 @@ impl Backend for CpuBackend {
             return Ok(());
         }
         let steps: Vec<_> = (0..steps.len()).map(|i| steps.step(i)).collect();
-        let team = Team::new(&mut self.trainer, self.workers);
-        let done = share_out(self.workers, 0..self.workers, |me| {
-            work_by_token(&team, me, &steps)
-        });
-        losses.extend(done.into_iter().flatten());
+        let (team, steps) = (&Team::new(&mut self.trainer, self.workers), &steps);
+        losses.extend(thread::scope(|scope| {
+            // Should a thread not start, those that did are not to wait for it.
+            let _alarm = team.alarm();
+            let others: Vec<_> = (1..self.workers)
+                .map(|me| scope.spawn(move || work_by_token(team, me, steps)))
+                .collect();
+            let losses = work_by_token(team, 0, steps);
+            for other in others {
+                other.join().unwrap_or_else(|panic| resume_unwind(panic));
+            }
+            losses
+        }));
         Ok(())
     }
 

@@ -27,7 +27,8 @@ const SPAN: usize = 4;
 /// A minibatch with its learning rate: `x (batch, block)`, `y (batch)`.
 pub type Example<'a> = (&'a [u8], &'a [u8], f32);
 
-/// Workers on the steps of one model.
+/// Workers on the steps of one model. (With many cores, [`SPAN`] is also how many of them can be at the
+/// logits, a sixth of a step.)
 pub struct Team<'a> {
     workers: usize,
     common: RwLock<&'a mut Common<f32>>,
@@ -53,6 +54,11 @@ impl<'a> Team<'a> {
         }
     }
 
+    /// Ends the waiting of all workers if it is dropped by a panic.
+    pub fn alarm(&self) -> Alarm<'_> {
+        Alarm(&self.meeting)
+    }
+
     /// The part of worker number `me` in some steps. The first one gives their losses.
     #[inline(always)]
     pub fn work<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
@@ -61,7 +67,7 @@ impl<'a> Team<'a> {
         me: usize,
         steps: &[Example<'_>],
     ) -> Vec<f32> {
-        let _alarm = Alarm(&self.meeting);
+        let _alarm = self.alarm();
         let first = me == 0;
         let mut losses = Vec::new();
         let mut sums = LogitSums::new(&read(&self.common).dims);
@@ -195,8 +201,8 @@ impl Meeting {
     }
 }
 
-/// Tells the others that its worker has panicked, so that they do not wait for ever.
-struct Alarm<'a>(&'a Meeting);
+/// Tells the workers of a panic, so that they do not wait for ever for one who will not come.
+pub struct Alarm<'a>(&'a Meeting);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
