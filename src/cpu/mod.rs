@@ -1,7 +1,7 @@
 //! The CPU twin: the same pass as the kernels, operation by operation, generic over the float type.
 //! In `f64` it is the reference that the kernels are held against. In `f32` it evaluates for
-//! `--backend cpu`; the training is done by the same step by distinct tokens, laid out for vector units
-//! ([`by_token`]).
+//! `--backend cpu`; the training is done by the same step by distinct contexts and tokens, laid out for
+//! vector units ([`by_token`]).
 
 pub mod batchnorm;
 pub mod by_token;
