@@ -15,9 +15,9 @@ const _: () = assert!(*Dims::BLOCK.end() == size_of::<Key>());
 
 /// The distinct contexts of a minibatch, in the order in which they first come.
 ///
-/// Equal contexts are found in a table of our own: a general one takes 0.6 us of a step of 21 (measured
-/// with the standard library's, and a fast hash), this one 0.2, for it does without a branch for what
-/// is anyone's guess: whether a context is new.
+/// Equal contexts are found in a table of our own, which does without a branch for what is anyone's guess:
+/// whether a context is new. (Measured, the reading of a minibatch of the lecture, tokens included: 0.74 us,
+/// and 0.91 with the standard library's table and a fast hash.)
 #[derive(Clone, Debug)]
 pub struct Contexts<R> {
     /// How many there are.
@@ -157,6 +157,40 @@ fn slot(key: Key, bits: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data;
+    use crate::rng::TorchGenerator;
+    use crate::train::{LearningRate, Stream};
+
+    /// The means that the module's text and the README tell, over 200 minibatches as they are trained.
+    #[test]
+    fn minibatches_of_names_share_contexts() {
+        let names = data::load(&data::Options::default()).unwrap();
+        for (batch, told) in [(32, 28.0), (4096, 1340.0)] {
+            let dims = Dims {
+                batch,
+                ..Dims::LECTURE
+            };
+            let rate = LearningRate {
+                lr: 0.1,
+                lr_final: 0.1,
+                decay_at: 0,
+            };
+            let generator = TorchGenerator::manual_seed(2_147_483_647);
+            let steps = Stream::new(&names.train, generator, rate, batch).take(200);
+            let mut contexts = Contexts::<f32>::new(&dims);
+            let mut distinct = 0;
+            for i in 0..steps.len() {
+                let (x, y, _) = steps.step(i);
+                contexts.read(x, y, &dims);
+                distinct += contexts.keys().len();
+            }
+            let mean = distinct as f64 / steps.len() as f64;
+            assert!(
+                (mean / told - 1.0).abs() < 0.02,
+                "{mean} of {batch}, not {told}"
+            );
+        }
+    }
 
     /// Contexts of 16 tokens that differ in one byte each, and one of them often.
     #[test]
