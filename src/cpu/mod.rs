@@ -24,7 +24,7 @@ use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 use batchnorm::BatchStatistics;
-use by_token::{ByToken, Example, Team};
+use by_token::{ByToken, Example, NATIVE, Team};
 use linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
 use real::Real;
 
@@ -253,10 +253,10 @@ fn mean<R: Real>(row_loss: &[R]) -> R {
 ))]
 fn step_by_token(model: &mut ByToken<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
     match_target! {
-        "x86_64+avx512f" => model.step_natively(FUSED_8X32, x, y, lr),
-        "x86_64+avx2+fma" => model.step_natively(FUSED_4X16, x, y, lr),
-        "aarch64+neon" => model.step_natively(FUSED_4X16, x, y, lr),
-        _ => model.step_natively(PLAIN, x, y, lr),
+        "x86_64+avx512f" => model.run(FUSED_8X32, &NATIVE, x, y, lr),
+        "x86_64+avx2+fma" => model.run(FUSED_4X16, &NATIVE, x, y, lr),
+        "aarch64+neon" => model.run(FUSED_4X16, &NATIVE, x, y, lr),
+        _ => model.run(PLAIN, &NATIVE, x, y, lr),
     }
 }
 

@@ -59,10 +59,11 @@ use common::{Common, LogitSums, Logits};
 use contexts::CHUNK;
 use lines::{LINE, Line, lines};
 use panel::Panel;
-use phases::{NATIVE, Phases};
+use phases::Phases;
 use tokens::{Piece, pieces};
 
 pub use lines::Turn;
+pub(super) use phases::NATIVE;
 pub(super) use team::{Example, Team};
 
 /// A model with all that a training step needs.
@@ -225,8 +226,9 @@ impl<R: Real + Turn> ByToken<R> {
         self.run(tile, &phases, x, y, lr)
     }
 
+    /// A step with these phases of panels. The rest of it is compiled for what the caller is.
     #[inline(always)]
-    fn run<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
+    pub(super) fn run<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,
         tile: Tile<FMA, ROWS, COLS, PARTS>,
         phases: &Phases<R>,
@@ -267,26 +269,6 @@ impl<R: Real + Turn> ByToken<R> {
             (phases.update)(panel, step);
         }
         loss
-    }
-}
-
-impl ByToken<f32> {
-    /// [`ByToken::step`] with the phases of panels that are compiled for this machine. The rest of it is
-    /// compiled for what the caller is.
-    #[inline(always)]
-    pub(super) fn step_natively<
-        const FMA: bool,
-        const ROWS: usize,
-        const COLS: usize,
-        const PARTS: usize,
-    >(
-        &mut self,
-        tile: Tile<FMA, ROWS, COLS, PARTS>,
-        x: &[u8],
-        y: &[u8],
-        lr: f32,
-    ) -> f32 {
-        self.run(tile, &NATIVE, x, y, lr)
     }
 }
 
