@@ -38,6 +38,7 @@ pub mod checkpoint;
 pub mod chunks;
 pub mod cli;
 pub mod compare;
+pub mod contexts;
 pub mod cores;
 pub mod cpu;
 pub mod data;

@@ -73,22 +73,34 @@ impl<R: Real> BatchStatistics<R> {
 /// Mean, variance and inverse root of each column of `hprebn (batch, hidden)`.
 #[inline(always)]
 pub fn statistics<R: Real>(hprebn: &[R], stats: &mut BatchStatistics<R>) {
+    let n = hprebn.len() / stats.bnmean.len();
+    weighted_statistics(hprebn, std::iter::repeat_n(R::one(), n), n, stats);
+}
+
+/// The same with rows that count `times`, `n` together.
+#[inline(always)]
+pub fn weighted_statistics<R: Real>(
+    hprebn: &[R],
+    times: impl Iterator<Item = R> + Clone,
+    n: usize,
+    stats: &mut BatchStatistics<R>,
+) {
     let hidden = stats.bnmean.len();
-    let n = R::of((hprebn.len() / hidden) as f64);
+    let n = R::of(n as f64);
     stats.bnmean.fill(R::zero());
-    for row in hprebn.chunks_exact(hidden) {
+    for (row, times) in hprebn.chunks_exact(hidden).zip(times.clone()) {
         for (sum, &x) in stats.bnmean.iter_mut().zip(row) {
-            *sum += x;
+            *sum += times * x;
         }
     }
     for mean in &mut stats.bnmean {
         *mean /= n;
     }
     stats.bnvar.fill(R::zero());
-    for row in hprebn.chunks_exact(hidden) {
+    for (row, times) in hprebn.chunks_exact(hidden).zip(times) {
         for ((sum, &x), &mean) in stats.bnvar.iter_mut().zip(row).zip(&stats.bnmean) {
             let bndiff = x - mean;
-            *sum += bndiff * bndiff;
+            *sum += times * bndiff * bndiff;
         }
     }
     for (var, var_inv) in stats.bnvar.iter_mut().zip(&mut stats.bnvar_inv) {

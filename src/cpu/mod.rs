@@ -21,12 +21,14 @@ use multiversion::multiversion;
 use multiversion::target::match_target;
 
 use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
+use crate::contexts::Rows;
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 use batchnorm::BatchStatistics;
 use by_token::{ByToken, Example, NATIVE, Team};
 use linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
 use real::Real;
+use softmax_cross_entropy::cross_entropy_loss;
 
 /// The model with everything that a step writes: parameters, activations and gradients. All memory
 /// is taken once; a step allocates nothing.
@@ -425,11 +427,13 @@ impl Backend for CpuBackend {
         let (block, hidden) = (model.dims.block, model.dims.hidden);
         let mut merged = crate::backend::MergedStatistics::new(hidden);
         let mut stats = BatchStatistics::new(hidden);
-        for x in x.chunks(Self::EVAL_BATCH * block) {
-            let rows = x.len() / block;
-            let hprebn = hidden_inputs(model, x, rows);
-            batchnorm::statistics(hprebn, &mut stats);
-            merged.add(rows, &stats.bnmean, &stats.bnvar);
+        for rows in Rows::batches(x, None, block, Self::EVAL_BATCH) {
+            let hprebn = hidden_inputs(model, rows.x(), rows.len());
+            let examples = (0..rows.len()).map(|row| rows.examples(row));
+            let n = examples.clone().sum();
+            let times = examples.map(|examples| examples as f32);
+            batchnorm::weighted_statistics(hprebn, times, n, &mut stats);
+            merged.add(n, &stats.bnmean, &stats.bnvar);
         }
         Ok(merged.finish())
     }
@@ -437,18 +441,21 @@ impl Backend for CpuBackend {
     fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
         let model = self.large();
         let Dims { block, vocab, .. } = model.dims;
-        let mut row_loss = vec![0.0; Self::EVAL_BATCH];
-        let mut dlogits = vec![0.0; Self::EVAL_BATCH * vocab];
         let mut sum = 0.0f64;
-        for (x, y) in x
-            .chunks(Self::EVAL_BATCH * block)
-            .zip(y.chunks(Self::EVAL_BATCH))
-        {
-            let logits = infer(model, x, &stats.bnmean, &stats.bnvar);
-            let losses = &mut row_loss[..y.len()];
-            let dlogits = &mut dlogits[..logits.len()];
-            softmax_cross_entropy::forward_backward(logits, y, losses, dlogits);
-            sum += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
+        for rows in Rows::batches(x, Some(y), block, Self::EVAL_BATCH) {
+            let logits = infer(model, rows.x(), &stats.bnmean, &stats.bnvar);
+            for (row, logits) in logits.chunks_exact(vocab).enumerate() {
+                let (logit_max, counts_sum) = softmax_cross_entropy::counts(logits);
+                sum += rows
+                    .targets(row)
+                    .iter()
+                    .map(|target| {
+                        let norm_logit = logits[usize::from(target.token)] - logit_max;
+                        let loss = cross_entropy_loss(norm_logit, counts_sum);
+                        f64::from(target.examples) * f64::from(loss)
+                    })
+                    .sum::<f64>();
+            }
         }
         Ok(sum / y.len() as f64)
     }

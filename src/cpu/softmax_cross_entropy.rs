@@ -15,6 +15,19 @@ pub fn softmax_cross_entropy_backward<R: Real>(prob: R, is_target: bool, n: R) -
     (prob - if is_target { R::one() } else { R::zero() }) / n
 }
 
+/// Without the row's maximum, exp overflows for logits above 88 in f32.
+#[inline(always)]
+fn maximum<R: Real>(logits: &[R]) -> R {
+    logits.iter().copied().fold(R::neg_infinity(), R::max)
+}
+
+/// The maximum of a row of logits and `counts_sum`: all that [`cross_entropy_loss`] needs of the others.
+pub fn counts<R: Real>(logits: &[R]) -> (R, R) {
+    let logit_max = maximum(logits);
+    let counts = logits.iter().map(|&logit| (logit - logit_max).exp());
+    (logit_max, counts.fold(R::zero(), |sum, count| sum + count))
+}
+
 /// The loss of each example into `row_loss (batch)` and `dlogits (batch, vocab)`, in one pass:
 /// the softmax that the loss needs is most of its gradient.
 #[inline(always)]
@@ -26,8 +39,7 @@ pub fn forward_backward<R: Real>(logits: &[R], y: &[u8], row_loss: &mut [R], dlo
         .zip(dlogits.chunks_exact_mut(vocab));
     for (((logits, dlogits), &target), loss) in rows.zip(y).zip(row_loss) {
         let target = usize::from(target);
-        // Without the row's maximum, exp overflows for logits above 88 in f32.
-        let logit_max = logits.iter().copied().fold(R::neg_infinity(), R::max);
+        let logit_max = maximum(logits);
         let mut counts_sum = R::zero();
         for (count, &logit) in dlogits.iter_mut().zip(logits) {
             *count = (logit - logit_max).exp();

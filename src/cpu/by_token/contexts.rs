@@ -1,39 +1,24 @@
 //! Which contexts a minibatch has, how often each, and which tokens follow.
 
 use super::lines::LINE;
+pub use crate::contexts::Key;
+use crate::contexts::Numbering;
 use crate::cpu::real::Real;
 use crate::dims::Dims;
 
 /// Contexts that are worked on at a time: the lanes of a line, as in `logits`.
 pub const CHUNK: usize = LINE;
 
-/// A context as one number: a byte for each of its tokens, the first one lowest. A context has at
-/// most as many tokens as the number has bytes.
-pub type Key = u128;
-
-const _: () = assert!(*Dims::BLOCK.end() == size_of::<Key>());
-
 /// The distinct contexts of a minibatch, in the order in which they first come.
-///
-/// Equal contexts are found in a table of our own, which does without a branch for what is anyone's guess:
-/// whether a context is new. (Measured, the reading of a minibatch of the lecture, tokens included: 0.74 us,
-/// and 0.91 with the standard library's table and a fast hash.)
 #[derive(Clone, Debug)]
 pub struct Contexts<R> {
-    /// How many there are.
-    count: usize,
-    /// Their tokens; and one more place, as `read` compares with that of a next one.
-    keys: Vec<Key>,
+    numbering: Numbering,
     /// How many examples have each: a chunk's side by side, with zeros behind the last.
     uses: Vec<[R; CHUNK]>,
     /// What follows, chunk by chunk: a target for each example that has one of the chunk's contexts.
     targets: Vec<Target>,
     /// Where those of each chunk end.
     ends: Vec<usize>,
-    /// The table: a context's number is at the place that its key gives, or at the next that is free.
-    slots: Vec<u32>,
-    /// Number of the context of each example, `(batch)`.
-    number_of: Vec<u32>,
 }
 
 /// The token that follows the context in some lane.
@@ -44,49 +29,24 @@ pub struct Target {
 }
 
 impl<R: Real> Contexts<R> {
-    /// Larger than any number.
-    const FREE: u32 = u32::MAX;
-
     pub fn new(dims: &Dims) -> Self {
         let batch = dims.batch;
         let chunks = batch.div_ceil(CHUNK);
         Self {
-            count: 0,
-            keys: vec![0; batch + 1],
+            numbering: Numbering::new(batch),
             uses: vec![[R::zero(); CHUNK]; chunks],
             targets: vec![Target::default(); batch],
             ends: vec![0; chunks],
-            // A quarter full at most, so that the first place is nearly always the one.
-            slots: vec![Self::FREE; 4 * batch.next_power_of_two()],
-            number_of: vec![0; batch],
         }
     }
 
     /// Lists the contexts of `x (batch, block)` with their targets `y (batch)`.
     #[inline(always)]
     pub fn read(&mut self, x: &[u8], y: &[u8], dims: &Dims) {
-        self.slots.fill(Self::FREE);
-        self.uses.as_flattened_mut().fill(R::zero());
-        let bits = self.slots.len().trailing_zeros();
-        let mask = self.slots.len() - 1;
-        let mut count = 0;
-        for (b, number_of) in self.number_of.iter_mut().enumerate() {
-            let key = key(&x[b * dims.block..], dims.block);
-            let mut place = slot(key, bits);
-            let number = loop {
-                let number = self.slots[place].min(count);
-                if number == count || self.keys[number as usize] == key {
-                    break number;
-                }
-                place = (place + 1) & mask;
-            };
-            self.slots[place] = number;
-            self.keys[number as usize] = key;
-            self.uses.as_flattened_mut()[number as usize] += R::one();
-            *number_of = number;
-            count += u32::from(number == count);
-        }
-        self.count = count as usize;
+        let uses = self.uses.as_flattened_mut();
+        uses.fill(R::zero());
+        self.numbering
+            .read(x, dims.block, |number| uses[number] += R::one());
         // At first `ends` has where the targets of each chunk begin.
         let mut first = 0;
         for (end, uses) in self.ends.iter_mut().zip(&self.uses) {
@@ -96,7 +56,7 @@ impl<R: Real> Contexts<R> {
                 .map(|uses| uses.to_usize().unwrap_or(0))
                 .sum::<usize>();
         }
-        for (&number, &token) in self.number_of.iter().zip(y) {
+        for (&number, &token) in self.numbering.number_of().iter().zip(y) {
             let end = &mut self.ends[number as usize / CHUNK];
             let lane = (number as usize % CHUNK) as u8;
             self.targets[*end] = Target { lane, token };
@@ -106,12 +66,12 @@ impl<R: Real> Contexts<R> {
 
     /// The tokens of each context.
     pub fn keys(&self) -> &[Key] {
-        &self.keys[..self.count]
+        self.numbering.keys()
     }
 
     /// How many examples have each context.
     pub fn uses(&self) -> &[R] {
-        &self.uses.as_flattened()[..self.count]
+        &self.uses.as_flattened()[..self.keys().len()]
     }
 
     /// The same of a chunk, with zeros behind the last.
@@ -127,31 +87,8 @@ impl<R: Real> Contexts<R> {
 
     /// How many chunks there are.
     pub fn chunks(&self) -> usize {
-        self.count.div_ceil(CHUNK)
+        self.keys().len().div_ceil(CHUNK)
     }
-}
-
-/// The first `block` tokens of `x`.
-#[inline(always)]
-fn key(x: &[u8], block: usize) -> Key {
-    match x.first_chunk() {
-        // As many tokens as a number has bytes: those that follow are taken off.
-        Some(&tokens) => Key::from_le_bytes(tokens) & (Key::MAX >> (Key::BITS - 8 * block as u32)),
-        None => {
-            let tokens = x[..block].iter().rev();
-            tokens.fold(0, |key, &token| key << 8 | Key::from(token))
-        }
-    }
-}
-
-/// The place in a table of `2**bits` for a key: the upper bits of a product, which all of its bits
-/// have a part in.
-#[inline(always)]
-fn slot(key: Key, bits: u32) -> usize {
-    // 2**64 divided by the golden ratio, odd: Knuth's multiplicative hashing.
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let folded = (key as u64).wrapping_mul(FACTOR) ^ (key >> 64) as u64;
-    (folded.wrapping_mul(FACTOR) >> (u64::BITS - bits)) as usize
 }
 
 #[cfg(test)]
