@@ -2,15 +2,27 @@
 // for field.
 
 struct Shape {
-    batch: u32,   // examples in this launch; `n` in the formulas
-    block: u32,   // characters of context
-    vocab: u32,   // characters there are, the end mark included
-    embd: u32,    // length of an embedding
-    hidden: u32,  // hidden units
-    fan_in: u32,  // of the linear layer that is launched: block * embd, or hidden
-    fan_out: u32, // of the same layer: hidden, or vocab
-    padding: u32,
+    rows: u32,     // contexts in this launch: rows of every activation
+    block: u32,    // characters of context
+    vocab: u32,    // characters there are, the end mark included
+    embd: u32,     // length of an embedding
+    hidden: u32,   // hidden units
+    fan_in: u32,   // of the linear layer that is launched: block * embd, or hidden
+    fan_out: u32,  // of the same layer: hidden, or vocab
+    examples: u32, // that have these contexts; `n` in the formulas
 }
+
+// A row is a context, not an example. Every seventh example of the names has the same one, the beginning
+// of a name: of the contexts of 4,096 examples a third are distinct. What a model makes of equal contexts
+// is equal, so each is computed once, and `examples[row]` tells how many examples it stands for:
+//
+//   batch norm   counts it so many times in its sums
+//   dlogits      is the sum over those examples: examples * probs, less one for each token that follows
+//   from there   back all rows are such sums. Every operation is linear in them, but batch norm, which
+//                takes the means off each example: off the row so many times
+//
+// A row that stands for no example adds nothing to any gradient. So steps whose contexts are fewer than
+// those of the step beside them are filled up.
 
 // Rows of a tensor begin at multiples of four values, so that one load brings four of them. The rest
 // of a row, its pad, is zero, and so are the rows that bring W1 and W2 to a multiple of four: a sum

@@ -28,7 +28,7 @@
 
 // Whether a value of a tensor (batch, hidden) is one and not a pad, which stays zero.
 fn is_unit(i: u32) -> bool {
-    return i < shape.batch * pitch(shape.hidden) && i % pitch(shape.hidden) < shape.hidden;
+    return i < shape.rows * pitch(shape.hidden) && i % pitch(shape.hidden) < shape.hidden;
 }
 
 // ---- forward ----
@@ -40,10 +40,10 @@ fn bnmeani_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     var sum = 0.0;
-    for (var r = 0u; r < shape.batch; r++) {
+    for (var r = 0u; r < shape.rows; r++) {
         sum += hprebn[r * pitch(shape.hidden) + j];
     }
-    bnmeani[j] = sum / f32(shape.batch);
+    bnmeani[j] = sum / f32(shape.examples);
 }
 
 @compute @workgroup_size(64)
@@ -75,10 +75,10 @@ fn bnvar_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     var sum = 0.0;
-    for (var r = 0u; r < shape.batch; r++) {
+    for (var r = 0u; r < shape.rows; r++) {
         sum += bndiff2[r * pitch(shape.hidden) + j];
     }
-    bnvar[j] = batchnorm_variance(sum, f32(shape.batch));
+    bnvar[j] = batchnorm_variance(sum, f32(shape.examples));
 }
 
 @compute @workgroup_size(64)
@@ -126,7 +126,7 @@ fn dbngain_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     var sum = 0.0;
-    for (var r = 0u; r < shape.batch; r++) {
+    for (var r = 0u; r < shape.rows; r++) {
         let i = r * pitch(shape.hidden) + j;
         sum += bnraw[i] * dhpreact[i];
     }
@@ -144,7 +144,7 @@ fn dbnbias_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     var sum = 0.0;
-    for (var r = 0u; r < shape.batch; r++) {
+    for (var r = 0u; r < shape.rows; r++) {
         sum += dhpreact[r * pitch(shape.hidden) + j];
     }
     dbnbias[j] = sum;
@@ -176,7 +176,7 @@ fn dbnvar_inv_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     var sum = 0.0;
-    for (var r = 0u; r < shape.batch; r++) {
+    for (var r = 0u; r < shape.rows; r++) {
         let i = r * pitch(shape.hidden) + j;
         sum += bndiff[i] * dbnraw[i];
     }
@@ -208,7 +208,7 @@ fn dbndiff2_kernel(
 ) {
     let i = invocation_index(id, workgroups);
     if is_unit(i) {
-        dbndiff2[i] = 1.0 / (f32(shape.batch) - 1.0) * dbnvar[i % pitch(shape.hidden)];
+        dbndiff2[i] = 1.0 / (f32(shape.examples) - 1.0) * dbnvar[i % pitch(shape.hidden)];
     }
 }
 
@@ -240,7 +240,7 @@ fn dbnmeani_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     var sum = 0.0;
-    for (var r = 0u; r < shape.batch; r++) {
+    for (var r = 0u; r < shape.rows; r++) {
         sum += -dbndiff[r * pitch(shape.hidden) + j];
     }
     dbnmeani[j] = sum;
@@ -259,6 +259,6 @@ fn dhprebn_kernel(
 ) {
     let i = invocation_index(id, workgroups);
     if is_unit(i) {
-        dhprebn[i] = dbndiff[i] + 1.0 / f32(shape.batch) * dbnmeani[i % pitch(shape.hidden)];
+        dhprebn[i] = dbndiff[i] + 1.0 / f32(shape.examples) * dbnmeani[i % pitch(shape.hidden)];
     }
 }

@@ -25,7 +25,7 @@
 
 // Whether a value of a tensor (batch, vocab) is one and not a pad, which stays zero.
 fn is_logit(i: u32) -> bool {
-    return i < shape.batch * pitch(shape.vocab) && i % pitch(shape.vocab) < shape.vocab;
+    return i < shape.rows * pitch(shape.vocab) && i % pitch(shape.vocab) < shape.vocab;
 }
 
 // ---- forward ----
@@ -33,7 +33,7 @@ fn is_logit(i: u32) -> bool {
 @compute @workgroup_size(64)
 fn logit_maxes_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.x;
-    if row >= shape.batch {
+    if row >= shape.rows {
         return;
     }
     var largest = logits[row * pitch(shape.vocab)];
@@ -68,7 +68,7 @@ fn counts_kernel(
 @compute @workgroup_size(64)
 fn counts_sum_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.x;
-    if row >= shape.batch {
+    if row >= shape.rows {
         return;
     }
     var sum = 0.0;
@@ -81,7 +81,7 @@ fn counts_sum_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
 @compute @workgroup_size(64)
 fn counts_sum_inv_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.x;
-    if row < shape.batch {
+    if row < shape.rows {
         counts_sum_inv[row] = 1.0 / counts_sum[row];
     }
 }
@@ -124,7 +124,7 @@ fn dlogprobs_kernel(
     if is_logit(i) {
         let row = i / pitch(shape.vocab);
         let y = (Y[row / 4u] >> (8u * (row % 4u))) & 0xffu;
-        dlogprobs[i] = select(0.0, -1.0 / f32(shape.batch), i % pitch(shape.vocab) == y);
+        dlogprobs[i] = select(0.0, -1.0 / f32(shape.examples), i % pitch(shape.vocab) == y);
     }
 }
 
@@ -152,7 +152,7 @@ fn dprobs_kernel(
 @compute @workgroup_size(64)
 fn dcounts_sum_inv_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.x;
-    if row >= shape.batch {
+    if row >= shape.rows {
         return;
     }
     var sum = 0.0;
@@ -170,7 +170,7 @@ fn dcounts_sum_inv_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
 @compute @workgroup_size(64)
 fn dcounts_sum_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.x;
-    if row < shape.batch {
+    if row < shape.rows {
         dcounts_sum[row] = -1.0 / (counts_sum[row] * counts_sum[row]) * dcounts_sum_inv[row];
     }
 }
@@ -217,7 +217,7 @@ fn dnorm_logits_kernel(
 @compute @workgroup_size(64)
 fn dlogit_maxes_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.x;
-    if row >= shape.batch {
+    if row >= shape.rows {
         return;
     }
     var sum = 0.0;
@@ -237,7 +237,7 @@ fn dlogit_maxes_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
 @compute @workgroup_size(64)
 fn dlogits_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.x;
-    if row >= shape.batch {
+    if row >= shape.rows {
         return;
     }
     let first = row * pitch(shape.vocab);

@@ -13,7 +13,7 @@ fn tanh_forward_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * vectors(shape.hidden) {
+    if i < shape.rows * vectors(shape.hidden) {
         let x = hpreact[i];
         h[i] = vec4<f32>(
             tanh_forward(x.x),
@@ -31,7 +31,7 @@ fn tanh_backward_kernel(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let i = invocation_index(id, workgroups);
-    if i < shape.batch * vectors(shape.hidden) {
+    if i < shape.rows * vectors(shape.hidden) {
         let d = dh[i];
         let y = h[i];
         dhpreact[i] = vec4<f32>(

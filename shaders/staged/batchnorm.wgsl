@@ -1,20 +1,21 @@
-// Launches of batch norm and of the tanh that follows it. Formulas and derivation: batchnorm.wgsl,
+// Launches of batch norm, forward with the tanh that follows it. Formulas and derivation: batchnorm.wgsl,
 // tanh.wgsl.
 //
 // One invocation owns four neighbouring hidden units and walks down their columns, or a slice of the
-// rows. Neighbouring invocations read neighbouring addresses.
+// rows. Neighbouring invocations read neighbouring addresses. A row counts as often as it has examples.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
-@group(0) @binding(1) var<storage, read> hprebn: array<vec4<f32>>;         // (batch, hidden)
+@group(0) @binding(1) var<storage, read> hprebn: array<vec4<f32>>;         // (rows, hidden)
 @group(0) @binding(2) var<storage, read> bngain: array<vec4<f32>>;         // (1, hidden)
 @group(0) @binding(3) var<storage, read> bnbias: array<vec4<f32>>;         // (1, hidden)
 @group(0) @binding(4) var<storage, read_write> bnstats: array<vec4<f32>>;  // (3, hidden): bnmean, bnvar, bnvar_inv
-@group(0) @binding(5) var<storage, read_write> bnraw: array<vec4<f32>>;    // (batch, hidden)
-@group(0) @binding(6) var<storage, read_write> h: array<vec4<f32>>;        // (batch, hidden)
-@group(0) @binding(7) var<storage, read> dh: array<vec4<f32>>;             // (batch, hidden)
+@group(0) @binding(5) var<storage, read_write> bnraw: array<vec4<f32>>;    // (rows, hidden)
+@group(0) @binding(6) var<storage, read_write> h: array<vec4<f32>>;        // (rows, hidden)
+@group(0) @binding(7) var<storage, read> dhpreact: array<vec4<f32>>;       // (rows, hidden)
 @group(0) @binding(8) var<storage, read_write> dbngain: array<vec4<f32>>;  // (1, hidden)
 @group(0) @binding(9) var<storage, read_write> dbnbias: array<vec4<f32>>;  // (1, hidden)
-@group(0) @binding(10) var<storage, read_write> dhprebn: array<vec4<f32>>; // (batch, hidden)
+@group(0) @binding(10) var<storage, read_write> dhprebn: array<vec4<f32>>; // (rows, hidden)
+@group(0) @binding(11) var<storage, read> examples: array<f32>;            // (rows): that have the row's context
 
 // ---- the formulas, for four units at once ----
 
@@ -56,16 +57,6 @@ fn scale_tanh4(gain: vec4<f32>, raw: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
     );
 }
 
-// dhpreact of dh
-fn tanh_backward4(dh: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        tanh_backward(dh.x, h.x),
-        tanh_backward(dh.y, h.y),
-        tanh_backward(dh.z, h.z),
-        tanh_backward(dh.w, h.w),
-    );
-}
-
 fn batchnorm_backward4(
     gain: vec4<f32>,
     inv: vec4<f32>,
@@ -103,20 +94,17 @@ fn sum_of_slices(value: vec4<f32>, lane: u32) -> vec4<f32> {
     return sum;
 }
 
-// Where the walk of an invocation begins, goes on and ends. Beyond the last column it has no rows.
+// The walk of an invocation: some of the rows of some columns. Beyond the last column it has no rows.
 struct Walk {
-    j: u32, // its columns, counted in vectors
-    first: u32,
-    stride: u32,
+    j: u32,     // its columns, counted in vectors
+    first: u32, // its first row, and number of its slice
     end: u32,
 }
 
 fn walk_of(group: vec3<u32>, lane: u32) -> Walk {
     let columns = 64u / SLICES;
-    let hidden = vectors(shape.hidden);
     let j = group.x * columns + lane % columns;
-    let end = select(0u, shape.batch * hidden, j < hidden);
-    return Walk(j, lane / columns * hidden + j, SLICES * hidden, end);
+    return Walk(j, lane / columns, select(0u, shape.rows, j < vectors(shape.hidden)));
 }
 
 // bnraw and h, with the statistics of this minibatch.
@@ -127,28 +115,29 @@ fn batchnorm_tanh_forward_kernel(
 ) {
     let walk = walk_of(group, lane);
     let j = walk.j;
-    let n = f32(shape.batch);
+    let hidden = vectors(shape.hidden);
+    let n = f32(shape.examples);
     var sum = vec4<f32>();
-    for (var i = walk.first; i < walk.end; i += walk.stride) {
-        sum += hprebn[i];
+    for (var r = walk.first; r < walk.end; r += SLICES) {
+        sum += examples[r] * hprebn[r * hidden + j];
     }
     let bnmean = sum_of_slices(sum, lane) / n;
     var sum_bndiff2 = vec4<f32>();
-    for (var i = walk.first; i < walk.end; i += walk.stride) {
-        let bndiff = hprebn[i] - bnmean;
-        sum_bndiff2 += bndiff * bndiff;
+    for (var r = walk.first; r < walk.end; r += SLICES) {
+        let bndiff = hprebn[r * hidden + j] - bnmean;
+        sum_bndiff2 += examples[r] * bndiff * bndiff;
     }
     let bnvar = variance4(sum_of_slices(sum_bndiff2, lane), n);
     let bnvar_inv = var_inv4(bnvar);
-    let hidden = vectors(shape.hidden);
-    if walk.first == j && j < hidden {
+    if walk.first == 0u && j < hidden {
         bnstats[j] = bnmean;
         bnstats[hidden + j] = bnvar;
         bnstats[2u * hidden + j] = bnvar_inv;
     }
     let gain = bngain[j];
     let bias = bnbias[j];
-    for (var i = walk.first; i < walk.end; i += walk.stride) {
+    for (var r = walk.first; r < walk.end; r += SLICES) {
+        let i = r * hidden + j;
         let raw = normalize4(hprebn[i], bnmean, bnvar_inv);
         bnraw[i] = raw;
         h[i] = scale_tanh4(gain, raw, bias);
@@ -163,7 +152,7 @@ fn batchnorm_tanh_inference_kernel(
 ) {
     let i = invocation_index(id, workgroups);
     let hidden = vectors(shape.hidden);
-    if i >= shape.batch * hidden {
+    if i >= shape.rows * hidden {
         return;
     }
     let j = i % hidden;
@@ -171,40 +160,43 @@ fn batchnorm_tanh_inference_kernel(
     h[i] = scale_tanh4(bngain[j], raw, bnbias[j]);
 }
 
-// dbngain = (bnraw*dhpreact).sum(0), dbnbias = dhpreact.sum(0), and dhprebn from both.
+// dbngain = (bnraw*dhpreact).sum(0), dbnbias = dhpreact.sum(0), and dhprebn from both. A row of dhpreact
+// is the sum over its examples already; what batch norm takes off each of them, it takes off the row so
+// many times.
 @compute @workgroup_size(64)
-fn batchnorm_tanh_backward_kernel(
+fn batchnorm_backward_kernel(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let walk = walk_of(group, lane);
     let j = walk.j;
+    let hidden = vectors(shape.hidden);
     var sum = vec4<f32>();
     var sum_bnraw = vec4<f32>();
-    for (var i = walk.first; i < walk.end; i += walk.stride) {
-        let dhpreact = tanh_backward4(dh[i], h[i]);
-        sum += dhpreact;
-        sum_bnraw += dhpreact * bnraw[i];
+    for (var r = walk.first; r < walk.end; r += SLICES) {
+        let d = dhpreact[r * hidden + j];
+        sum += d;
+        sum_bnraw += d * bnraw[r * hidden + j];
     }
     let sum_dhpreact = sum_of_slices(sum, lane);
     let sum_dhpreact_bnraw = sum_of_slices(sum_bnraw, lane);
-    let hidden = vectors(shape.hidden);
-    if walk.first == j && j < hidden {
+    if walk.first == 0u && j < hidden {
         dbngain[j] = sum_dhpreact_bnraw;
         dbnbias[j] = sum_dhpreact;
     }
-    let n = f32(shape.batch);
+    let n = f32(shape.examples);
     let gain = bngain[j];
     let bnvar_inv = bnstats[2u * hidden + j];
-    for (var i = walk.first; i < walk.end; i += walk.stride) {
+    for (var r = walk.first; r < walk.end; r += SLICES) {
+        let i = r * hidden + j;
         dhprebn[i] = batchnorm_backward4(
             gain,
             bnvar_inv,
             n,
-            tanh_backward4(dh[i], h[i]), // dhpreact once more: cheaper than to store it and load it
-            sum_dhpreact,
+            dhpreact[i],
+            examples[r] * sum_dhpreact,
             bnraw[i],
-            sum_dhpreact_bnraw,
+            examples[r] * sum_dhpreact_bnraw,
         );
     }
 }

@@ -2,22 +2,34 @@
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> progress: Progress;
-@group(0) @binding(2) var<storage, read> X: array<u32>;                  // (steps, batch * block) packed, each step from a new word
-@group(0) @binding(2) var<storage, read> uses: array<u32>;               // (steps, vocab + 1 + batch * block): see below
+@group(0) @binding(2) var<storage, read> X: array<u32>;                  // (steps, rows * block) packed, each step from a new word
+@group(0) @binding(2) var<storage, read> uses: array<u32>;               // (steps, vocab + 1 + rows * block): see below
 @group(0) @binding(3) var<storage, read> C: array<f32>;                  // (vocab, embd)
-@group(0) @binding(4) var<storage, read_write> embcat: array<vec4<f32>>; // (batch, block * embd)
-@group(0) @binding(5) var<storage, read> dembcat: array<f32>;            // (batch, block * embd)
+@group(0) @binding(4) var<storage, read_write> embcat: array<vec4<f32>>; // (rows, block * embd)
+@group(0) @binding(5) var<storage, read> dembcat: array<f32>;            // (rows, block * embd)
 @group(0) @binding(6) var<storage, read_write> dC: array<f32>;           // (vocab, embd)
+@group(0) @binding(7) var<storage, read> targets: array<u32>;            // (steps, rows + 1 + examples): see targets.wgsl
+@group(0) @binding(8) var<storage, read_write> examples: array<f32>;     // (rows)
 
 // One element of emb, by its place in embcat.
 fn embedded(step: u32, row: u32, col: u32) -> f32 {
     if col >= shape.fan_in {
         return 0.0; // the pad of embcat
     }
-    let words_per_step = (shape.batch * shape.block + 3u) / 4u;
+    let words_per_step = (shape.rows * shape.block + 3u) / 4u;
     let position = row * shape.block + col / shape.embd;
     let word = X[step * words_per_step + position / 4u];
     return C[embedding_token(word, position) * pitch(shape.embd) + col % shape.embd];
+}
+
+// How many examples have the context of a row, for the kernels that come.
+fn examples_of_row(step: u32, row: u32) -> f32 {
+    let list = targets_of_row(step, row);
+    var examples = 0.0;
+    for (var t = list.first; t < list.end; t++) {
+        examples += target_examples(targets[t]);
+    }
+    return examples;
 }
 
 // emb = C[X]. One invocation, four elements of embcat. First kernel of a step.
@@ -31,8 +43,11 @@ fn embedding_forward_kernel(
     if i == 0u {
         progress.started = step;
     }
+    if i < shape.rows {
+        examples[i] = examples_of_row(step, i);
+    }
     let cols = vectors(shape.fan_in);
-    if i >= shape.batch * cols {
+    if i >= shape.rows * cols {
         return;
     }
     let row = i / cols;
@@ -61,7 +76,7 @@ fn embedding_backward_kernel(
     let i = group.x * elements + lane % elements;
     let token = i / pitch(shape.embd);
     let e = i % pitch(shape.embd);
-    let first = progress.started * (shape.vocab + 1u + shape.batch * shape.block);
+    let first = progress.started * (shape.vocab + 1u + shape.rows * shape.block);
     let places = first + shape.vocab + 1u;
     var sum = 0.0;
     if token < shape.vocab && e < shape.embd {

@@ -97,9 +97,9 @@ fn linear_forward_kernel(
 ) {
     let terms = vectors(shape.fan_in);
     let cols = vectors(shape.fan_out);
-    let tile = tile_of(group.x, lane, shape.batch, cols, SLICES);
-    let upper = row_starts(tile.row, shape.batch, terms);
-    let lower = row_starts(tile.row + 4u, shape.batch, terms);
+    let tile = tile_of(group.x, lane, shape.rows, cols, SLICES);
+    let upper = row_starts(tile.row, shape.rows, terms);
+    let lower = row_starts(tile.row + 4u, shape.rows, terms);
     var s0 = vec4<f32>();
     if tile.slice == 0u {
         s0 = b[tile.col];
@@ -123,8 +123,8 @@ fn linear_forward_kernel(
         s6 = linear_terms(s6, x[lower.z + i], right);
         s7 = linear_terms(s7, x[lower.w + i], right);
     }
-    let to_upper = row_starts(tile.row, shape.batch, cols) + tile.col;
-    let to_lower = row_starts(tile.row + 4u, shape.batch, cols) + tile.col;
+    let to_upper = row_starts(tile.row, shape.rows, cols) + tile.col;
+    let to_lower = row_starts(tile.row + 4u, shape.rows, cols) + tile.col;
     if SLICES > 1u {
         put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
         workgroupBarrier();
@@ -164,7 +164,7 @@ fn backward_weight(group: u32, lane: u32) {
     var s6 = s0;
     var s7 = s0;
     var bias = s0;
-    for (var r = tile.slice; r < shape.batch; r += SLICES) {
+    for (var r = tile.slice; r < shape.rows; r += SLICES) {
         let right = dy[r * cols + tile.col];
         let left = x[r * inputs + upper];
         let below = x[r * inputs + lower];
@@ -205,13 +205,33 @@ fn backward_weight(group: u32, lane: u32) {
     }
 }
 
-// dx = dy @ W.T
-fn backward_input(group: u32, lane: u32) {
+// The gradient at the input of a tanh, from that at its output, dx, and the output, x: at four places.
+fn through_tanh(dx: vec4<f32>, at: u32) -> vec4<f32> {
+    let h = x[at];
+    return vec4<f32>(
+        tanh_backward(dx.x, h.x),
+        tanh_backward(dx.y, h.y),
+        tanh_backward(dx.z, h.z),
+        tanh_backward(dx.w, h.w),
+    );
+}
+
+// What is stored at a place of dx.
+fn put_dx(at: u32, value: vec4<f32>, is_tanh: bool) {
+    if is_tanh {
+        dx[at] = through_tanh(value, at);
+    } else {
+        dx[at] = value;
+    }
+}
+
+// dx = dy @ W.T, and on through the tanh that x came out of, if it did
+fn backward_input(group: u32, lane: u32, is_tanh: bool) {
     let terms = vectors(shape.fan_out);
     let cols = vectors(shape.fan_in);
-    let tile = tile_of(group, lane, shape.batch, cols, DX_SLICES);
-    let upper = row_starts(tile.row, shape.batch, terms);
-    let lower = row_starts(tile.row + 4u, shape.batch, terms);
+    let tile = tile_of(group, lane, shape.rows, cols, DX_SLICES);
+    let upper = row_starts(tile.row, shape.rows, terms);
+    let lower = row_starts(tile.row + 4u, shape.rows, terms);
     var s0 = vec4<f32>();
     var s1 = s0;
     var s2 = s0;
@@ -234,41 +254,55 @@ fn backward_input(group: u32, lane: u32) {
         s6 = linear_terms(s6, dy[lower.z + o], right);
         s7 = linear_terms(s7, dy[lower.w + o], right);
     }
-    let to_upper = row_starts(tile.row, shape.batch, cols) + tile.col;
-    let to_lower = row_starts(tile.row + 4u, shape.batch, cols) + tile.col;
+    let to_upper = row_starts(tile.row, shape.rows, cols) + tile.col;
+    let to_lower = row_starts(tile.row + 4u, shape.rows, cols) + tile.col;
     if DX_SLICES > 1u {
         put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
         workgroupBarrier();
         for (var r = tile.slice; r < 8u; r += DX_SLICES) {
             let to = select(to_upper, to_lower, r >= 4u)[r % 4u];
-            dx[to] = sum_of_slices(r, lane, DX_SLICES);
+            put_dx(to, sum_of_slices(r, lane, DX_SLICES), is_tanh);
         }
     } else if tile.slice == 0u {
-        dx[to_upper.x] = s0;
-        dx[to_upper.y] = s1;
-        dx[to_upper.z] = s2;
-        dx[to_upper.w] = s3;
-        dx[to_lower.x] = s4;
-        dx[to_lower.y] = s5;
-        dx[to_lower.z] = s6;
-        dx[to_lower.w] = s7;
+        put_dx(to_upper.x, s0, is_tanh);
+        put_dx(to_upper.y, s1, is_tanh);
+        put_dx(to_upper.z, s2, is_tanh);
+        put_dx(to_upper.w, s3, is_tanh);
+        put_dx(to_lower.x, s4, is_tanh);
+        put_dx(to_lower.y, s5, is_tanh);
+        put_dx(to_lower.z, s6, is_tanh);
+        put_dx(to_lower.w, s7, is_tanh);
     }
 }
 
 // The gradients do not depend on each other, so one launch has workgroups for dW and db, and behind
 // them workgroups for dx.
+fn backward(group: u32, lane: u32, is_tanh: bool) {
+    let cols = vectors(shape.fan_out);
+    let rows_of_group = 8u * 64u / SLICES / tiles_wide(cols, SLICES);
+    let groups_high = (shape.fan_in + rows_of_group - 1u) / rows_of_group;
+    let groups_of_weight = groups_wide(cols, SLICES) * groups_high;
+    if group < groups_of_weight {
+        backward_weight(group, lane);
+    } else {
+        backward_input(group - groups_of_weight, lane, is_tanh);
+    }
+}
+
 @compute @workgroup_size(64)
 fn linear_backward_kernel(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let cols = vectors(shape.fan_out);
-    let rows_of_group = 8u * 64u / SLICES / tiles_wide(cols, SLICES);
-    let groups_high = (shape.fan_in + rows_of_group - 1u) / rows_of_group;
-    let groups_of_weight = groups_wide(cols, SLICES) * groups_high;
-    if group.x < groups_of_weight {
-        backward_weight(group.x, lane);
-    } else {
-        backward_input(group.x - groups_of_weight, lane);
-    }
+    backward(group.x, lane, false);
+}
+
+// The same for a layer whose input is a tanh: `dx` is the gradient at that tanh's own input, so that
+// dhpreact = (1.0 - h**2) * dh needs no launch, and dh no memory.
+@compute @workgroup_size(64)
+fn linear_tanh_backward_kernel(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    backward(group.x, lane, true);
 }

@@ -2,10 +2,10 @@
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> progress: Progress;
-@group(0) @binding(2) var<storage, read> Y: array<u32>;                   // (steps, batch) packed, each step from a new word
-@group(0) @binding(3) var<storage, read> logits: array<vec4<f32>>;        // (batch, vocab)
-@group(0) @binding(4) var<storage, read_write> losses: array<f32>;        // (steps, batch)
-@group(0) @binding(5) var<storage, read_write> dlogits: array<vec4<f32>>; // (batch, vocab)
+@group(0) @binding(2) var<storage, read> targets: array<u32>;             // (steps, rows + 1 + examples): see targets.wgsl
+@group(0) @binding(3) var<storage, read> logits: array<vec4<f32>>;        // (rows, vocab)
+@group(0) @binding(4) var<storage, read_write> losses: array<f32>;        // (steps, rows)
+@group(0) @binding(5) var<storage, read_write> dlogits: array<vec4<f32>>; // (rows, vocab)
 
 const LOWEST = -3.4e38;
 
@@ -54,8 +54,19 @@ fn counts(i: u32, row_start: u32, logit_max: f32) -> vec4<f32> {
     return select(vec4<f32>(), count, is_logit(i));
 }
 
-// The loss of each example and dlogits. One invocation, one slice of a row. The mean over the rows is
-// left to the host, which reads all losses of a chunk at once and adds them in f64.
+// How many examples of a row have the tokens of a vector for a target.
+fn followed(i: u32, list: Targets) -> vec4<f32> {
+    var sum = vec4<f32>();
+    for (var t = list.first; t < list.end; t++) {
+        let hit = columns(i) == vec4<u32>(target_token(targets[t]));
+        sum += select(vec4<f32>(), vec4<f32>(target_examples(targets[t])), hit);
+    }
+    return sum;
+}
+
+// The loss of each row, summed over its examples, and dlogits. One invocation, one slice of a row. The
+// mean over the examples is left to the host, which reads all losses of a chunk at once and adds them in
+// f64.
 @compute @workgroup_size(64)
 fn softmax_cross_entropy_kernel(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -66,7 +77,12 @@ fn softmax_cross_entropy_kernel(
     let slice = lane % SLICES;
     let row_start = row * vectors(shape.vocab);
     // Beyond the last row there is nothing to do but to wait for the others.
-    let end = select(0u, vectors(shape.vocab), row < shape.batch);
+    var list = Targets();
+    var end = 0u;
+    if row < shape.rows {
+        list = targets_of_row(step, row);
+        end = vectors(shape.vocab);
+    }
 
     var largest = LOWEST;
     for (var i = slice; i < end; i += SLICES) {
@@ -81,21 +97,27 @@ fn softmax_cross_entropy_kernel(
     }
     let counts_sum = sum_of_slices(sum, lane);
 
-    let word = Y[step * ((shape.batch + 3u) / 4u) + min(row, shape.batch - 1u) / 4u];
-    let target_token = (word >> (8u * (row % 4u))) & 0xffu;
-    if slice == 0u && row < shape.batch {
-        let norm_logit = logits[row_start + target_token / 4u][target_token % 4u] - logit_max;
-        losses[step * shape.batch + row] = cross_entropy_loss(norm_logit, counts_sum);
+    // Every slice counts the examples, and the first one adds up their losses.
+    var examples = 0.0;
+    var loss = 0.0;
+    for (var t = list.first; t < list.end; t++) {
+        let token = target_token(targets[t]);
+        let norm_logit = logits[row_start + token / 4u][token % 4u] - logit_max;
+        loss += target_examples(targets[t]) * cross_entropy_loss(norm_logit, counts_sum);
+        examples += target_examples(targets[t]);
     }
-    let n = f32(shape.batch);
+    if slice == 0u && row < shape.rows {
+        losses[step * shape.rows + row] = loss;
+    }
+    let n = f32(shape.examples);
     for (var i = slice; i < end; i += SLICES) {
         let prob = counts(i, row_start, logit_max) / counts_sum;
-        let is_target = columns(i) == vec4<u32>(target_token);
+        let follow = followed(i, list);
         dlogits[row_start + i] = vec4<f32>(
-            softmax_cross_entropy_backward(prob.x, is_target.x, n),
-            softmax_cross_entropy_backward(prob.y, is_target.y, n),
-            softmax_cross_entropy_backward(prob.z, is_target.z, n),
-            softmax_cross_entropy_backward(prob.w, is_target.w, n),
+            softmax_cross_entropy_backward_sum(prob.x, examples, follow.x, n),
+            softmax_cross_entropy_backward_sum(prob.y, examples, follow.y, n),
+            softmax_cross_entropy_backward_sum(prob.z, examples, follow.z, n),
+            softmax_cross_entropy_backward_sum(prob.w, examples, follow.w, n),
         );
     }
 }

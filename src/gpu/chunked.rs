@@ -2,8 +2,8 @@
 //! pass is a launch, and every gradient is computed from the one before.
 //!
 //! Where a line is one operation of the training step too (the linear layers, the embedding), the
-//! launch is that of [`STEP`]. What the step computes in one go, softmax with cross-entropy and batch
-//! norm with tanh, comes apart here. So the two can be compared on one device with one set of inputs.
+//! launch is that of [`STEP`]. What the step computes in one go, softmax with cross-entropy, batch norm
+//! and the tanh beside them, comes apart here. So the two can be compared on one device with one set of inputs.
 
 use super::GpuError;
 use super::adapter::Found;
@@ -82,7 +82,10 @@ pub const CHUNKED: [Launch; 39] = [
     launch("dlogits_kernel", Second, Grid::Each(Batch),
         &[(2, S::Logits), (15, S::ChunkGrad(K::NormLogits)), (16, S::ChunkGrad(K::LogitMaxes)),
           (17, S::Dlogits)]),
-    STEP[5], // dh = dlogits @ W2.T; dW2 = h.T @ dlogits; db2 = dlogits.sum(0)
+    // dh = dlogits @ W2.T; dW2 = h.T @ dlogits; db2 = dlogits.sum(0)
+    launch("linear_backward_kernel", Second, Grid::TwoGradients(Hidden, Vocab),
+        &[(1, S::H), (2, S::Param(T::W2)), (5, S::Dlogits), (6, S::Dh), (7, S::Grad(T::W2)),
+          (8, S::Grad(T::B2))]),
     launch("tanh_backward_kernel", First, Grid::Vectors(Batch, Hidden),
         &[(2, S::H), (3, S::Dh), (4, S::Dhpreact)]),
     launch("dbngain_kernel", First, Grid::Each(Hidden),
@@ -141,7 +144,7 @@ fn param(chunk: Chunk) -> Option<Tensor> {
 /// Whether the training step stores this tensor's gradient. It passes over what its fused kernels
 /// make unnecessary.
 pub fn in_training_step(chunk: Chunk) -> bool {
-    !matches!(grad_slot(chunk), S::ChunkGrad(_) | S::Dhpreact)
+    !matches!(grad_slot(chunk), S::ChunkGrad(_) | S::Dh)
 }
 
 /// One minibatch on a device, by the training step's kernels and by the chunked ones.

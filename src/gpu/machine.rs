@@ -16,6 +16,7 @@ use super::device::Gpu;
 use super::profile::Profiler;
 use super::shader::Module;
 use crate::chunks::Chunk;
+use crate::contexts::{Rows, Target};
 use crate::cores::{cores, share_out};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
@@ -28,9 +29,14 @@ pub enum Slot {
     X,
     /// Where each token stands in `X`: see `list_uses`.
     Uses,
+    /// What follows each context: see `list_targets`.
+    Targets,
+    /// How many examples have each context of a step.
+    Examples,
+    /// The target of each example of a step whose contexts are not merged.
     Y,
     Lr,
-    /// The loss of each example of each step of a chunk.
+    /// The loss of each row of each step of a chunk, summed over the row's examples.
     Losses,
     /// One parameter.
     Param(Tensor),
@@ -73,10 +79,10 @@ pub enum Grid {
     Tiles(Size, Size, Size),
     /// `(fan_in, fan_out)`: the same for the tiles of dW, and behind them for those of dx.
     TwoGradients(Size, Size),
-    /// One invocation for each slice of each four columns of a tensor `(batch, cols)`, all of whose
+    /// One invocation for each slice of each four columns of a tensor `(rows, cols)`, all of whose
     /// rows are summed.
     Columns(Size),
-    /// One invocation for each slice of each row of a tensor `(batch, cols)`.
+    /// One invocation for each slice of each row of a tensor `(rows, cols)`.
     Rows(Size),
     /// One invocation for each slice of each value of `dC`.
     Embeddings,
@@ -88,6 +94,7 @@ pub enum Grid {
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)] // the fields of `Dims`
 pub enum Size {
+    /// Rows of the activations: contexts of a minibatch.
     Batch,
     Vocab,
     Embd,
@@ -159,41 +166,42 @@ pub fn pitch(cols: usize) -> usize {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct ShapeRecord {
-    batch: u32,
+    rows: u32,
     block: u32,
     vocab: u32,
     embd: u32,
     hidden: u32,
     fan_in: u32,
     fan_out: u32,
-    padding: u32,
+    examples: u32,
 }
 
 impl ShapeRecord {
-    fn new(dims: &Dims, layer: Layer) -> Self {
+    fn new(dims: &Dims, layer: Layer, rows: usize, examples: usize) -> Self {
         let (fan_in, fan_out) = match layer {
             First => (dims.fan_in(), dims.hidden),
             Second => (dims.hidden, dims.vocab),
         };
-        let [batch, block, vocab, embd, hidden, fan_in, fan_out] = [
-            dims.batch,
+        let [rows, block, vocab, embd, hidden, fan_in, fan_out, examples] = [
+            rows,
             dims.block,
             dims.vocab,
             dims.embd,
             dims.hidden,
             fan_in,
             fan_out,
+            examples,
         ]
         .map(|size| size as u32);
         Self {
-            batch,
+            rows,
             block,
             vocab,
             embd,
             hidden,
             fan_in,
             fan_out,
-            padding: 0,
+            examples,
         }
     }
 }
@@ -249,10 +257,6 @@ impl Layout {
         (rows * self.dims.block).div_ceil(4)
     }
 
-    fn y_words(&self, rows: usize) -> usize {
-        rows.div_ceil(4)
-    }
-
     /// Rows and columns of a slot, as the host knows it. What has one row or one column is a row.
     pub fn extent(&self, slot: Slot) -> (usize, usize) {
         let Dims {
@@ -268,11 +272,14 @@ impl Layout {
                 let words = (self.steps * self.x_words(batch)).max(self.x_words(self.rows));
                 (1, words)
             }
-            S::Uses => (1, self.steps * uses_words(&self.dims)),
-            S::Y => {
-                let words = (self.steps * self.y_words(batch)).max(self.y_words(self.rows));
-                (1, words)
+            S::Uses => (1, self.steps * uses_words(&self.dims, batch)),
+            S::Targets => {
+                let evaluated = self.rows + 1 + (self.rows * vocab).min(Rows::MOST);
+                let words = self.steps * targets_words(batch, batch);
+                (1, words.max(evaluated))
             }
+            S::Examples => (1, self.rows),
+            S::Y => (1, batch.div_ceil(4)),
             S::Lr => (1, self.steps),
             S::Losses => (1, (self.steps * batch).max(self.rows)),
             S::Param(tensor) | S::Grad(tensor) => match tensor.shape(&self.dims)[..] {
@@ -352,49 +359,71 @@ impl Layout {
         slices
     }
 
-    /// Slices and workgroups for tiles of 8 x 4 sums, as shaders/staged/linear.wgsl arranges them.
-    fn tiles(&self, rows: usize, cols: usize, terms: usize) -> (usize, usize) {
-        let (high, wide) = (rows.div_ceil(8), cols.div_ceil(4));
-        let slices = self.slices(high * wide, terms.div_ceil(4));
-        let tiles = WORKGROUP / slices;
-        let tiles_wide = tiles.min(if wide <= 8 { 8 } else { 16 });
-        let groups = wide.div_ceil(tiles_wide) * high.div_ceil(tiles / tiles_wide);
-        (slices, groups)
+    /// Slices for tiles of 8 x 4 sums.
+    fn tile_slices(&self, rows: usize, cols: usize, terms: usize) -> usize {
+        self.slices(rows.div_ceil(8) * cols.div_ceil(4), terms.div_ceil(4))
     }
 
-    /// Slices and workgroups of a launch over `rows` rows.
-    pub fn split(&self, grid: Grid, rows: usize) -> ([usize; 2], [u32; 3]) {
+    /// Values of `dC`, pads included.
+    fn embeddings(&self) -> usize {
+        self.dims.vocab * pitch(self.dims.embd)
+    }
+
+    /// Slices of the sums of a launch over so many rows: of the launch, and of dx where it computes dW
+    /// and dx.
+    pub fn slices_of(&self, grid: Grid, rows: usize) -> [usize; 2] {
         let size = |s| self.size(s, rows);
-        let groups = |results: usize, slices: usize| {
-            let groups = results.div_ceil(WORKGROUP / slices);
-            ([slices, 1], [groups as u32, 1, 1])
-        };
-        let in_slices =
-            |results: usize, rounds: usize| groups(results, self.slices(results, rounds));
         match grid {
-            Grid::Elements(rows, cols) => ([1, 1], folded(size(rows) * pitch(size(cols)))),
-            Grid::Vectors(rows, cols) => ([1, 1], folded(size(rows) * size(cols).div_ceil(4))),
-            Grid::Params => ([1, 1], folded(self.params / 4)),
-            Grid::Each(count) => ([1, 1], folded(size(count))),
+            Grid::Elements(..) | Grid::Vectors(..) | Grid::Params | Grid::Each(_) => [1, 1],
             Grid::Tiles(rows, cols, terms) => {
-                let (slices, groups) = self.tiles(size(rows), size(cols), size(terms));
-                ([slices, 1], [groups as u32, 1, 1])
+                [self.tile_slices(size(rows), size(cols), size(terms)), 1]
             }
             Grid::TwoGradients(fan_in, fan_out) => {
-                let (of_weight, weight) = self.tiles(size(fan_in), size(fan_out), rows);
-                let (of_input, input) = self.tiles(rows, size(fan_in), size(fan_out));
-                ([of_weight, of_input], [(weight + input) as u32, 1, 1])
+                let (fan_in, fan_out) = (size(fan_in), size(fan_out));
+                [
+                    self.tile_slices(fan_in, fan_out, rows),
+                    self.tile_slices(rows, fan_in, fan_out),
+                ]
             }
-            Grid::Columns(cols) => in_slices(size(cols).div_ceil(4), rows.div_ceil(4)),
-            Grid::Rows(cols) => in_slices(rows, size(cols).div_ceil(4)),
+            Grid::Columns(cols) => {
+                let columns = size(cols).div_ceil(4);
+                [self.slices(columns, rows.div_ceil(4)), 1]
+            }
+            Grid::Rows(cols) => [self.slices(rows, size(cols).div_ceil(4)), 1],
             Grid::Embeddings => {
                 // A frequent token has a sixteenth of all uses or so. One that has them all must
                 // not bring an invocation near the 65,535 rounds after which Mesa 22 leaves loops.
                 let uses = rows * self.dims.block;
-                let results = self.dims.vocab * pitch(self.dims.embd);
                 let at_least = uses.div_ceil(1 << 14).next_power_of_two();
-                groups(results, self.slices(results, uses / 16).max(at_least))
+                [self.slices(self.embeddings(), uses / 16).max(at_least), 1]
             }
+        }
+    }
+
+    /// Workgroups of a launch over so many rows, whose sums are in so many slices.
+    pub fn groups_of(&self, grid: Grid, rows: usize, slices: [usize; 2]) -> [u32; 3] {
+        let size = |s| self.size(s, rows);
+        let groups = |results: usize| {
+            let groups = results.div_ceil(WORKGROUP / slices[0]);
+            [groups as u32, 1, 1]
+        };
+        match grid {
+            Grid::Elements(rows, cols) => folded(size(rows) * pitch(size(cols))),
+            Grid::Vectors(rows, cols) => folded(size(rows) * size(cols).div_ceil(4)),
+            Grid::Params => folded(self.params / 4),
+            Grid::Each(count) => folded(size(count)),
+            Grid::Tiles(rows, cols, _) => {
+                let tiles = tile_groups(size(rows), size(cols), slices[0]);
+                [tiles as u32, 1, 1]
+            }
+            Grid::TwoGradients(fan_in, fan_out) => {
+                let weight = tile_groups(size(fan_in), size(fan_out), slices[0]);
+                let input = tile_groups(rows, size(fan_in), slices[1]);
+                [(weight + input) as u32, 1, 1]
+            }
+            Grid::Columns(cols) => groups(size(cols).div_ceil(4)),
+            Grid::Rows(_) => groups(rows),
+            Grid::Embeddings => groups(self.embeddings()),
         }
     }
 
@@ -451,10 +480,20 @@ impl Layout {
     }
 }
 
+/// Workgroups for tiles of 8 x 4 sums, as shaders/staged/linear.wgsl arranges them.
+fn tile_groups(rows: usize, cols: usize, slices: usize) -> usize {
+    let (high, wide) = (rows.div_ceil(8), cols.div_ceil(4));
+    let tiles = WORKGROUP / slices;
+    let tiles_wide = tiles.min(if wide <= 8 { 8 } else { 16 });
+    wide.div_ceil(tiles_wide) * high.div_ceil(tiles / tiles_wide)
+}
+
 /// A launch with its pipeline and bindings.
 struct Ready {
     pipeline: ComputePipeline,
     bindings: BindGroup,
+    grid: Grid,
+    slices: [usize; 2],
     workgroups: [u32; 3],
 }
 
@@ -583,7 +622,7 @@ impl Machine {
 
     /// Entry point and slices of a launch over so many examples: what its pipeline depends on.
     fn kernel(&self, launch: &Launch, rows: usize) -> Kernel {
-        (launch.kernel, self.layout.split(launch.grid, rows).0)
+        (launch.kernel, self.layout.slices_of(launch.grid, rows))
     }
 
     fn lock_pipelines(&self) -> MutexGuard<'_, HashMap<Kernel, ComputePipeline>> {
@@ -656,31 +695,59 @@ impl Machine {
         }))
     }
 
-    /// Uploads the tokens and learning rates of as many steps as there are rates, and resets the
-    /// device's counters.
-    pub fn write_steps(&self, x: &[u8], y: &[u8], lr: &[f32]) {
-        let Dims { batch, block, .. } = self.layout.dims;
-        self.upload(S::X, x, batch * block);
-        self.upload(S::Y, y, batch);
-        let words = uses_words(&self.layout.dims);
-        let mut uses = vec![0; lr.len() * words];
-        for (uses, x) in uses
-            .chunks_exact_mut(words)
-            .zip(x.chunks_exact(batch * block))
-        {
-            list_uses(&self.layout.dims, pitch(self.layout.dims.fan_in()), x, uses);
+    /// Uploads the minibatches and learning rates of some steps, and resets the device's counters. Each
+    /// minibatch takes `rows` rows; those that it does not have stand for no example.
+    pub fn write_steps(&self, minibatches: &[Rows], rows: usize, lr: &[f32]) {
+        let dims = &self.layout.dims;
+        let tokens = packed_words(rows * dims.block);
+        let [uses, targets] = [uses_words(dims, rows), targets_words(rows, dims.batch)];
+        let mut packed = vec![0; minibatches.len() * 4 * tokens];
+        let mut all_uses = vec![0; minibatches.len() * uses];
+        let mut all_targets = vec![0; minibatches.len() * targets];
+        let records = minibatches
+            .iter()
+            .zip(packed.chunks_exact_mut(4 * tokens))
+            .zip(all_uses.chunks_exact_mut(uses))
+            .zip(all_targets.chunks_exact_mut(targets));
+        for (((minibatch, x), uses), targets) in records {
+            fill_up(minibatch.x(), dims.block, &mut x[..rows * dims.block]);
+            list_uses(dims, pitch(dims.fan_in()), minibatch.x(), uses);
+            list_targets(minibatch, rows, targets);
         }
-        let bytes = bytemuck::cast_slice(&uses);
-        self.gpu
-            .queue
-            .write_buffer(&self.buffers[&S::Uses], 0, bytes);
+        self.upload(S::X, &packed);
+        self.upload(S::Uses, bytemuck::cast_slice(&all_uses));
+        self.upload(S::Targets, bytemuck::cast_slice(&all_targets));
         self.write(S::Lr, lr);
         self.write(S::Progress, &[0.0, 0.0]);
     }
 
-    /// The same for a single step, whose launches can then be run one by one with [`Machine::run`].
+    /// The same for a single step, whose launches can then be run one by one with [`Machine::run`]. Each
+    /// example has a row of its own, as in the lecture.
     pub fn write_step(&self, x: &[u8], y: &[u8], lr: f32) {
-        self.write_steps(x, y, &[lr]);
+        let dims = &self.layout.dims;
+        self.write_steps(&[Rows::apart(x, y, dims.block)], dims.batch, &[lr]);
+        // The kernels of the chunked pass know no other rows.
+        if self.buffers.contains_key(&S::Y) {
+            let mut packed = y.to_vec();
+            packed.resize(4 * packed_words(y.len()), 0);
+            self.upload(S::Y, &packed);
+        }
+    }
+
+    /// Uploads contexts that are to be evaluated.
+    pub fn write_rows(&self, rows: &Rows) {
+        let mut packed = rows.x().to_vec();
+        packed.resize(4 * packed_words(packed.len()), 0);
+        self.upload(S::X, &packed);
+        let targets: usize = (0..rows.len()).map(|row| rows.targets(row).len()).sum();
+        let mut list = vec![0; targets_words(rows.len(), targets)];
+        list_targets(rows, rows.len(), &mut list);
+        self.upload(S::Targets, bytemuck::cast_slice(&list));
+        self.write(S::Progress, &[0.0, 0.0]);
+    }
+
+    fn upload(&self, slot: Slot, bytes: &[u8]) {
+        self.gpu.queue.write_buffer(&self.buffers[&slot], 0, bytes);
     }
 
     /// Runs some launches of a pass, once, and waits for them.
@@ -706,22 +773,8 @@ impl Machine {
         (&self.buffers[&buffer], 4 * first as u64, 4 * len as u64)
     }
 
-    /// Packs tokens four to a word, each row of `row` tokens from a new word, and uploads them.
-    pub fn upload(&self, slot: Slot, tokens: &[u8], row: usize) {
-        let words = row.div_ceil(4);
-        let mut packed = vec![0u8; tokens.len() / row * words * 4];
-        for (to, from) in packed
-            .chunks_exact_mut(words * 4)
-            .zip(tokens.chunks_exact(row))
-        {
-            to[..row].copy_from_slice(from);
-        }
-        self.gpu
-            .queue
-            .write_buffer(&self.buffers[&slot], 0, &packed);
-    }
-
-    /// Binds a table to the tensors, for launches over `rows` examples.
+    /// Binds a table to the tensors, for launches over at most so many rows, each of them an example
+    /// until [`Pass::set_rows`] says otherwise.
     pub fn pass(&self, table: &[Launch], rows: usize) -> Pass {
         let Self {
             gpu,
@@ -731,7 +784,6 @@ impl Machine {
         } = self;
         self.compile(&[(table, rows)]);
         let pipelines = self.lock_pipelines();
-        let dims = layout.dims.with_batch(rows);
         let shapes = [First, Second].map(|layer| {
             let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("shape"),
@@ -739,7 +791,7 @@ impl Machine {
                 usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             });
-            let record = ShapeRecord::new(&dims, layer);
+            let record = ShapeRecord::new(&layout.dims, layer, rows, rows);
             gpu.queue
                 .write_buffer(&buffer, 0, bytemuck::bytes_of(&record));
             buffer
@@ -747,8 +799,8 @@ impl Machine {
         let launches = table
             .iter()
             .map(|launch| {
-                let (_, workgroups) = layout.split(launch.grid, rows);
-                let pipeline = pipelines[&self.kernel(launch, rows)].clone();
+                let kernel = self.kernel(launch, rows);
+                let pipeline = pipelines[&kernel].clone();
                 let mut entries = Vec::with_capacity(launch.binds.len() + 1);
                 // The update needs no sizes: it covers its buffer, whatever lies in it.
                 if !matches!(launch.grid, Grid::Params) {
@@ -773,10 +825,13 @@ impl Machine {
                     layout: &pipeline.get_bind_group_layout(0),
                     entries: &entries,
                 });
+                let (_, slices) = kernel;
                 Ready {
                     pipeline,
                     bindings,
-                    workgroups,
+                    grid: launch.grid,
+                    slices,
+                    workgroups: layout.groups_of(launch.grid, rows, slices),
                 }
             })
             .collect();
@@ -785,15 +840,19 @@ impl Machine {
 }
 
 impl Pass {
-    /// Changes the number of examples, at most that for which the pass was made.
-    pub fn set_rows(&self, machine: &Machine, rows: usize) {
-        let dims = machine.layout.dims.with_batch(rows);
+    /// Changes the number of rows, at most that for which the pass was made, and of the examples that
+    /// they stand for. It concerns what is encoded and submitted from now on.
+    ///
+    /// The sums keep their slices: rows without examples at the end change no bit of them.
+    pub fn set_rows(&mut self, machine: &Machine, rows: usize, examples: usize) {
+        let Machine { layout, gpu, .. } = machine;
         for (buffer, layer) in self.shapes.iter().zip([First, Second]) {
-            let record = ShapeRecord::new(&dims, layer);
-            machine
-                .gpu
-                .queue
+            let record = ShapeRecord::new(&layout.dims, layer, rows, examples);
+            gpu.queue
                 .write_buffer(buffer, 0, bytemuck::bytes_of(&record));
+        }
+        for launch in &mut self.launches {
+            launch.workgroups = layout.groups_of(launch.grid, rows, launch.slices);
         }
     }
 
@@ -833,12 +892,49 @@ fn pad(values: &[f32], cols: usize) -> Vec<f32> {
     padded
 }
 
-/// Words of a step's lists of uses.
-pub(super) fn uses_words(dims: &Dims) -> usize {
-    dims.vocab + 1 + dims.batch * dims.block
+/// Words of so many tokens, four to a word.
+fn packed_words(tokens: usize) -> usize {
+    tokens.div_ceil(4)
 }
 
-/// Where each token stands in the contexts `x (batch, block)` of a step: a row of dC is added up from
+/// The contexts `x (.., block)`, and the first of them again until `all` is full: what comes of it is
+/// finite where `x` is, and counts for nothing.
+fn fill_up(x: &[u8], block: usize, all: &mut [u8]) {
+    let (own, others) = all.split_at_mut(x.len());
+    own.copy_from_slice(x);
+    for other in others.chunks_exact_mut(block) {
+        other.copy_from_slice(&x[..block]);
+    }
+}
+
+/// Words of a step's lists of targets.
+fn targets_words(rows: usize, targets: usize) -> usize {
+    rows + 1 + targets
+}
+
+/// What follows the context of each row, as shaders/staged/targets.wgsl reads it: the end of each row's
+/// list, behind a 0; then the lists, row after row. Rows beyond the last have no targets.
+fn list_targets(minibatch: &Rows, rows: usize, list: &mut [u32]) {
+    let (ends, targets) = list.split_at_mut(rows + 1);
+    let mut end = 0;
+    ends[0] = 0;
+    for (row, to) in ends[1..].iter_mut().enumerate() {
+        if row < minibatch.len() {
+            for &Target { token, examples } in minibatch.targets(row) {
+                targets[end] = u32::from(token) | examples << 8;
+                end += 1;
+            }
+        }
+        *to = end as u32;
+    }
+}
+
+/// Words of a step's lists of uses.
+pub(super) fn uses_words(dims: &Dims, rows: usize) -> usize {
+    dims.vocab + 1 + rows * dims.block
+}
+
+/// Where each token stands in the contexts `x (rows, block)` of a step: a row of dC is added up from
 /// the list of its token. First the end of each token's list, behind a 0; then the lists, token after
 /// token: where the embedding of each use begins in `dembcat`, whose rows are `row` values apart, in
 /// the order of the positions.
@@ -887,6 +983,19 @@ mod tests {
         // A row of dembcat has 15 values and a pad of one.
         let (ends, places) = ([0, 2, 2, 5, 6], [5, 16 + 10, 0, 10, 16 + 5, 16]);
         assert_eq!(uses, [&ends[..], &places].concat()[..]);
+    }
+
+    #[test]
+    fn the_targets_of_each_row_are_listed_and_the_rows_filled_up() {
+        let y = [7, 8, 7, 7];
+        let rows = Rows::merged(&[1, 2, 1, 2, 3, 4, 1, 2], Some(&y), 2);
+        let mut list = [9; 4 + 1 + 4];
+        list_targets(&rows, 4, &mut list);
+        let (ends, lists) = ([0, 2, 3, 3, 3], [7 | 2 << 8, 8 | 1 << 8, 7 | 1 << 8, 9]);
+        assert_eq!(list, [&ends[..], &lists].concat()[..]);
+        let mut x = [9; 8];
+        fill_up(rows.x(), 2, &mut x);
+        assert_eq!(x, [1, 2, 3, 4, 1, 2, 1, 2]);
     }
 
     #[test]

@@ -47,37 +47,40 @@ impl Work {
     }
 }
 
-/// The work of one launch of a training step.
-pub fn work_of(launch: &Launch, layout: &Layout) -> Work {
+/// The work of one launch of a training step that has so many rows.
+pub fn work_of(launch: &Launch, layout: &Layout, rows: usize) -> Work {
     Work {
-        flops: flops_of(launch, layout),
-        bytes: Some(bytes_of(launch, layout)),
+        flops: flops_of(launch, layout, rows),
+        bytes: Some(bytes_of(launch, layout, rows)),
     }
 }
 
 /// Every `+ - * /`, `max`, `exp` counts as one operation, as the kernel does it for each element of
-/// a tensor. What it does once a row or a column (a mean, a logarithm, an inverse root) is left out.
-fn flops_of(launch: &Launch, layout: &Layout) -> Option<f64> {
+/// a tensor. What it does once a row, a column or a target (a mean, a logarithm, an inverse root) is left
+/// out.
+fn flops_of(launch: &Launch, layout: &Layout, rows: usize) -> Option<f64> {
     let dims = &layout.dims;
     let (fan_in, fan_out) = match launch.layer {
         Layer::First => (dims.fan_in(), dims.hidden),
         Layer::Second => (dims.hidden, dims.vocab),
     };
     // A sum of `fan_in` products, which begins with the bias: as many multiplications as additions.
-    let product = 2 * dims.batch * fan_in * fan_out;
+    let product = 2 * rows * fan_in * fan_out;
     let flops = match launch.kernel {
         "linear_forward_kernel" => product,
         // dW and dx are a product each; db adds dy up.
-        "linear_backward_kernel" => 2 * product + dims.batch * fan_out,
-        // 1 for the mean, 3 for the variance, 2 to normalize, 2 to scale, 23 for tanh_forward.
-        "batchnorm_tanh_forward_kernel" => (1 + 3 + 2 + 2 + 23) * dims.batch * dims.hidden,
-        // 3 for tanh_backward and as many when it is done again; 3 for the two sums, 6 for dhprebn.
-        "batchnorm_tanh_backward_kernel" => (3 + 3 + 3 + 6) * dims.batch * dims.hidden,
+        "linear_backward_kernel" => 2 * product + rows * fan_out,
+        // And 3 for tanh_backward.
+        "linear_tanh_backward_kernel" => 2 * product + rows * fan_out + 3 * rows * fan_in,
+        // 2 for the mean, 4 for the variance, 2 to normalize, 2 to scale, 23 for tanh_forward.
+        "batchnorm_tanh_forward_kernel" => (2 + 4 + 2 + 2 + 23) * rows * dims.hidden,
+        // 3 for the two sums, 8 for dhprebn.
+        "batchnorm_backward_kernel" => (3 + 8) * rows * dims.hidden,
         // 1 for the maximum, 2 for counts and 2 when they are made again, 1 for their sum, 1 for
-        // probs, 2 for dlogits.
-        "softmax_cross_entropy_kernel" => (1 + 2 + 2 + 1 + 1 + 2) * dims.batch * dims.vocab,
+        // probs, 3 for dlogits.
+        "softmax_cross_entropy_kernel" => (1 + 2 + 2 + 1 + 1 + 3) * rows * dims.vocab,
         // Every embedding that was used is added to its token's.
-        "embedding_backward_kernel" => dims.batch * dims.fan_in(),
+        "embedding_backward_kernel" => rows * dims.fan_in(),
         // p - lr * grad
         "sgd_kernel" => 2 * dims.parameter_count(),
         _ => return None, // embedding_forward_kernel copies
@@ -88,18 +91,21 @@ fn flops_of(launch: &Launch, layout: &Layout) -> Option<f64> {
 /// Each tensor that is bound, once and without its pads: what the launch would move if it found
 /// every value in a cache from the second time on. A kernel near the bandwidth of its device by this
 /// count has nothing to gain but from moving less.
-fn bytes_of(launch: &Launch, layout: &Layout) -> f64 {
+fn bytes_of(launch: &Launch, layout: &Layout, rows: usize) -> f64 {
     // The tensors have room for an evaluation batch and for the tokens of many steps.
     let step = Layout {
-        rows: layout.dims.batch,
+        dims: layout.dims.with_batch(rows),
+        rows,
         steps: 1,
         ..layout.clone()
     };
     let values = |slot: Slot| match slot {
+        // At most: a target that comes twice after a context is listed once.
+        Slot::Targets => rows + 1 + layout.dims.batch,
         Slot::Params => 2 * layout.dims.parameter_count(), // read and written
         Slot::Grads => layout.dims.parameter_count(),
         // Of the three rows, the backward pass reads bnvar_inv.
-        Slot::Bnstats if launch.kernel == "batchnorm_tanh_backward_kernel" => layout.dims.hidden,
+        Slot::Bnstats if launch.kernel == "batchnorm_backward_kernel" => layout.dims.hidden,
         _ => {
             let (rows, cols) = step.extent(slot);
             rows * cols
@@ -190,7 +196,7 @@ pub fn kernels_of(table: &[Launch], layout: &Layout) -> Vec<Kernel> {
             Layer::First => "W1",
             Layer::Second => "W2",
         };
-        let work = work_of(launch, layout);
+        let work = work_of(launch, layout, layout.dims.batch);
         Kernel::new(launch.kernel, twice.then_some(weight), work)
     };
     table.iter().map(kernel).collect()
@@ -233,6 +239,15 @@ impl Profile {
             submissions: Kernel::new("submission", None, step),
             kernels,
         }
+    }
+
+    /// Changes the work that a step has in each kernel from now on: it may have fewer rows than another.
+    fn set_work(&mut self, work: impl IntoIterator<Item = Work>) {
+        for (kernel, work) in self.kernels.iter_mut().zip(work) {
+            kernel.per_step = work;
+        }
+        let step = self.kernels.iter().map(|k| k.per_step);
+        self.submissions.per_step = step.fold(Work::default(), Work::plus);
     }
 
     /// Adds a submission that took `took`, with its calls: which kernel, how many steps it did, and
@@ -396,6 +411,11 @@ impl Profiler {
         Some((&clock.resolved, 0, bytes))
     }
 
+    /// The work of each kernel in the steps of the submissions that are added from now on.
+    pub fn set_work(&mut self, work: impl IntoIterator<Item = Work>) {
+        self.profile.set_work(work);
+    }
+
     /// Adds a submission of so many steps: the bytes of [`Profiler::resolve`], which it read, and for
     /// each pass its kernel and the steps that it did.
     pub fn add(
@@ -531,27 +551,31 @@ mod tests {
             hidden: 7,
             batch: 9,
         };
-        // A step's tokens: 18 in 5 words, and 9 in 3; uses: 5 + 1 + 18 words.
+        // Each row's context in 18 bytes, 5 words; targets: 9 + 1 + 9 words; uses: 5 + 1 + 18.
         let params = 15 + 6 * 7 + 7 + 7 * 5 + 5 + 7 + 7;
         let want = [
-            ("embedding_forward_kernel", 0, 2 + 5 + 15 + 54),
+            ("embedding_forward_kernel", 0, 2 + 5 + 15 + 54 + 19 + 9),
             ("linear_forward_kernel", 2 * 9 * 6 * 7, 54 + 42 + 7 + 63),
             (
                 "batchnorm_tanh_forward_kernel",
-                31 * 63,
-                63 + 7 + 7 + 21 + 63 + 63,
+                33 * 63,
+                63 + 7 + 7 + 21 + 63 + 63 + 9,
             ),
             ("linear_forward_kernel", 2 * 9 * 7 * 5, 63 + 35 + 5 + 45),
-            ("softmax_cross_entropy_kernel", 9 * 45, 2 + 3 + 45 + 9 + 45),
             (
-                "linear_backward_kernel",
-                4 * 9 * 7 * 5 + 45,
+                "softmax_cross_entropy_kernel",
+                10 * 45,
+                2 + 19 + 45 + 9 + 45,
+            ),
+            (
+                "linear_tanh_backward_kernel",
+                4 * 9 * 7 * 5 + 45 + 3 * 63,
                 63 + 35 + 45 + 63 + 35 + 5,
             ),
             (
-                "batchnorm_tanh_backward_kernel",
-                15 * 63,
-                7 + 7 + 63 + 63 + 63 + 7 + 7 + 63,
+                "batchnorm_backward_kernel",
+                11 * 63,
+                7 + 7 + 63 + 63 + 7 + 7 + 63 + 9,
             ),
             (
                 "linear_backward_kernel",
@@ -580,9 +604,9 @@ mod tests {
             let of_weight = kernels.iter().filter(|k| k.weight == weight);
             of_weight.map(|k| k.name).collect()
         };
-        let (forward, backward) = ("linear_forward_kernel", "linear_backward_kernel");
-        assert_eq!(names(Some("W1")), [forward, backward]);
-        assert_eq!(names(Some("W2")), [forward, backward]);
-        assert_eq!(names(None).len(), 6);
+        for weight in ["W1", "W2"] {
+            assert_eq!(names(Some(weight)), ["linear_forward_kernel"]);
+        }
+        assert_eq!(names(None).len(), 8);
     }
 }

@@ -187,7 +187,10 @@ impl Plan {
         let _embcat = scratch.take(batch_rows * fan_in4);
         let mut step = Places::default();
         let _x = step.take((batch * block).div_ceil(4));
-        let (y, uses) = (step.take(batch.div_ceil(4)), step.take(uses_words(&dims)));
+        let (y, uses) = (
+            step.take(batch.div_ceil(4)),
+            step.take(uses_words(&dims, batch)),
+        );
         let lr = step.take(1);
         let fitting = MAX_WORDS / (models * step.0.max(batch));
         let capacity = fitting.clamp(1, MAX_STEPS);

@@ -78,6 +78,7 @@ impl Source {
 
 const SHAPE: Part = part!("shape.wgsl");
 const TANH: Part = part!("tanh.wgsl");
+const TARGETS: Part = part!("staged/targets.wgsl");
 
 /// A module with the entry points that are taken from it.
 #[derive(Clone, Debug)]
@@ -96,13 +97,23 @@ pub fn staged_modules() -> Vec<Module> {
             source: Source::new([
                 SHAPE,
                 part!("embedding.wgsl"),
+                TARGETS,
                 part!("staged/embedding.wgsl"),
             ]),
             entry_points: &["embedding_forward_kernel", "embedding_backward_kernel"],
         },
         Module {
-            source: Source::new([SHAPE, part!("linear.wgsl"), part!("staged/linear.wgsl")]),
-            entry_points: &["linear_forward_kernel", "linear_backward_kernel"],
+            source: Source::new([
+                SHAPE,
+                part!("linear.wgsl"),
+                TANH,
+                part!("staged/linear.wgsl"),
+            ]),
+            entry_points: &[
+                "linear_forward_kernel",
+                "linear_backward_kernel",
+                "linear_tanh_backward_kernel",
+            ],
         },
         Module {
             source: Source::new([
@@ -114,13 +125,14 @@ pub fn staged_modules() -> Vec<Module> {
             entry_points: &[
                 "batchnorm_tanh_forward_kernel",
                 "batchnorm_tanh_inference_kernel",
-                "batchnorm_tanh_backward_kernel",
+                "batchnorm_backward_kernel",
             ],
         },
         Module {
             source: Source::new([
                 SHAPE,
                 part!("softmax_cross_entropy.wgsl"),
+                TARGETS,
                 part!("staged/softmax_cross_entropy.wgsl"),
             ]),
             entry_points: &["softmax_cross_entropy_kernel"],

@@ -1,4 +1,5 @@
-//! The staged schedule: one launch an operation, any size.
+//! The staged schedule: one launch an operation, any size. A row of an activation is a context, however
+//! many examples have it: see `shaders/shape.wgsl`.
 //!
 //! [`STEP`] is the table of launches, in execution order: it reads as the forward and the backward
 //! pass. Every launch names its kernel, the tensors that it binds and how its invocations are laid
@@ -13,12 +14,14 @@ use super::machine::Layer::{First, Second};
 use super::machine::Size::{Batch, FanIn, Hidden, Vocab};
 use super::machine::{Grid, Launch, Layout, Machine, Pass, Slot, launch};
 use super::probe::Probe;
-use super::profile::{Profile, Profiler, kernels_of};
+use super::profile::{Profile, Profiler, kernels_of, work_of};
 use super::resident::Split;
 use super::schedule::Schedule;
 use super::shader::staged_modules;
 use super::submission::{Submitted, overlapped, parts};
 use crate::backend::{Backend, BackendError, BackendInfo, MergedStatistics, Statistics, Steps};
+use crate::contexts::Rows;
+use crate::cores::{cores, share_out};
 use crate::dims::Dims;
 use crate::params::{Params, Tensor};
 
@@ -30,24 +33,25 @@ use Tensor as T;
 pub const STEP: [Launch; 10] = [
     // Forward.
     launch("embedding_forward_kernel", First, Grid::Vectors(Batch, FanIn),
-        &[(1, S::Progress), (2, S::X), (3, S::Param(T::C)), (4, S::Embcat)]),
+        &[(1, S::Progress), (2, S::X), (3, S::Param(T::C)), (4, S::Embcat), (7, S::Targets),
+          (8, S::Examples)]),
     launch("linear_forward_kernel", First, Grid::Tiles(Batch, Hidden, FanIn),
         &[(1, S::Embcat), (2, S::Param(T::W1)), (3, S::Param(T::B1)), (4, S::Hprebn)]),
     launch("batchnorm_tanh_forward_kernel", First, Grid::Columns(Hidden),
         &[(1, S::Hprebn), (2, S::Param(T::Bngain)), (3, S::Param(T::Bnbias)), (4, S::Bnstats),
-          (5, S::Bnraw), (6, S::H)]),
+          (5, S::Bnraw), (6, S::H), (11, S::Examples)]),
     launch("linear_forward_kernel", Second, Grid::Tiles(Batch, Vocab, Hidden),
         &[(1, S::H), (2, S::Param(T::W2)), (3, S::Param(T::B2)), (4, S::Logits)]),
     // Loss, and the first gradient with it.
     launch("softmax_cross_entropy_kernel", Second, Grid::Rows(Vocab),
-        &[(1, S::Progress), (2, S::Y), (3, S::Logits), (4, S::Losses), (5, S::Dlogits)]),
+        &[(1, S::Progress), (2, S::Targets), (3, S::Logits), (4, S::Losses), (5, S::Dlogits)]),
     // Backward.
-    launch("linear_backward_kernel", Second, Grid::TwoGradients(Hidden, Vocab),
-        &[(1, S::H), (2, S::Param(T::W2)), (5, S::Dlogits), (6, S::Dh), (7, S::Grad(T::W2)),
+    launch("linear_tanh_backward_kernel", Second, Grid::TwoGradients(Hidden, Vocab),
+        &[(1, S::H), (2, S::Param(T::W2)), (5, S::Dlogits), (6, S::Dhpreact), (7, S::Grad(T::W2)),
           (8, S::Grad(T::B2))]),
-    launch("batchnorm_tanh_backward_kernel", First, Grid::Columns(Hidden),
-        &[(2, S::Param(T::Bngain)), (4, S::Bnstats), (5, S::Bnraw), (6, S::H), (7, S::Dh),
-          (8, S::Grad(T::Bngain)), (9, S::Grad(T::Bnbias)), (10, S::Dhprebn)]),
+    launch("batchnorm_backward_kernel", First, Grid::Columns(Hidden),
+        &[(2, S::Param(T::Bngain)), (4, S::Bnstats), (5, S::Bnraw), (7, S::Dhpreact),
+          (8, S::Grad(T::Bngain)), (9, S::Grad(T::Bnbias)), (10, S::Dhprebn), (11, S::Examples)]),
     launch("linear_backward_kernel", First, Grid::TwoGradients(FanIn, Hidden),
         &[(1, S::Embcat), (2, S::Param(T::W1)), (5, S::Dhprebn), (6, S::Dembcat),
           (7, S::Grad(T::W1)), (8, S::Grad(T::B1))]),
@@ -76,6 +80,10 @@ const EVALUATE: [Launch; 5] = [
 
 /// All tables of the schedule.
 pub const TABLES: [&[Launch]; 3] = [&STEP, &CALIBRATE, &EVALUATE];
+
+/// Examples of a submission from which on it pays to have their contexts found by all cores: to start a
+/// thread takes as long as a few hundred of them.
+const SHARED: usize = 1 << 14;
 
 /// A model on a device, trained by the staged schedule.
 pub struct Staged {
@@ -164,20 +172,23 @@ impl Staged {
         }
     }
 
-    /// Has the device do some of the steps, in one submission.
-    fn submit(&self, steps: &Steps, range: Range<usize>) -> Submitted {
+    /// Has the device do some of the steps, in one submission. Gives the rows of each, too.
+    fn submit(&mut self, steps: &Steps, range: Range<usize>) -> (Submitted, usize) {
         let Dims { batch, block, .. } = self.machine.layout.dims;
         let count = range.len();
-        let (xs, ys) = (batch * block, batch);
-        self.machine.write_steps(
-            &steps.x[range.start * xs..range.end * xs],
-            &steps.y[range.start * ys..range.end * ys],
-            &steps.lr[range],
-        );
+        let threads = if count * batch < SHARED { 1 } else { cores() };
+        let minibatches = share_out(threads, range.clone(), |i| {
+            let (x, y, _) = steps.step(i);
+            Rows::merged(x, Some(y), block)
+        });
+        let rows = minibatches.iter().map(Rows::len).max().unwrap_or(0);
+        self.step.set_rows(&self.machine, rows, batch);
+        self.machine
+            .write_steps(&minibatches, rows, &steps.lr[range]);
         let mut encoder = self.machine.encoder();
         let mut sources = vec![
             self.machine.range(S::Progress, 2),
-            self.machine.range(S::Losses, count * batch),
+            self.machine.range(S::Losses, count * rows),
         ];
         match self.profiler.as_ref().filter(|p| p.times_passes()) {
             None => self.step.encode(&mut encoder, count),
@@ -186,7 +197,7 @@ impl Staged {
                 sources.extend(profiler.resolve(&mut encoder, count * STEP.len()));
             }
         }
-        self.machine.gpu.submit(encoder, &sources)
+        (self.machine.gpu.submit(encoder, &sources), rows)
     }
 
     /// Waits for them, and appends their losses if all of them were done.
@@ -194,45 +205,46 @@ impl Staged {
         &mut self,
         steps: &Steps,
         range: Range<usize>,
-        submitted: Submitted,
+        (submitted, rows): (Submitted, usize),
         losses: &mut Vec<f32>,
     ) -> Result<(), GpuError> {
-        let batch = self.machine.layout.dims.batch;
+        let layout = &self.machine.layout;
         let count = range.len();
         let done = submitted.wait()?;
         let progress: Vec<u32> = bytemuck::pod_collect_to_vec(&done.read[0]);
         check_progress(steps.first + range.start as u64, count as u32, progress[1])?;
         if let Some(profiler) = &mut self.profiler {
             let times = done.read.get(2).map(Vec::as_slice);
+            profiler.set_work(STEP.iter().map(|launch| work_of(launch, layout, rows)));
             let passes = (0..count).flat_map(|_| (0..STEP.len()).map(|kernel| (kernel, 1)));
             profiler.add(count, &done, times, passes);
         }
-        let of_examples = self.machine.values(S::Losses, count * batch, &done.read[1]);
-        losses.extend(of_examples.chunks_exact(batch).map(mean));
+        let of_rows = self.machine.values(S::Losses, count * rows, &done.read[1]);
+        let means = of_rows
+            .chunks_exact(rows)
+            .map(|of_rows| (sum(of_rows) / layout.dims.batch as f64) as f32);
+        losses.extend(means);
         Ok(())
     }
+}
 
-    /// Runs an evaluation pass over a batch of examples that has at most `layout.rows` rows.
-    fn batch(
-        &self,
-        pass: &Pass,
-        x: &[u8],
-        y: &[u8],
-        result: Slot,
-        len: usize,
-    ) -> Result<Vec<f32>, GpuError> {
-        pass.set_rows(&self.machine, x.len() / self.machine.layout.dims.block);
-        self.machine.upload(S::X, x, x.len());
-        if !y.is_empty() {
-            self.machine.upload(S::Y, y, y.len());
-        }
-        self.machine.write(S::Progress, &[0.0, 0.0]);
-        let mut encoder = self.machine.encoder();
-        pass.encode(&mut encoder, 1);
-        let sources = [self.machine.range(result, len)];
-        let bytes = self.machine.gpu.finish_and_read(encoder, &sources)?;
-        Ok(self.machine.values(result, len, &bytes[0]))
-    }
+/// Runs an evaluation pass over at most `layout.rows` rows.
+fn evaluate_rows(
+    machine: &Machine,
+    pass: &mut Pass,
+    rows: &Rows,
+    examples: usize,
+    result: Slot,
+    len: usize,
+) -> Result<Vec<f32>, GpuError> {
+    pass.set_rows(machine, rows.len(), examples);
+    machine.write_rows(rows);
+    let mut encoder = machine.encoder();
+    pass.encode(&mut encoder, 1);
+    let bytes = machine
+        .gpu
+        .finish_and_read(encoder, &[machine.range(result, len)])?;
+    Ok(machine.values(result, len, &bytes[0]))
 }
 
 /// A chunk counts only if the device counted every one of its steps.
@@ -255,8 +267,11 @@ pub(super) fn info(found: &Found, schedule: &'static str) -> BackendInfo {
 }
 
 pub(super) fn mean(losses: &[f32]) -> f32 {
-    let sum: f64 = losses.iter().map(|&l| f64::from(l)).sum();
-    (sum / losses.len() as f64) as f32
+    (sum(losses) / losses.len() as f64) as f32
+}
+
+fn sum(losses: &[f32]) -> f64 {
+    losses.iter().map(|&l| f64::from(l)).sum()
 }
 
 impl Backend for Staged {
@@ -289,27 +304,37 @@ impl Backend for Staged {
     }
 
     fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
-        let Dims { block, hidden, .. } = self.machine.layout.dims;
+        let Layout {
+            rows: most, dims, ..
+        } = self.machine.layout;
+        let hidden = dims.hidden;
+        let (machine, pass) = (&self.machine, &mut self.calibrate);
         let mut merged = MergedStatistics::new(hidden);
-        for x in x.chunks(self.machine.layout.rows * block) {
-            let stats = self.batch(&self.calibrate, x, &[], S::Bnstats, 2 * hidden)?;
-            merged.add(x.len() / block, &stats[..hidden], &stats[hidden..]);
+        for rows in Rows::batches(x, None, dims.block, most) {
+            let examples = (0..rows.len()).map(|row| rows.examples(row)).sum();
+            let (slot, len) = (S::Bnstats, 2 * hidden);
+            let stats = evaluate_rows(machine, pass, &rows, examples, slot, len)?;
+            merged.add(examples, &stats[..hidden], &stats[hidden..]);
         }
         Ok(merged.finish())
     }
 
     fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
-        let Layout { rows, dims, .. } = self.machine.layout;
-        self.machine.write(
+        let Layout {
+            rows: most, dims, ..
+        } = self.machine.layout;
+        let (machine, pass) = (&self.machine, &mut self.evaluate);
+        machine.write(
             S::Bnstats,
             &[stats.bnmean.as_slice(), &stats.bnvar].concat(),
         );
-        let mut sum = 0.0;
-        for (x, y) in x.chunks(rows * dims.block).zip(y.chunks(rows)) {
-            let losses = self.batch(&self.evaluate, x, y, S::Losses, y.len())?;
-            sum += losses.iter().map(|&l| f64::from(l)).sum::<f64>();
+        let mut total = 0.0;
+        for rows in Rows::batches(x, Some(y), dims.block, most) {
+            let (examples, len) = (y.len(), rows.len());
+            let losses = evaluate_rows(machine, pass, &rows, examples, S::Losses, len)?;
+            total += sum(&losses);
         }
-        Ok(sum / y.len() as f64)
+        Ok(total / y.len() as f64)
     }
 
     fn start_profile(&mut self) -> Result<(), BackendError> {
@@ -397,7 +422,8 @@ mod tests {
         for software in [false, true] {
             let layout = Layout::new(largest, software);
             for launch in TABLES.into_iter().flatten() {
-                let (_, groups) = layout.split(launch.grid, layout.rows);
+                let slices = layout.slices_of(launch.grid, layout.rows);
+                let groups = layout.groups_of(launch.grid, layout.rows, slices);
                 let allowed = groups.iter().all(|g| (1..=65_535).contains(g));
                 assert!(allowed, "{}: {groups:?}", launch.kernel);
             }

@@ -245,7 +245,7 @@ mod tests {
         vec![
             Kernel::new("copies", None, work(None, Some(3000.0))),
             Kernel::new(
-                "batchnorm_tanh_backward_kernel",
+                "batchnorm_backward_kernel",
                 Some("W2"),
                 work(Some(5e6), Some(1e6)),
             ),
@@ -267,10 +267,10 @@ mod tests {
 GPU time by the device's timestamps, with a pass for each launch.
 GFLOP/s: operations of the formulas; GB/s: each tensor of a launch once.
 
- kernel                                calls  us/call   share  GFLOP/s  GB/s
- copies                               200000     3.00    0.3%        -  1.00
- batchnorm_tanh_backward_kernel (W2)  200000   1000.0   99.7%     5.00  1.00
- whole step                           200000   1003.0  100.0%     4.99  1.00
+ kernel                           calls  us/call   share  GFLOP/s  GB/s
+ copies                          200000     3.00    0.3%        -  1.00
+ batchnorm_backward_kernel (W2)  200000   1000.0   99.7%     5.00  1.00
+ whole step                      200000   1003.0  100.0%     4.99  1.00
 
 200000 steps in 250.750 s:
   in the kernels       200.600 s   80.0%
@@ -344,7 +344,7 @@ GFLOP/s: operations of the formulas; GB/s: each tensor of a launch once.
         let kernels = json["kernels"].as_array().unwrap();
         assert_eq!(kernels.len(), 2);
         assert_eq!(kernels[0]["flops"], serde_json::Value::Null);
-        assert_eq!(kernels[1]["kernel"], "batchnorm_tanh_backward_kernel");
+        assert_eq!(kernels[1]["kernel"], "batchnorm_backward_kernel");
         assert_eq!(kernels[1]["weight"], "W2");
         assert_eq!(kernels[1]["calls"], 200_000);
         for field in kernels.iter().flat_map(|k| k.as_object().unwrap().values()) {

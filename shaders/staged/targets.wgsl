@@ -1,0 +1,24 @@
+// The targets of each step: which tokens follow the context of a row, and in how many examples.
+//
+// The host has listed them (`list_targets` of src/gpu/machine.rs): where the list of each row begins and
+// the last one ends; then the lists. An entry is a token, in the lowest byte, and its number of examples.
+
+struct Targets {
+    first: u32,
+    end: u32,
+}
+
+// Where the list of a row lies. `targets` is the binding of the module.
+fn targets_of_row(step: u32, row: u32) -> Targets {
+    let ends = step * (shape.rows + 1u + shape.examples);
+    let lists = ends + shape.rows + 1u;
+    return Targets(lists + targets[ends + row], lists + targets[ends + row + 1u]);
+}
+
+fn target_token(entry: u32) -> u32 {
+    return entry & 0xffu;
+}
+
+fn target_examples(entry: u32) -> f32 {
+    return f32(entry >> 8u);
+}
