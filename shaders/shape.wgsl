@@ -36,12 +36,25 @@ fn pitch(values: u32) -> u32 {
     return 4u * vectors(values);
 }
 
-// A long sum whose results are few would leave most of a GPU idle. So a workgroup of 64 invocations
-// has 64 / SLICES results. The invocations of one result take its terms in turns; then their partial
-// sums meet in workgroup memory and are added in one order, the same in every run. Constants of the
-// pipeline, set by src/gpu/machine.rs: 1, 2, 4, 8 or 16.
+// A long sum whose results are few would leave most of a GPU idle. So a workgroup of 64 invocations, or of
+// INVOCATIONS, has that number divided by SLICES of results. The invocations of one result take its terms
+// in turns; then their partial sums meet in workgroup memory and are added in one order, the same in every
+// run. Constants of the pipeline, set by src/gpu/machine.rs: slices are a power of two.
+override INVOCATIONS: u32 = 64u;
 override SLICES: u32 = 1u;
 override DX_SLICES: u32 = 1u; // of dx, where a launch computes dW and dx
+
+// Where a slice walks down the rows, it takes four of its rows at a time: their loads wait together and not
+// one after another. Rows beyond the last are held to it, and count for nothing in a sum.
+fn four_rows(first: u32, end: u32) -> vec4<u32> {
+    return min(vec4<u32>(first) + SLICES * vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end - 1u));
+}
+
+// What each of them counts in a sum.
+fn are_there(first: u32, end: u32) -> vec4<f32> {
+    let there = vec4<u32>(first) + SLICES * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
+    return select(vec4<f32>(), vec4<f32>(1.0), there);
+}
 
 // The device counts its own steps. The first kernel of a step moves `started` on to `finished`, the
 // last sets `finished` to `started + 1`: each counter is written in a launch that does not read it,

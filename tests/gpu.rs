@@ -325,7 +325,7 @@ fn every_kernel(found: &Found) -> Outcome {
 /// examples counts for: kernel, file, text, wrong text. A missing barrier shows on lavapipe, where the invocations of a workgroup run one after
 /// another, eight at a time.
 #[rustfmt::skip]
-const MUTATIONS: [(&str, &str, &str, &str); 17] = [
+const MUTATIONS: [(&str, &str, &str, &str); 21] = [
     ("linear_forward_kernel", "staged/linear.wgsl",
         "        sum += partial[i];", "        sum = partial[i];"),
     ("linear_forward_kernel", "staged/linear.wgsl",
@@ -335,7 +335,15 @@ const MUTATIONS: [(&str, &str, &str, &str); 17] = [
     ("linear_tanh_backward_kernel", "staged/linear.wgsl",
         "partial[512u + lane] = bias;", "partial[512u + lane] = bias / f32(SLICES);"),
     ("batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
-        "sum += partial[i];", "sum = partial[i];"),
+        "partial[lane] += partial[", "partial[lane] = partial["),
+    ("batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
+        "        workgroupBarrier();\n    }\n", "    }\n"),
+    ("linear_tanh_backward_kernel", "staged/linear.wgsl",
+        "there.w * dy", "dy"),
+    ("batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
+        "times * are_there(r, walk.end)", "times"),
+    ("batchnorm_backward_kernel", "staged/batchnorm.wgsl",
+        "there.z * dhpreact", "dhpreact"),
     ("batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
         "    workgroupBarrier(); // the sum before this one has been read\n", ""),
     ("softmax_cross_entropy_kernel", "staged/softmax_cross_entropy.wgsl",
@@ -347,9 +355,9 @@ const MUTATIONS: [(&str, &str, &str, &str); 17] = [
     ("embedding_forward_kernel", "staged/embedding.wgsl",
         "examples += target_examples(targets[t]);", "examples += 1.0;"),
     ("batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
-        "sum += examples[r] * hprebn", "sum += hprebn"),
+        "times.x * hprebn[i.x]", "hprebn[i.x]"),
     ("batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
-        "sum_bndiff2 += examples[r] * bndiff", "sum_bndiff2 += bndiff"),
+        "times.x * first * first", "first * first"),
     ("batchnorm_backward_kernel", "staged/batchnorm.wgsl",
         "examples[r] * sum_dhpreact,", "sum_dhpreact,"),
     ("batchnorm_backward_kernel", "staged/batchnorm.wgsl",

@@ -76,9 +76,9 @@ fn batchnorm_backward4(
 
 // ---- the launches ----
 
-var<workgroup> partial: array<vec4<f32>, 64>;
+var<workgroup> partial: array<vec4<f32>, 256>; // INVOCATIONS at most
 
-// The sum of the slices of an invocation's columns, in their order. Every slice has it.
+// The sum of the slices of an invocation's columns: halves are added to halves. Every slice has it.
 fn sum_of_slices(value: vec4<f32>, lane: u32) -> vec4<f32> {
     if SLICES == 1u {
         return value;
@@ -86,12 +86,14 @@ fn sum_of_slices(value: vec4<f32>, lane: u32) -> vec4<f32> {
     workgroupBarrier(); // the sum before this one has been read
     partial[lane] = value;
     workgroupBarrier();
-    let columns = 64u / SLICES;
-    var sum = vec4<f32>();
-    for (var i = lane % columns; i < 64u; i += columns) {
-        sum += partial[i];
+    let columns = INVOCATIONS / SLICES;
+    for (var half = SLICES / 2u; half > 0u; half /= 2u) {
+        if lane < half * columns {
+            partial[lane] += partial[lane + half * columns];
+        }
+        workgroupBarrier();
     }
-    return sum;
+    return partial[lane % columns];
 }
 
 // The walk of an invocation: some of the rows of some columns. Beyond the last column it has no rows.
@@ -102,13 +104,27 @@ struct Walk {
 }
 
 fn walk_of(group: vec3<u32>, lane: u32) -> Walk {
-    let columns = 64u / SLICES;
+    let columns = INVOCATIONS / SLICES;
     let j = group.x * columns + lane % columns;
     return Walk(j, lane / columns, select(0u, shape.rows, j < vectors(shape.hidden)));
 }
 
+// How often four rows count.
+fn examples4(walk: Walk, r: u32) -> vec4<f32> {
+    let rows = four_rows(r, walk.end);
+    let times = vec4<f32>(examples[rows.x], examples[rows.y], examples[rows.z], examples[rows.w]);
+    return times * are_there(r, walk.end);
+}
+
+// bnraw and h of one row, at a place.
+fn normalize_at(i: u32, mean: vec4<f32>, inv: vec4<f32>, gain: vec4<f32>, bias: vec4<f32>) {
+    let raw = normalize4(hprebn[i], mean, inv);
+    bnraw[i] = raw;
+    h[i] = scale_tanh4(gain, raw, bias);
+}
+
 // bnraw and h, with the statistics of this minibatch.
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn batchnorm_tanh_forward_kernel(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
@@ -118,14 +134,23 @@ fn batchnorm_tanh_forward_kernel(
     let hidden = vectors(shape.hidden);
     let n = f32(shape.examples);
     var sum = vec4<f32>();
-    for (var r = walk.first; r < walk.end; r += SLICES) {
-        sum += examples[r] * hprebn[r * hidden + j];
+    for (var r = walk.first; r < walk.end; r += 4u * SLICES) {
+        let i = four_rows(r, walk.end) * hidden + j;
+        let times = examples4(walk, r);
+        sum += times.x * hprebn[i.x] + times.y * hprebn[i.y];
+        sum += times.z * hprebn[i.z] + times.w * hprebn[i.w];
     }
     let bnmean = sum_of_slices(sum, lane) / n;
     var sum_bndiff2 = vec4<f32>();
-    for (var r = walk.first; r < walk.end; r += SLICES) {
-        let bndiff = hprebn[r * hidden + j] - bnmean;
-        sum_bndiff2 += examples[r] * bndiff * bndiff;
+    for (var r = walk.first; r < walk.end; r += 4u * SLICES) {
+        let i = four_rows(r, walk.end) * hidden + j;
+        let times = examples4(walk, r);
+        let first = hprebn[i.x] - bnmean;
+        let second = hprebn[i.y] - bnmean;
+        let third = hprebn[i.z] - bnmean;
+        let fourth = hprebn[i.w] - bnmean;
+        sum_bndiff2 += times.x * first * first + times.y * second * second;
+        sum_bndiff2 += times.z * third * third + times.w * fourth * fourth;
     }
     let bnvar = variance4(sum_of_slices(sum_bndiff2, lane), n);
     let bnvar_inv = var_inv4(bnvar);
@@ -136,11 +161,12 @@ fn batchnorm_tanh_forward_kernel(
     }
     let gain = bngain[j];
     let bias = bnbias[j];
-    for (var r = walk.first; r < walk.end; r += SLICES) {
-        let i = r * hidden + j;
-        let raw = normalize4(hprebn[i], bnmean, bnvar_inv);
-        bnraw[i] = raw;
-        h[i] = scale_tanh4(gain, raw, bias);
+    for (var r = walk.first; r < walk.end; r += 4u * SLICES) {
+        let i = four_rows(r, walk.end) * hidden + j;
+        normalize_at(i.x, bnmean, bnvar_inv, gain, bias);
+        normalize_at(i.y, bnmean, bnvar_inv, gain, bias);
+        normalize_at(i.z, bnmean, bnvar_inv, gain, bias);
+        normalize_at(i.w, bnmean, bnvar_inv, gain, bias);
     }
 }
 
@@ -163,7 +189,7 @@ fn batchnorm_tanh_inference_kernel(
 // dbngain = (bnraw*dhpreact).sum(0), dbnbias = dhpreact.sum(0), and dhprebn from both. A row of dhpreact
 // is the sum over its examples already; what batch norm takes off each of them, it takes off the row so
 // many times.
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn batchnorm_backward_kernel(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
@@ -173,10 +199,16 @@ fn batchnorm_backward_kernel(
     let hidden = vectors(shape.hidden);
     var sum = vec4<f32>();
     var sum_bnraw = vec4<f32>();
-    for (var r = walk.first; r < walk.end; r += SLICES) {
-        let d = dhpreact[r * hidden + j];
-        sum += d;
-        sum_bnraw += d * bnraw[r * hidden + j];
+    for (var r = walk.first; r < walk.end; r += 4u * SLICES) {
+        let i = four_rows(r, walk.end) * hidden + j;
+        let there = are_there(r, walk.end);
+        let first = there.x * dhpreact[i.x];
+        let second = there.y * dhpreact[i.y];
+        let third = there.z * dhpreact[i.z];
+        let fourth = there.w * dhpreact[i.w];
+        sum += (first + second) + (third + fourth);
+        sum_bnraw += first * bnraw[i.x] + second * bnraw[i.y];
+        sum_bnraw += third * bnraw[i.z] + fourth * bnraw[i.w];
     }
     let sum_dhpreact = sum_of_slices(sum, lane);
     let sum_dhpreact_bnraw = sum_of_slices(sum_bnraw, lane);

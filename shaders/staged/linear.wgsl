@@ -147,6 +147,11 @@ fn linear_forward_kernel(
 
 // ---- backward ----
 
+// Four columns of four rows of x.
+fn columns_of_four(at: vec4<u32>) -> mat4x4<f32> {
+    return transpose(mat4x4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]));
+}
+
 // dW = x.T @ dy, db = dy.sum(0)
 fn backward_weight(group: u32, lane: u32) {
     let inputs = vectors(shape.fan_in);
@@ -164,19 +169,28 @@ fn backward_weight(group: u32, lane: u32) {
     var s6 = s0;
     var s7 = s0;
     var bias = s0;
-    for (var r = tile.slice; r < shape.rows; r += SLICES) {
-        let right = dy[r * cols + tile.col];
-        let left = x[r * inputs + upper];
-        let below = x[r * inputs + lower];
-        s0 = linear_term(s0, left.x, right);
-        s1 = linear_term(s1, left.y, right);
-        s2 = linear_term(s2, left.z, right);
-        s3 = linear_term(s3, left.w, right);
-        s4 = linear_term(s4, below.x, right);
-        s5 = linear_term(s5, below.y, right);
-        s6 = linear_term(s6, below.z, right);
-        s7 = linear_term(s7, below.w, right);
-        bias += right;
+    for (var r = tile.slice; r < shape.rows; r += 4u * SLICES) {
+        let rows = four_rows(r, shape.rows);
+        let there = are_there(r, shape.rows);
+        let dys = rows * cols + tile.col;
+        let right = mat4x4<f32>(
+            there.x * dy[dys.x],
+            there.y * dy[dys.y],
+            there.z * dy[dys.z],
+            there.w * dy[dys.w],
+        );
+        let xs = rows * inputs;
+        let left = columns_of_four(xs + upper);
+        s0 = linear_terms(s0, left[0], right);
+        s1 = linear_terms(s1, left[1], right);
+        s2 = linear_terms(s2, left[2], right);
+        s3 = linear_terms(s3, left[3], right);
+        let below = columns_of_four(xs + lower);
+        s4 = linear_terms(s4, below[0], right);
+        s5 = linear_terms(s5, below[1], right);
+        s6 = linear_terms(s6, below[2], right);
+        s7 = linear_terms(s7, below[3], right);
+        bias += (right[0] + right[1]) + (right[2] + right[3]);
     }
     let to_upper = row_starts(4u * upper, 4u * inputs, cols) + tile.col;
     let to_lower = row_starts(4u * lower, 4u * inputs, cols) + tile.col;

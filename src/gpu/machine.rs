@@ -145,7 +145,7 @@ use Size::{Batch, Embd, FanIn, Hidden, Vocab};
 use Slot as S;
 use Tensor as T;
 
-/// Invocations of a workgroup; every kernel has the same number.
+/// Invocations of a workgroup, where a layout has no more.
 const WORKGROUP: usize = 64;
 
 /// Workgroups with an invocation for each of `values`. `invocation_index` of shape.wgsl puts the two
@@ -221,6 +221,9 @@ pub struct Layout {
     pub params: usize,
     /// Invocations that are enough: sums are cut into slices until a launch has as many.
     pub enough: usize,
+    /// Invocations of a workgroup that adds up columns. Its loads are all that it does: so many of them
+    /// hide each other's time, and find neighbouring columns for all that.
+    pub adders: usize,
 }
 
 impl Layout {
@@ -234,6 +237,17 @@ impl Layout {
     /// Tokens of a chunk.
     const MAX_TOKENS: usize = 1 << 20;
 
+    /// The layout for a model of these sizes on an adapter.
+    pub fn of(found: &Found, dims: Dims) -> Self {
+        let layout = Self::new(dims, found.is_software());
+        let most = found.adapter.limits().max_compute_invocations_per_workgroup as usize;
+        Self {
+            // Every WebGPU device has as many as a GPU gets here; GLES has devices with fewer.
+            adders: layout.adders.min(most.max(WORKGROUP)),
+            ..layout
+        }
+    }
+
     /// The layout for a model of these sizes on a GPU, or on a processor that plays one.
     pub fn new(dims: Dims, software: bool) -> Self {
         let widest = dims.hidden.max(dims.fan_in()).max(dims.vocab);
@@ -244,6 +258,7 @@ impl Layout {
             offsets: [0; 7],
             params: 0,
             enough: if software { 1 } else { Self::ENOUGH },
+            adders: if software { WORKGROUP } else { Self::ADDERS },
         };
         for tensor in Tensor::ALL {
             layout.offsets[tensor as usize] = layout.params;
@@ -338,8 +353,11 @@ impl Layout {
         }
     }
 
-    /// Slices of a sum at most.
+    /// Slices of a sum at most, where workgroups have 64 invocations.
     const MAX_SLICES: usize = 16;
+    /// Invocations of a workgroup that adds up columns, on a GPU: `partial` of
+    /// shaders/staged/batchnorm.wgsl has room for so many.
+    const ADDERS: usize = 256;
     /// Rounds of a loop that a slice has at least.
     const SLICE_ROUNDS: usize = 2;
     /// Invocations that keep any GPU busy. A processor is busy with one, and slices are only work for
@@ -348,9 +366,9 @@ impl Layout {
 
     /// Slices for the sums of a launch: so many that it has enough invocations. A GPU is idle while
     /// a few of them add up thousands of terms.
-    fn slices(&self, results: usize, rounds: usize) -> usize {
+    fn slices(&self, results: usize, rounds: usize, most: usize) -> usize {
         let mut slices = 1;
-        while 2 * slices <= Self::MAX_SLICES
+        while 2 * slices <= most
             && 2 * slices * Self::SLICE_ROUNDS <= rounds
             && 2 * slices * results <= self.enough
         {
@@ -361,7 +379,8 @@ impl Layout {
 
     /// Slices for tiles of 8 x 4 sums.
     fn tile_slices(&self, rows: usize, cols: usize, terms: usize) -> usize {
-        self.slices(rows.div_ceil(8) * cols.div_ceil(4), terms.div_ceil(4))
+        let tiles = rows.div_ceil(8) * cols.div_ceil(4);
+        self.slices(tiles, terms.div_ceil(4), Self::MAX_SLICES)
     }
 
     /// Values of `dC`, pads included.
@@ -386,16 +405,21 @@ impl Layout {
                 ]
             }
             Grid::Columns(cols) => {
-                let columns = size(cols).div_ceil(4);
-                [self.slices(columns, rows.div_ceil(4)), 1]
+                // Four vectors side by side: what a memory brings at once.
+                let (columns, most) = (size(cols).div_ceil(4), self.adders / 4);
+                [self.slices(columns, rows.div_ceil(4), most), 1]
             }
-            Grid::Rows(cols) => [self.slices(rows, size(cols).div_ceil(4)), 1],
+            Grid::Rows(cols) => {
+                let rounds = size(cols).div_ceil(4);
+                [self.slices(rows, rounds, Self::MAX_SLICES), 1]
+            }
             Grid::Embeddings => {
                 // A frequent token has a sixteenth of all uses or so. One that has them all must
                 // not bring an invocation near the 65,535 rounds after which Mesa 22 leaves loops.
                 let uses = rows * self.dims.block;
                 let at_least = uses.div_ceil(1 << 14).next_power_of_two();
-                [self.slices(self.embeddings(), uses / 16).max(at_least), 1]
+                let slices = self.slices(self.embeddings(), uses / 16, Self::MAX_SLICES);
+                [slices.max(at_least), 1]
             }
         }
     }
@@ -403,8 +427,8 @@ impl Layout {
     /// Workgroups of a launch over so many rows, whose sums are in so many slices.
     pub fn groups_of(&self, grid: Grid, rows: usize, slices: [usize; 2]) -> [u32; 3] {
         let size = |s| self.size(s, rows);
-        let groups = |results: usize| {
-            let groups = results.div_ceil(WORKGROUP / slices[0]);
+        let of = |invocations: usize, results: usize| {
+            let groups = results.div_ceil(invocations / slices[0]);
             [groups as u32, 1, 1]
         };
         match grid {
@@ -421,9 +445,9 @@ impl Layout {
                 let input = tile_groups(rows, size(fan_in), slices[1]);
                 [(weight + input) as u32, 1, 1]
             }
-            Grid::Columns(cols) => groups(size(cols).div_ceil(4)),
-            Grid::Rows(_) => groups(rows),
-            Grid::Embeddings => groups(self.embeddings()),
+            Grid::Columns(cols) => of(self.adders, size(cols).div_ceil(4)),
+            Grid::Rows(_) => of(WORKGROUP, rows),
+            Grid::Embeddings => of(WORKGROUP, self.embeddings()),
         }
     }
 
@@ -541,7 +565,7 @@ impl Machine {
         tables: &[&[Launch]],
         modules: &[Module],
     ) -> Result<Self, GpuError> {
-        let layout = Layout::new(dims, found.is_software());
+        let layout = Layout::of(found, dims);
         Self::with_layout(found, layout, tables, modules)
     }
 
@@ -613,7 +637,11 @@ impl Machine {
         let made = share_out(cores(), wanted, |kernel| {
             let (entry, slices) = kernel;
             let [slices, of_dx] = slices.map(|s| s as f64);
-            let constants = [("SLICES", slices), ("DX_SLICES", of_dx)];
+            let constants = [
+                ("SLICES", slices),
+                ("DX_SLICES", of_dx),
+                ("INVOCATIONS", self.layout.adders as f64),
+            ];
             let pipeline = self.gpu.pipeline(&self.modules[entry], entry, &constants);
             (kernel, pipeline)
         });
@@ -1009,7 +1037,7 @@ mod tests {
     #[test]
     fn a_software_adapter_gets_one_slice_and_a_gpu_as_many_as_its_terms_allow() {
         let slices = |software, results, rounds| {
-            Layout::new(Dims::LECTURE, software).slices(results, rounds)
+            Layout::new(Dims::LECTURE, software).slices(results, rounds, Layout::MAX_SLICES)
         };
         assert_eq!(slices(true, 28, 50), 1);
         assert_eq!(slices(false, 28, 50), 16); // logits: 28 tiles, 50 rounds

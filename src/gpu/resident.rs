@@ -779,7 +779,7 @@ impl Backend for Resident {
     /// The kernel does the operations of the ten launches. What it moves stays in the caches of one
     /// core: no bandwidth can be told from the sizes of the tensors.
     fn start_profile(&mut self) -> Result<(), BackendError> {
-        let layout = Layout::new(self.plan.dims, self.found.is_software());
+        let layout = Layout::of(&self.found, self.plan.dims);
         let launches = kernels_of(&STEP, &layout);
         let flops: f64 = launches.iter().filter_map(|k| k.per_step.flops).sum();
         let work = Work {

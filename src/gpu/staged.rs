@@ -106,7 +106,7 @@ impl Staged {
     /// do what the kernels rely on.
     pub fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
         // The adapter's limits are known before anything is opened or compiled.
-        let layout = Layout::new(dims, found.is_software());
+        let layout = Layout::of(found, dims);
         layout.check(&TABLES, &found.adapter.limits(), &found.info.name)?;
         let gpu = Gpu::open(found)?;
         let answers = Probe::new(&gpu, Split::of(found, &dims))?.ask()?;
@@ -120,7 +120,7 @@ impl Staged {
     ///
     /// As for [`Staged::new`].
     pub fn on(gpu: Gpu, found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
-        let layout = Layout::new(dims, found.is_software());
+        let layout = Layout::of(found, dims);
         layout.check(&TABLES, &found.adapter.limits(), &found.info.name)?;
         let machine = Machine::on(gpu, layout, &TABLES, &staged_modules())?;
         Self::with(machine, found, params)
