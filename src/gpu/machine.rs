@@ -362,7 +362,7 @@ impl Layout {
     const SLICE_ROUNDS: usize = 2;
     /// Invocations that keep any GPU busy. A processor is busy with one, and slices are only work for
     /// it: two slices everywhere made a lecture step on lavapipe take 760 us and not 500 (one thread).
-    const ENOUGH: usize = 1 << 15;
+    const ENOUGH: usize = 1 << 16;
 
     /// Slices for the sums of a launch: so many that it has enough invocations. A GPU is idle while
     /// a few of them add up thousands of terms.
@@ -1042,7 +1042,7 @@ mod tests {
         assert_eq!(slices(true, 28, 50), 1);
         assert_eq!(slices(false, 28, 50), 16); // logits: 28 tiles, 50 rounds
         assert_eq!(slices(false, 28, 3), 1);
-        assert_eq!(slices(false, 1 << 14, 50), 2);
-        assert_eq!(slices(false, 1 << 15, 50), 1);
+        assert_eq!(slices(false, 1 << 15, 50), 2);
+        assert_eq!(slices(false, 1 << 16, 50), 1);
     }
 }
