@@ -44,16 +44,34 @@ override INVOCATIONS: u32 = 64u;
 override SLICES: u32 = 1u;
 override DX_SLICES: u32 = 1u; // of dx, where a launch computes dW and dx
 
-// Where a slice walks down the rows, it takes four of its rows at a time: their loads wait together and not
-// one after another. Rows beyond the last are held to it, and count for nothing in a sum.
+// The sums of a large product are cut into PARTS, each with workgroups of its own and a result of its own,
+// which another launch adds up: see staged/parts.wgsl. A workgroup then has many tiles of one part, which
+// load the same rows and columns, and not all parts of a few.
+override PARTS: u32 = 1u;
+override DX_PARTS: u32 = 1u;
+
+// Where slices and parts walk down the rows, each takes every STRIDE-th, four of its rows at a time: their
+// loads wait together and not one after another. Rows beyond the last are held to it, and count for nothing
+// in a sum.
+override STRIDE: u32 = SLICES * PARTS;
+
+fn next_rows(first: u32) -> vec4<u32> {
+    return vec4<u32>(first) + STRIDE * vec4<u32>(0u, 1u, 2u, 3u);
+}
+
 fn four_rows(first: u32, end: u32) -> vec4<u32> {
-    return min(vec4<u32>(first) + SLICES * vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end - 1u));
+    return min(next_rows(first), vec4<u32>(end - 1u));
 }
 
 // What each of them counts in a sum.
 fn are_there(first: u32, end: u32) -> vec4<f32> {
-    let there = vec4<u32>(first) + SLICES * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
-    return select(vec4<f32>(), vec4<f32>(1.0), there);
+    return select(vec4<f32>(), vec4<f32>(1.0), next_rows(first) < vec4<u32>(end));
+}
+
+// From one part of dW to the next, counted in vectors; and from a weight to its bias: what may be bound by
+// itself begins at a multiple of 256 bytes.
+fn weight_stride(fan_in: u32, fan_out: u32) -> u32 {
+    return (4u * vectors(fan_in) * vectors(fan_out) + 15u) / 16u * 16u;
 }
 
 // The device counts its own steps. The first kernel of a step moves `started` on to `finished`, the

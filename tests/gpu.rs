@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::ops::Range;
 use std::process::ExitCode;
 
 use common::adapters::{self, Check, Outcome};
@@ -17,7 +18,7 @@ use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::CHUNKED;
 use gpu_makemore::gpu::machine::{Launch, Layout, Machine, Pass, Slot, pitch};
 use gpu_makemore::gpu::shader::{chunked_modules, staged_modules};
-use gpu_makemore::gpu::staged::{STEP, Staged};
+use gpu_makemore::gpu::staged::{Staged, step_of};
 use gpu_makemore::params::Tensor;
 use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::Failed;
@@ -113,7 +114,7 @@ impl Minibatch {
 
     /// A pass over its rows.
     fn pass(&self, machine: &Machine) -> Pass {
-        let mut pass = machine.pass(&STEP, self.dims.batch);
+        let mut pass = machine.pass(step_of(&machine.layout), self.dims.batch);
         pass.set_rows(machine, self.rows.len(), self.dims.batch);
         pass
     }
@@ -177,10 +178,16 @@ impl Minibatch {
     }
 }
 
-/// What each launch of the table writes.
-fn outputs(launch: usize) -> &'static [Slot] {
+/// Launches that are checked together, from `first` on: one, or one with those that add its parts up.
+struct Unit {
+    launches: Range<usize>,
+    outputs: &'static [Slot],
+}
+
+/// A step but for its update, unit by unit, with what each writes.
+fn units(table: &[Launch]) -> Vec<Unit> {
     use Tensor::{B1, B2, Bnbias, Bngain, C, W1, W2};
-    const OUTPUTS: [&[Slot]; STEP.len() - 1] = [
+    const OUTPUTS: [&[Slot]; 9] = [
         &[Slot::Embcat, Slot::Examples],
         &[Slot::Hprebn],
         &[Slot::Bnstats, Slot::Bnraw, Slot::H],
@@ -191,7 +198,25 @@ fn outputs(launch: usize) -> &'static [Slot] {
         &[Slot::Grad(W1), Slot::Grad(B1), Slot::Dembcat],
         &[Slot::Grad(C)],
     ];
-    OUTPUTS[launch]
+    let begins = |i: &usize| !table[*i].kernel.ends_with("_sum_kernel");
+    // The update is the last one that begins.
+    let firsts: Vec<usize> = (0..table.len()).filter(begins).collect();
+    assert_eq!(firsts.len(), OUTPUTS.len() + 1);
+    let units = firsts.windows(2).zip(OUTPUTS);
+    units
+        .map(|(firsts, outputs)| Unit {
+            launches: firsts[0]..firsts[1],
+            outputs,
+        })
+        .collect()
+}
+
+/// Fills a slot with NaN, pads and all.
+fn spoil(machine: &Machine, slot: Slot) -> Outcome {
+    let mut rows = raw(machine, slot)?;
+    rows.iter_mut().for_each(|row| row.fill(f32::NAN));
+    write_raw(machine, slot, &rows);
+    Ok(())
 }
 
 /// The checker's tolerance for a slot. Two tensors are differences of much larger terms, which f32
@@ -258,18 +283,28 @@ fn check_kernels(machine: &Machine, seed: u64) -> Outcome {
 fn check_minibatch(machine: &Machine, mut minibatch: Minibatch) -> Outcome {
     let dims = minibatch.dims;
     let pass = minibatch.pass(machine);
-    let (update, before) = STEP.split_last().ok_or("an empty table")?;
-    for (launch, row) in before.iter().enumerate() {
+    let table = step_of(&machine.layout);
+    for Unit { launches, outputs } in units(table) {
+        let kernel = table[launches.start].kernel;
         minibatch.write(machine, 0.1);
-        minibatch.write_inputs(machine, row);
-        for &slot in outputs(launch) {
-            let mut rows = raw(machine, slot)?;
-            rows.iter_mut().for_each(|row| row.fill(f32::NAN));
-            write_raw(machine, slot, &rows);
+        for launch in &table[launches.clone()] {
+            minibatch.write_inputs(machine, launch);
         }
-        machine.run(&pass, launch..launch + 1)?;
-        for &slot in outputs(launch) {
-            minibatch.check(machine, slot, row.kernel)?;
+        for &(_, slot) in table[launches.clone()]
+            .iter()
+            .flat_map(|launch| launch.binds)
+        {
+            use Slot::{DembcatParts, GradParts, LogitParts};
+            if matches!(slot, LogitParts | DembcatParts | GradParts(_)) {
+                spoil(machine, slot)?;
+            }
+        }
+        for &slot in outputs {
+            spoil(machine, slot)?;
+        }
+        machine.run(&pass, launches)?;
+        for &slot in outputs {
+            minibatch.check(machine, slot, kernel)?;
             let mut rows = raw(machine, slot)?;
             let cols = machine.layout.extent(slot).1;
             let values = minibatch.twin_values(slot).map_or(0, |v| v.len());
@@ -281,7 +316,6 @@ fn check_minibatch(machine: &Machine, mut minibatch: Minibatch) -> Outcome {
                 _ => rows.truncate(values / cols),
             }
             if pads(&rows, cols, values).iter().any(|&v| v != 0.0) {
-                let kernel = row.kernel;
                 return Err(format!("{kernel} ({dims}): a pad of {slot:?} is not zero").into());
             }
         }
@@ -296,20 +330,31 @@ fn check_minibatch(machine: &Machine, mut minibatch: Minibatch) -> Outcome {
             machine.write(slot, &to_f32(&values));
         }
     }
-    machine.run(&pass, before.len()..STEP.len())?;
+    machine.run(&pass, table.len() - 1..table.len())?;
     minibatch.model.update(f64::from(0.1f32));
     for tensor in Tensor::ALL {
-        minibatch.check(machine, Slot::Param(tensor), update.kernel)?;
+        minibatch.check(machine, Slot::Param(tensor), "sgd_kernel")?;
     }
     Ok(())
 }
 
-/// The machine as the training step has it on this adapter, and with as many slices as a GPU has.
-fn machines(found: &Found, dims: Dims) -> Result<[Machine; 2], Failed> {
-    let layouts = [false, true].map(|software| Layout::new(dims, software));
-    let [gpu, software] =
-        layouts.map(|layout| Machine::with_layout(found, layout, &[&STEP], &staged_modules()));
-    Ok([software?, gpu?])
+/// The machine as the training step has it on this adapter, with as many slices as a GPU has, and with
+/// parts, as a GPU has them for large models.
+fn machines(found: &Found, dims: Dims) -> Result<[Machine; 3], Failed> {
+    let [gpu, software] = [false, true].map(|software| Layout::new(dims, software));
+    let parts = in_parts(dims);
+    let [software, gpu, parts] = [software, gpu, parts].map(|layout| {
+        let table = step_of(&layout);
+        Machine::with_layout(found, layout, &[table], &staged_modules())
+    });
+    Ok([software?, gpu?, parts?])
+}
+
+fn in_parts(dims: Dims) -> Layout {
+    Layout {
+        in_parts: true,
+        ..Layout::new(dims, false)
+    }
 }
 
 fn every_kernel(found: &Found) -> Outcome {
@@ -325,7 +370,7 @@ fn every_kernel(found: &Found) -> Outcome {
 /// examples counts for: kernel, file, text, wrong text. A missing barrier shows on lavapipe, where the invocations of a workgroup run one after
 /// another, eight at a time.
 #[rustfmt::skip]
-const MUTATIONS: [(&str, &str, &str, &str); 21] = [
+const MUTATIONS: [(&str, &str, &str, &str); 24] = [
     ("linear_forward_kernel", "staged/linear.wgsl",
         "        sum += partial[i];", "        sum = partial[i];"),
     ("linear_forward_kernel", "staged/linear.wgsl",
@@ -368,6 +413,12 @@ const MUTATIONS: [(&str, &str, &str, &str); 21] = [
         "examples += target_examples(targets[t]);", "examples += 1.0;"),
     ("softmax_cross_entropy_kernel", "staged/softmax_cross_entropy.wgsl",
         "vec4<f32>(target_examples(targets[t]))", "vec4<f32>(1.0)"),
+    ("linear_forward_kernel", "staged/parts.wgsl",
+        "sum += parts[", "sum = parts["),
+    ("linear_tanh_backward_kernel", "staged/parts.wgsl",
+        "PARTS * stride + i - stride", "i"),
+    ("linear_tanh_backward_kernel", "staged/parts.wgsl",
+        "i < stride + cols", "i + 1u < stride + cols"),
 ];
 
 /// Each of them is found, and in the kernel where it is.
@@ -386,8 +437,12 @@ fn mistakes(found: &Found) -> Outcome {
                     replaced.ok_or_else(|| format!("{from:?} is not in {file} once"))?;
             }
         }
-        let layout = Layout::new(dims, false);
-        let machine = Machine::with_layout(found, layout, &[&STEP], &modules)?;
+        let layout = match file {
+            "staged/parts.wgsl" => in_parts(dims),
+            _ => Layout::new(dims, false),
+        };
+        let table = step_of(&layout);
+        let machine = Machine::with_layout(found, layout, &[table], &modules)?;
         match check_kernels(&machine, 3) {
             Err(error) if error.message().is_some_and(|e| e.starts_with(kernel)) => {}
             other => missed.push(format!("{to:?} in {kernel}: {other:?}")),
@@ -423,19 +478,23 @@ fn unread_pads(found: &Found) -> Outcome {
         let minibatch = Minibatch::apart(dims, 3);
         for machine in machines(found, dims)? {
             let pass = minibatch.pass(&machine);
+            let table = step_of(&machine.layout);
             for (kernel, slots) in &unread {
-                let launch = STEP.iter().position(|l| l.kernel == *kernel);
+                let launch = table.iter().position(|l| l.kernel == *kernel);
                 let launch = launch.ok_or("no such launch")?;
+                let units = units(table);
+                let unit = units.iter().find(|unit| unit.launches.start == launch);
+                let Unit { launches, outputs } = unit.ok_or("not the first of a unit")?;
                 minibatch.write(&machine, 0.1);
-                minibatch.write_inputs(&machine, &STEP[launch]);
+                minibatch.write_inputs(&machine, &table[launch]);
                 for &slot in slots {
                     let cols = machine.layout.extent(slot).1;
                     let mut rows = raw(&machine, slot)?;
                     rows.iter_mut().for_each(|row| row[cols..].fill(f32::NAN));
                     write_raw(&machine, slot, &rows);
                 }
-                machine.run(&pass, launch..launch + 1)?;
-                for &slot in outputs(launch) {
+                machine.run(&pass, launches.clone())?;
+                for &slot in *outputs {
                     minibatch.check(&machine, slot, kernel)?;
                 }
             }
@@ -543,14 +602,15 @@ fn one_token(found: &Found) -> Outcome {
         batch: 4096,
     };
     let positions = dims.batch * dims.block;
-    let launch = STEP
-        .iter()
-        .position(|l| l.kernel == "embedding_backward_kernel")
-        .ok_or("no gather of dC in the table")?;
     for machine in machines(found, dims)? {
+        let table = step_of(&machine.layout);
+        let launch = table
+            .iter()
+            .position(|l| l.kernel == "embedding_backward_kernel")
+            .ok_or("no gather of dC in the table")?;
         machine.write_step(&vec![1; positions], &vec![0; dims.batch], 0.1);
         machine.write(Slot::Dembcat, &vec![1.0; positions]);
-        machine.run(&machine.pass(&STEP, dims.batch), launch..launch + 1)?;
+        machine.run(&machine.pass(table, dims.batch), launch..launch + 1)?;
         let got = machine.read(Slot::Grad(Tensor::C), dims.vocab)?;
         if got != [0.0, positions as f32, 0.0] {
             return Err(format!("{positions} uses of token 1 add up to {got:?}").into());
@@ -590,6 +650,15 @@ fn whole_step(found: &Found) -> Outcome {
         let mut losses = Vec::new();
         device.train(&steps, &mut losses)?;
         model.update(f64::from(0.1f32));
+        // And as a GPU has it.
+        for machine in machines(found, dims)? {
+            machine.write_params(&params);
+            machine.write_step(&steps.x, &steps.y, 0.1);
+            let table = step_of(&machine.layout);
+            machine.run(&machine.pass(table, dims.batch), 0..table.len())?;
+            let got = machine.read_params()?;
+            compare_params(name, &got, &model.params, Tolerance::F32_PASS)?;
+        }
         let loss = model.acts.row_loss.iter().sum::<f64>() / dims.batch as f64;
         compare("loss", &f64s(&losses), &[loss], Tolerance::F32)?;
         compare_params(name, &device.params()?, &model.params, Tolerance::F32_PASS)?;

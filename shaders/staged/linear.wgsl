@@ -40,6 +40,12 @@ fn groups_wide(cols: u32, slices: u32) -> u32 {
     return (cols + wide - 1u) / wide;
 }
 
+// Workgroups of a part.
+fn groups_of_part(rows: u32, cols: u32, slices: u32) -> u32 {
+    let rows_of_group = 8u * 64u / slices / tiles_wide(cols, slices);
+    return groups_wide(cols, slices) * ((rows + rows_of_group - 1u) / rows_of_group);
+}
+
 fn tile_of(group: u32, lane: u32, rows: u32, cols: u32, slices: u32) -> Tile {
     let tiles = 64u / slices;
     let wide = tiles_wide(cols, slices);
@@ -48,6 +54,11 @@ fn tile_of(group: u32, lane: u32, rows: u32, cols: u32, slices: u32) -> Tile {
     let row = 8u * (group / groups_wide(cols, slices) * high + tile / wide);
     let col = group % groups_wide(cols, slices) * wide + tile % wide;
     return Tile(row, col, select(NO_SLICE, lane / tiles, row < rows && col < cols));
+}
+
+// The first round of a tile's sum: its slice's in its part, or beyond the last.
+fn first_round(tile: Tile, part_begins: u32, end: u32) -> u32 {
+    return select(end, part_begins + tile.slice, tile.slice != NO_SLICE);
 }
 
 // Where four rows begin, each held to the last there is.
@@ -89,7 +100,7 @@ fn sum_of_slices(row: u32, lane: u32, slices: u32) -> vec4<f32> {
 
 // ---- forward ----
 
-// y = x @ W + b
+// y = x @ W + b, or the parts of it one after another
 @compute @workgroup_size(64)
 fn linear_forward_kernel(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -97,11 +108,15 @@ fn linear_forward_kernel(
 ) {
     let terms = vectors(shape.fan_in);
     let cols = vectors(shape.fan_out);
-    let tile = tile_of(group.x, lane, shape.rows, cols, SLICES);
+    let groups = groups_of_part(shape.rows, cols, SLICES);
+    let part = group.x / groups;
+    let part_terms = (terms + PARTS - 1u) / PARTS;
+    let end = min((part + 1u) * part_terms, terms);
+    let tile = tile_of(group.x % groups, lane, shape.rows, cols, SLICES);
     let upper = row_starts(tile.row, shape.rows, terms);
     let lower = row_starts(tile.row + 4u, shape.rows, terms);
     var s0 = vec4<f32>();
-    if tile.slice == 0u {
+    if tile.slice == 0u && part == 0u {
         s0 = b[tile.col];
     }
     var s1 = s0;
@@ -111,7 +126,7 @@ fn linear_forward_kernel(
     var s5 = s0;
     var s6 = s0;
     var s7 = s0;
-    for (var i = tile.slice; i < terms; i += SLICES) {
+    for (var i = first_round(tile, part * part_terms, end); i < end; i += SLICES) {
         let w = 4u * i * cols + tile.col; // four rows of W
         let right = mat4x4<f32>(W[w], W[w + cols], W[w + 2u * cols], W[w + 3u * cols]);
         s0 = linear_terms(s0, x[upper.x + i], right);
@@ -123,15 +138,16 @@ fn linear_forward_kernel(
         s6 = linear_terms(s6, x[lower.z + i], right);
         s7 = linear_terms(s7, x[lower.w + i], right);
     }
-    let to_upper = row_starts(tile.row, shape.rows, cols) + tile.col;
-    let to_lower = row_starts(tile.row + 4u, shape.rows, cols) + tile.col;
+    let to = part * shape.rows * cols + tile.col;
+    let to_upper = row_starts(tile.row, shape.rows, cols) + to;
+    let to_lower = row_starts(tile.row + 4u, shape.rows, cols) + to;
     if SLICES > 1u {
         put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
         workgroupBarrier();
         // The slices share the rows of their tile.
         for (var r = tile.slice; r < 8u; r += SLICES) {
-            let to = select(to_upper, to_lower, r >= 4u)[r % 4u];
-            y[to] = sum_of_slices(r, lane, SLICES);
+            let at = select(to_upper, to_lower, r >= 4u)[r % 4u];
+            y[at] = sum_of_slices(r, lane, SLICES);
         }
     } else if tile.slice == 0u {
         y[to_upper.x] = s0;
@@ -152,11 +168,13 @@ fn columns_of_four(at: vec4<u32>) -> mat4x4<f32> {
     return transpose(mat4x4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]));
 }
 
-// dW = x.T @ dy, db = dy.sum(0)
+// dW = x.T @ dy, db = dy.sum(0), or the parts of them one after another. With slices there is one part.
 fn backward_weight(group: u32, lane: u32) {
     let inputs = vectors(shape.fan_in);
     let cols = vectors(shape.fan_out);
-    let tile = tile_of(group, lane, 4u * inputs, cols, SLICES);
+    let groups = groups_of_part(shape.fan_in, cols, SLICES);
+    let part = group / groups;
+    let tile = tile_of(group % groups, lane, 4u * inputs, cols, SLICES);
     // The tile's rows are columns of x: two vectors of them.
     let upper = min(tile.row / 4u, inputs - 1u);
     let lower = min(tile.row / 4u + 1u, inputs - 1u);
@@ -169,7 +187,7 @@ fn backward_weight(group: u32, lane: u32) {
     var s6 = s0;
     var s7 = s0;
     var bias = s0;
-    for (var r = tile.slice; r < shape.rows; r += 4u * SLICES) {
+    for (var r = first_round(tile, part, shape.rows); r < shape.rows; r += 4u * STRIDE) {
         let rows = four_rows(r, shape.rows);
         let there = are_there(r, shape.rows);
         let dys = rows * cols + tile.col;
@@ -192,15 +210,16 @@ fn backward_weight(group: u32, lane: u32) {
         s7 = linear_terms(s7, below[3], right);
         bias += (right[0] + right[1]) + (right[2] + right[3]);
     }
-    let to_upper = row_starts(4u * upper, 4u * inputs, cols) + tile.col;
-    let to_lower = row_starts(4u * lower, 4u * inputs, cols) + tile.col;
+    let to = part * weight_stride(shape.fan_in, shape.fan_out) + tile.col;
+    let to_upper = row_starts(4u * upper, 4u * inputs, cols) + to;
+    let to_lower = row_starts(4u * lower, 4u * inputs, cols) + to;
     if SLICES > 1u {
         put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
         partial[512u + lane] = bias;
         workgroupBarrier();
         for (var r = tile.slice; r < 8u; r += SLICES) {
-            let to = select(to_upper, to_lower, r >= 4u)[r % 4u];
-            dW[to] = sum_of_slices(r, lane, SLICES);
+            let at = select(to_upper, to_lower, r >= 4u)[r % 4u];
+            dW[at] = sum_of_slices(r, lane, SLICES);
         }
         bias = sum_of_slices(8u, lane, SLICES);
     } else if tile.slice == 0u {
@@ -215,7 +234,7 @@ fn backward_weight(group: u32, lane: u32) {
     }
     // Every row of tiles has the sum; the first one stores it.
     if tile.row == 0u && tile.slice == 0u {
-        db[tile.col] = bias;
+        db[part * cols + tile.col] = bias;
     }
 }
 
@@ -239,11 +258,16 @@ fn put_dx(at: u32, value: vec4<f32>, is_tanh: bool) {
     }
 }
 
-// dx = dy @ W.T, and on through the tanh that x came out of, if it did
+// dx = dy @ W.T, and on through the tanh that x came out of, if it did; or else the parts of it one after
+// another
 fn backward_input(group: u32, lane: u32, is_tanh: bool) {
     let terms = vectors(shape.fan_out);
     let cols = vectors(shape.fan_in);
-    let tile = tile_of(group, lane, shape.rows, cols, DX_SLICES);
+    let groups = groups_of_part(shape.rows, cols, DX_SLICES);
+    let part = group / groups;
+    let part_terms = (terms + DX_PARTS - 1u) / DX_PARTS;
+    let end = min((part + 1u) * part_terms, terms);
+    let tile = tile_of(group % groups, lane, shape.rows, cols, DX_SLICES);
     let upper = row_starts(tile.row, shape.rows, terms);
     let lower = row_starts(tile.row + 4u, shape.rows, terms);
     var s0 = vec4<f32>();
@@ -254,7 +278,7 @@ fn backward_input(group: u32, lane: u32, is_tanh: bool) {
     var s5 = s0;
     var s6 = s0;
     var s7 = s0;
-    for (var o = tile.slice; o < terms; o += DX_SLICES) {
+    for (var o = first_round(tile, part * part_terms, end); o < end; o += DX_SLICES) {
         let w = 4u * tile.col * terms + o; // four rows of W, columns of W.T
         let right = transpose(
             mat4x4<f32>(W[w], W[w + terms], W[w + 2u * terms], W[w + 3u * terms]),
@@ -268,14 +292,15 @@ fn backward_input(group: u32, lane: u32, is_tanh: bool) {
         s6 = linear_terms(s6, dy[lower.z + o], right);
         s7 = linear_terms(s7, dy[lower.w + o], right);
     }
-    let to_upper = row_starts(tile.row, shape.rows, cols) + tile.col;
-    let to_lower = row_starts(tile.row + 4u, shape.rows, cols) + tile.col;
+    let to = part * shape.rows * cols + tile.col;
+    let to_upper = row_starts(tile.row, shape.rows, cols) + to;
+    let to_lower = row_starts(tile.row + 4u, shape.rows, cols) + to;
     if DX_SLICES > 1u {
         put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
         workgroupBarrier();
         for (var r = tile.slice; r < 8u; r += DX_SLICES) {
-            let to = select(to_upper, to_lower, r >= 4u)[r % 4u];
-            put_dx(to, sum_of_slices(r, lane, DX_SLICES), is_tanh);
+            let at = select(to_upper, to_lower, r >= 4u)[r % 4u];
+            put_dx(at, sum_of_slices(r, lane, DX_SLICES), is_tanh);
         }
     } else if tile.slice == 0u {
         put_dx(to_upper.x, s0, is_tanh);
@@ -293,9 +318,7 @@ fn backward_input(group: u32, lane: u32, is_tanh: bool) {
 // them workgroups for dx.
 fn backward(group: u32, lane: u32, is_tanh: bool) {
     let cols = vectors(shape.fan_out);
-    let rows_of_group = 8u * 64u / SLICES / tiles_wide(cols, SLICES);
-    let groups_high = (shape.fan_in + rows_of_group - 1u) / rows_of_group;
-    let groups_of_weight = groups_wide(cols, SLICES) * groups_high;
+    let groups_of_weight = PARTS * groups_of_part(shape.fan_in, cols, SLICES);
     if group < groups_of_weight {
         backward_weight(group, lane);
     } else {

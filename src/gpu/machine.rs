@@ -59,6 +59,18 @@ pub enum Slot {
     Dhpreact,
     Dhprebn,
     Dembcat,
+    /// The parts of `Logits`, one after another.
+    LogitParts,
+    /// The parts of `Dembcat`.
+    DembcatParts,
+    /// The parts of the gradients of a layer: those of its weight, then those of its bias.
+    GradParts(Layer),
+    /// Those of the weight.
+    WeightParts(Layer),
+    /// Those of the bias.
+    BiasParts(Layer),
+    /// The gradients of a layer's weight and bias.
+    LayerGrads(Layer),
     /// A tensor of the lecture's chunked pass that the training step does not have.
     Chunk(Chunk),
     /// Its gradient.
@@ -79,6 +91,15 @@ pub enum Grid {
     Tiles(Size, Size, Size),
     /// `(fan_in, fan_out)`: the same for the tiles of dW, and behind them for those of dx.
     TwoGradients(Size, Size),
+    /// `(rows, cols, terms)`: one invocation for each part of each tile.
+    TilesInParts(Size, Size, Size),
+    /// One invocation for each four values of a row of what its parts add up to.
+    SumOfTiles(Size, Size, Size),
+    /// `(fan_in, fan_out)`: one invocation for each part of each tile of dW, and behind them for dx: for
+    /// each part of each tile, or for each slice, as the last one says.
+    GradientsInParts(Size, Size, Dx),
+    /// One invocation for each four values of the gradients of a layer.
+    SumOfGradients(Size, Size),
     /// One invocation for each slice of each four columns of a tensor `(rows, cols)`, all of whose
     /// rows are summed.
     Columns(Size),
@@ -88,6 +109,52 @@ pub enum Grid {
     Embeddings,
     /// One invocation for each four values of the parameters.
     Params,
+}
+
+/// How dx is cut beside a dW in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Dx {
+    InSlices,
+    InParts,
+}
+
+/// How the sums of a launch are cut: by slices, which meet in a workgroup, and by parts, which another
+/// launch adds up. Constants of its pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cut {
+    /// Slices of a sum.
+    pub slices: usize,
+    /// Of dx, where a launch computes dW and dx.
+    pub dx_slices: usize,
+    /// Parts of a sum.
+    pub parts: usize,
+    /// Of dx.
+    pub dx_parts: usize,
+}
+
+impl Cut {
+    /// Sums are whole.
+    const NONE: Self = Self {
+        slices: 1,
+        dx_slices: 1,
+        parts: 1,
+        dx_parts: 1,
+    };
+
+    fn slices(slices: usize) -> Self {
+        Self {
+            slices,
+            ..Self::NONE
+        }
+    }
+
+    fn parts(parts: usize) -> Self {
+        Self {
+            parts,
+            ..Self::NONE
+        }
+    }
 }
 
 /// A size that a layout refers to.
@@ -103,12 +170,22 @@ pub enum Size {
 }
 
 /// Which linear layer the record of sizes describes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layer {
     /// `hprebn = embcat @ W1 + b1`
     First,
     /// `logits = h @ W2 + b2`
     Second,
+}
+
+impl Layer {
+    /// Its weight and its bias.
+    fn tensors(self) -> (Tensor, Tensor) {
+        match self {
+            First => (T::W1, T::B1),
+            Second => (T::W2, T::B2),
+        }
+    }
 }
 
 /// One row of the table.
@@ -224,6 +301,8 @@ pub struct Layout {
     /// Invocations of a workgroup that adds up columns. Its loads are all that it does: so many of them
     /// hide each other's time, and find neighbouring columns for all that.
     pub adders: usize,
+    /// Whether the long sums of the products are cut into parts.
+    pub in_parts: bool,
 }
 
 impl Layout {
@@ -259,6 +338,7 @@ impl Layout {
             params: 0,
             enough: if software { 1 } else { Self::ENOUGH },
             adders: if software { WORKGROUP } else { Self::ADDERS },
+            in_parts: !software && dims.batch * dims.hidden >= Self::IN_PARTS,
         };
         for tensor in Tensor::ALL {
             layout.offsets[tensor as usize] = layout.params;
@@ -308,6 +388,30 @@ impl Layout {
                 (self.rows, hidden)
             }
             S::Logits | S::Dlogits => (self.rows, vocab),
+            S::LogitParts => {
+                let cut = self.cut_of(Grid::TilesInParts(Batch, Vocab, Hidden), batch);
+                (cut.parts * self.rows, vocab)
+            }
+            S::DembcatParts => (self.gradients_cut(First).dx_parts * self.rows, fan_in),
+            S::WeightParts(layer) => {
+                let (weight, _) = layer.tensors();
+                let stride = self.len(S::Param(weight)).next_multiple_of(Self::ALIGN);
+                (1, self.gradients_cut(layer).parts * stride)
+            }
+            S::BiasParts(layer) => {
+                let (_, bias) = layer.tensors();
+                let parts = self.gradients_cut(layer).parts;
+                (1, parts * self.len(S::Param(bias)))
+            }
+            S::GradParts(layer) => {
+                let [weight, bias] = [S::WeightParts(layer), S::BiasParts(layer)];
+                (1, self.len(weight) + self.len(bias))
+            }
+            S::LayerGrads(layer) => {
+                let (weight, bias) = layer.tensors();
+                let [first, last] = [weight, bias].map(|tensor| self.offsets[tensor as usize]);
+                (1, last - first + self.len(S::Param(bias)))
+            }
             S::Chunk(K::CountsSumInv | K::CountsSum | K::LogitMaxes)
             | S::ChunkGrad(K::CountsSumInv | K::CountsSum | K::LogitMaxes) => (1, batch),
             S::Chunk(chunk) | S::ChunkGrad(chunk) => match chunk.shape(&self.dims)[..] {
@@ -339,6 +443,9 @@ impl Layout {
         match slot {
             S::Param(tensor) => (S::Params, self.offsets[tensor as usize]),
             S::Grad(tensor) => (S::Grads, self.offsets[tensor as usize]),
+            S::LayerGrads(layer) => (S::Grads, self.offsets[layer.tensors().0 as usize]),
+            S::WeightParts(layer) => (S::GradParts(layer), 0),
+            S::BiasParts(layer) => (S::GradParts(layer), self.len(S::WeightParts(layer))),
             other => (other, 0),
         }
     }
@@ -358,6 +465,17 @@ impl Layout {
     /// Invocations of a workgroup that adds up columns, on a GPU: `partial` of
     /// shaders/staged/batchnorm.wgsl has room for so many.
     const ADDERS: usize = 256;
+    /// From so many values of `h` on, the long sums of the products are cut into parts on a GPU. With
+    /// slices, a workgroup has a few tiles with all of their terms, and hundreds of workgroups load the same
+    /// rows and columns: for the logits of 4,096 rows with 2,048 units 184 MB. In parts, a workgroup has 64
+    /// tiles, and it is 48 MB. (That is counted. No GPU was at hand to measure; on lavapipe, laid out as for
+    /// one, the four products with long sums took 651 ms with slices and 351 in parts. With neither, as a
+    /// software adapter has them, it was 521, but of the 1,340 distinct contexts of such a minibatch of names
+    /// the same as in parts.) Smaller products have less to gain, and the sums are launches more.
+    const IN_PARTS: usize = 1 << 20;
+    /// Parts of a sum at most, and rounds of a loop that each has at least.
+    const MAX_PARTS: usize = 16;
+    const PART_ROUNDS: usize = 16;
     /// Rounds of a loop that a slice has at least.
     const SLICE_ROUNDS: usize = 2;
     /// Invocations that keep any GPU busy. A processor is busy with one, and slices are only work for
@@ -383,35 +501,77 @@ impl Layout {
         self.slices(tiles, terms.div_ceil(4), Self::MAX_SLICES)
     }
 
+    /// Parts for tiles of 8 x 4 sums: so many that the launch has enough invocations.
+    fn tile_parts(&self, rows: usize, cols: usize, terms: usize) -> usize {
+        let (tiles, rounds) = (rows.div_ceil(8) * cols.div_ceil(4), terms.div_ceil(4));
+        let mut parts = 1;
+        while 2 * parts <= Self::MAX_PARTS
+            && 2 * parts * Self::PART_ROUNDS <= rounds
+            && parts * tiles < self.enough
+        {
+            parts *= 2;
+        }
+        parts
+    }
+
+    /// How the gradients of a layer are cut where they are cut into parts.
+    fn gradients_cut(&self, layer: Layer) -> Cut {
+        let grid = match layer {
+            First => Grid::GradientsInParts(FanIn, Hidden, Dx::InParts),
+            Second => Grid::GradientsInParts(Hidden, Vocab, Dx::InSlices),
+        };
+        self.cut_of(grid, self.dims.batch)
+    }
+
     /// Values of `dC`, pads included.
     fn embeddings(&self) -> usize {
         self.dims.vocab * pitch(self.dims.embd)
     }
 
-    /// Slices of the sums of a launch over so many rows: of the launch, and of dx where it computes dW
-    /// and dx.
-    pub fn slices_of(&self, grid: Grid, rows: usize) -> [usize; 2] {
+    /// How the sums of a launch over so many rows are cut.
+    pub fn cut_of(&self, grid: Grid, rows: usize) -> Cut {
         let size = |s| self.size(s, rows);
         match grid {
-            Grid::Elements(..) | Grid::Vectors(..) | Grid::Params | Grid::Each(_) => [1, 1],
+            Grid::Elements(..) | Grid::Vectors(..) | Grid::Params | Grid::Each(_) => Cut::NONE,
             Grid::Tiles(rows, cols, terms) => {
-                [self.tile_slices(size(rows), size(cols), size(terms)), 1]
+                Cut::slices(self.tile_slices(size(rows), size(cols), size(terms)))
             }
             Grid::TwoGradients(fan_in, fan_out) => {
                 let (fan_in, fan_out) = (size(fan_in), size(fan_out));
-                [
-                    self.tile_slices(fan_in, fan_out, rows),
-                    self.tile_slices(rows, fan_in, fan_out),
-                ]
+                Cut {
+                    slices: self.tile_slices(fan_in, fan_out, rows),
+                    dx_slices: self.tile_slices(rows, fan_in, fan_out),
+                    ..Cut::NONE
+                }
+            }
+            Grid::TilesInParts(rows, cols, terms) | Grid::SumOfTiles(rows, cols, terms) => {
+                Cut::parts(self.tile_parts(size(rows), size(cols), size(terms)))
+            }
+            Grid::GradientsInParts(fan_in, fan_out, dx) => {
+                let (fan_in, fan_out) = (size(fan_in), size(fan_out));
+                let cut = Cut::parts(self.tile_parts(fan_in, fan_out, rows));
+                match dx {
+                    Dx::InSlices => Cut {
+                        dx_slices: self.tile_slices(rows, fan_in, fan_out),
+                        ..cut
+                    },
+                    Dx::InParts => Cut {
+                        dx_parts: self.tile_parts(rows, fan_in, fan_out),
+                        ..cut
+                    },
+                }
+            }
+            Grid::SumOfGradients(fan_in, fan_out) => {
+                Cut::parts(self.tile_parts(size(fan_in), size(fan_out), rows))
             }
             Grid::Columns(cols) => {
                 // Four vectors side by side: what a memory brings at once.
                 let (columns, most) = (size(cols).div_ceil(4), self.adders / 4);
-                [self.slices(columns, rows.div_ceil(4), most), 1]
+                Cut::slices(self.slices(columns, rows.div_ceil(4), most))
             }
             Grid::Rows(cols) => {
                 let rounds = size(cols).div_ceil(4);
-                [self.slices(rows, rounds, Self::MAX_SLICES), 1]
+                Cut::slices(self.slices(rows, rounds, Self::MAX_SLICES))
             }
             Grid::Embeddings => {
                 // A frequent token has a sixteenth of all uses or so. One that has them all must
@@ -419,31 +579,38 @@ impl Layout {
                 let uses = rows * self.dims.block;
                 let at_least = uses.div_ceil(1 << 14).next_power_of_two();
                 let slices = self.slices(self.embeddings(), uses / 16, Self::MAX_SLICES);
-                [slices.max(at_least), 1]
+                Cut::slices(slices.max(at_least))
             }
         }
     }
 
-    /// Workgroups of a launch over so many rows, whose sums are in so many slices.
-    pub fn groups_of(&self, grid: Grid, rows: usize, slices: [usize; 2]) -> [u32; 3] {
+    /// Workgroups of a launch over so many rows, whose sums are cut like this.
+    pub fn groups_of(&self, grid: Grid, rows: usize, cut: Cut) -> [u32; 3] {
         let size = |s| self.size(s, rows);
         let of = |invocations: usize, results: usize| {
-            let groups = results.div_ceil(invocations / slices[0]);
+            let groups = results.div_ceil(invocations / cut.slices);
             [groups as u32, 1, 1]
         };
         match grid {
             Grid::Elements(rows, cols) => folded(size(rows) * pitch(size(cols))),
-            Grid::Vectors(rows, cols) => folded(size(rows) * size(cols).div_ceil(4)),
+            Grid::Vectors(rows, cols) | Grid::SumOfTiles(rows, cols, _) => {
+                folded(size(rows) * size(cols).div_ceil(4))
+            }
             Grid::Params => folded(self.params / 4),
             Grid::Each(count) => folded(size(count)),
-            Grid::Tiles(rows, cols, _) => {
-                let tiles = tile_groups(size(rows), size(cols), slices[0]);
-                [tiles as u32, 1, 1]
+            Grid::Tiles(rows, cols, _) | Grid::TilesInParts(rows, cols, _) => {
+                let groups = tile_groups(size(rows), size(cols), cut.slices);
+                [(cut.parts * groups) as u32, 1, 1]
             }
-            Grid::TwoGradients(fan_in, fan_out) => {
-                let weight = tile_groups(size(fan_in), size(fan_out), slices[0]);
-                let input = tile_groups(rows, size(fan_in), slices[1]);
-                [(weight + input) as u32, 1, 1]
+            Grid::TwoGradients(fan_in, fan_out) | Grid::GradientsInParts(fan_in, fan_out, _) => {
+                let weight = tile_groups(size(fan_in), size(fan_out), cut.slices);
+                let input = tile_groups(rows, size(fan_in), cut.dx_slices);
+                [(cut.parts * weight + cut.dx_parts * input) as u32, 1, 1]
+            }
+            Grid::SumOfGradients(fan_in, fan_out) => {
+                let weight = pitch(size(fan_in)) * pitch(size(fan_out));
+                let values = weight.next_multiple_of(Self::ALIGN) + pitch(size(fan_out));
+                folded(values / 4)
             }
             Grid::Columns(cols) => of(self.adders, size(cols).div_ceil(4)),
             Grid::Rows(_) => of(WORKGROUP, rows),
@@ -517,7 +684,7 @@ struct Ready {
     pipeline: ComputePipeline,
     bindings: BindGroup,
     grid: Grid,
-    slices: [usize; 2],
+    cut: Cut,
     workgroups: [u32; 3],
 }
 
@@ -537,8 +704,8 @@ pub struct Pass {
     shapes: [Buffer; 2],
 }
 
-/// What a pipeline depends on: its entry point, and the slices of its sums.
-type Kernel = (&'static str, [usize; 2]);
+/// What a pipeline depends on: its entry point, and how its sums are cut.
+type Kernel = (&'static str, Cut);
 
 /// A device with the tensors and the pipelines of some tables.
 pub struct Machine {
@@ -635,22 +802,24 @@ impl Machine {
             }
         }
         let made = share_out(cores(), wanted, |kernel| {
-            let (entry, slices) = kernel;
-            let [slices, of_dx] = slices.map(|s| s as f64);
+            let (entry, cut) = kernel;
             let constants = [
-                ("SLICES", slices),
-                ("DX_SLICES", of_dx),
-                ("INVOCATIONS", self.layout.adders as f64),
-            ];
+                ("SLICES", cut.slices),
+                ("DX_SLICES", cut.dx_slices),
+                ("PARTS", cut.parts),
+                ("DX_PARTS", cut.dx_parts),
+                ("INVOCATIONS", self.layout.adders),
+            ]
+            .map(|(name, value)| (name, value as f64));
             let pipeline = self.gpu.pipeline(&self.modules[entry], entry, &constants);
             (kernel, pipeline)
         });
         there.extend(made);
     }
 
-    /// Entry point and slices of a launch over so many examples: what its pipeline depends on.
+    /// What the pipeline of a launch over so many rows depends on.
     fn kernel(&self, launch: &Launch, rows: usize) -> Kernel {
-        (launch.kernel, self.layout.slices_of(launch.grid, rows))
+        (launch.kernel, self.layout.cut_of(launch.grid, rows))
     }
 
     fn lock_pipelines(&self) -> MutexGuard<'_, HashMap<Kernel, ComputePipeline>> {
@@ -853,13 +1022,13 @@ impl Machine {
                     layout: &pipeline.get_bind_group_layout(0),
                     entries: &entries,
                 });
-                let (_, slices) = kernel;
+                let (_, cut) = kernel;
                 Ready {
                     pipeline,
                     bindings,
                     grid: launch.grid,
-                    slices,
-                    workgroups: layout.groups_of(launch.grid, rows, slices),
+                    cut,
+                    workgroups: layout.groups_of(launch.grid, rows, cut),
                 }
             })
             .collect();
@@ -871,7 +1040,7 @@ impl Pass {
     /// Changes the number of rows, at most that for which the pass was made, and of the examples that
     /// they stand for. It concerns what is encoded and submitted from now on.
     ///
-    /// The sums keep their slices: rows without examples at the end change no bit of them.
+    /// The sums are cut as before: rows without examples at the end change no bit of them.
     pub fn set_rows(&mut self, machine: &Machine, rows: usize, examples: usize) {
         let Machine { layout, gpu, .. } = machine;
         for (buffer, layer) in self.shapes.iter().zip([First, Second]) {
@@ -880,7 +1049,7 @@ impl Pass {
                 .write_buffer(buffer, 0, bytemuck::bytes_of(&record));
         }
         for launch in &mut self.launches {
-            launch.workgroups = layout.groups_of(launch.grid, rows, launch.slices);
+            launch.workgroups = layout.groups_of(launch.grid, rows, launch.cut);
         }
     }
 

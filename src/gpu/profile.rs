@@ -14,6 +14,7 @@ use wgpu::{
 use super::device::Gpu;
 use super::machine::{Launch, Layer, Layout, Slot};
 use super::submission::Done;
+use crate::dims::Dims;
 
 /// Work of a kernel, by which its speed is told. Its time also depends on what is not counted here:
 /// loads that miss a cache, waiting for other invocations, addresses.
@@ -79,6 +80,19 @@ fn flops_of(launch: &Launch, layout: &Layout, rows: usize) -> Option<f64> {
         // 1 for the maximum, 2 for counts and 2 when they are made again, 1 for their sum, 1 for
         // probs, 3 for dlogits.
         "softmax_cross_entropy_kernel" => (1 + 2 + 2 + 1 + 1 + 3) * rows * dims.vocab,
+        // One addition a part and value, but for the first part.
+        "linear_forward_sum_kernel" => {
+            let parts = layout.cut_of(launch.grid, dims.batch).parts;
+            (parts - 1) * rows * fan_out
+        }
+        "linear_backward_input_sum_kernel" => {
+            let parts = layout.cut_of(launch.grid, dims.batch).parts;
+            (parts - 1) * rows * fan_in
+        }
+        "linear_backward_weight_sum_kernel" => {
+            let parts = layout.cut_of(launch.grid, dims.batch).parts;
+            (parts - 1) * (fan_in + 1) * fan_out
+        }
         // Every embedding that was used is added to its token's.
         "embedding_backward_kernel" => rows * dims.fan_in(),
         // p - lr * grad
@@ -92,14 +106,17 @@ fn flops_of(launch: &Launch, layout: &Layout, rows: usize) -> Option<f64> {
 /// every value in a cache from the second time on. A kernel near the bandwidth of its device by this
 /// count has nothing to gain but from moving less.
 fn bytes_of(launch: &Launch, layout: &Layout, rows: usize) -> f64 {
-    // The tensors have room for an evaluation batch and for the tokens of many steps.
+    // The tensors have room for an evaluation batch, and lists for many steps.
     let step = Layout {
-        dims: layout.dims.with_batch(rows),
         rows,
-        steps: 1,
         ..layout.clone()
     };
+    let Dims { vocab, block, .. } = layout.dims;
     let values = |slot: Slot| match slot {
+        Slot::X => (rows * block).div_ceil(4),
+        Slot::Uses => vocab + 1 + rows * block,
+        Slot::Lr => 1,
+        Slot::Losses => rows,
         // At most: a target that comes twice after a context is listed once.
         Slot::Targets => rows + 1 + layout.dims.batch,
         Slot::Params => 2 * layout.dims.parameter_count(), // read and written
@@ -437,7 +454,6 @@ impl Profiler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dims::Dims;
     use crate::gpu::staged::STEP;
 
     const WORK: Work = Work {

@@ -116,6 +116,14 @@ pub fn staged_modules() -> Vec<Module> {
             ],
         },
         Module {
+            source: Source::new([SHAPE, part!("staged/parts.wgsl")]),
+            entry_points: &[
+                "linear_forward_sum_kernel",
+                "linear_backward_input_sum_kernel",
+                "linear_backward_weight_sum_kernel",
+            ],
+        },
+        Module {
             source: Source::new([
                 SHAPE,
                 part!("batchnorm.wgsl"),

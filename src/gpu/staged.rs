@@ -12,7 +12,7 @@ use super::adapter::{Found, api_name};
 use super::device::Gpu;
 use super::machine::Layer::{First, Second};
 use super::machine::Size::{Batch, FanIn, Hidden, Vocab};
-use super::machine::{Grid, Launch, Layout, Machine, Pass, Slot, launch};
+use super::machine::{Dx, Grid, Launch, Layout, Machine, Pass, Slot, launch};
 use super::probe::Probe;
 use super::profile::{Profile, Profiler, kernels_of, work_of};
 use super::resident::Split;
@@ -62,6 +62,35 @@ pub const STEP: [Launch; 10] = [
         &[(1, S::Progress), (2, S::Lr), (3, S::Params), (4, S::Grads)]),
 ];
 
+/// The same with the long sums of the products cut into parts: for large models on a GPU.
+#[rustfmt::skip]
+pub const STEP_IN_PARTS: [Launch; 14] = [
+    STEP[0],
+    STEP[1],
+    STEP[2],
+    launch("linear_forward_kernel", Second, Grid::TilesInParts(Batch, Vocab, Hidden),
+        &[(1, S::H), (2, S::Param(T::W2)), (3, S::Param(T::B2)), (4, S::LogitParts)]),
+    launch("linear_forward_sum_kernel", Second, Grid::SumOfTiles(Batch, Vocab, Hidden),
+        &[(1, S::LogitParts), (2, S::Logits)]),
+    STEP[4],
+    launch("linear_tanh_backward_kernel", Second,
+        Grid::GradientsInParts(Hidden, Vocab, Dx::InSlices),
+        &[(1, S::H), (2, S::Param(T::W2)), (5, S::Dlogits), (6, S::Dhpreact),
+          (7, S::WeightParts(Second)), (8, S::BiasParts(Second))]),
+    launch("linear_backward_weight_sum_kernel", Second, Grid::SumOfGradients(Hidden, Vocab),
+        &[(1, S::GradParts(Second)), (2, S::LayerGrads(Second))]),
+    STEP[6],
+    launch("linear_backward_kernel", First, Grid::GradientsInParts(FanIn, Hidden, Dx::InParts),
+        &[(1, S::Embcat), (2, S::Param(T::W1)), (5, S::Dhprebn), (6, S::DembcatParts),
+          (7, S::WeightParts(First)), (8, S::BiasParts(First))]),
+    launch("linear_backward_weight_sum_kernel", First, Grid::SumOfGradients(FanIn, Hidden),
+        &[(1, S::GradParts(First)), (2, S::LayerGrads(First))]),
+    launch("linear_backward_input_sum_kernel", First, Grid::SumOfTiles(Batch, FanIn, Hidden),
+        &[(1, S::DembcatParts), (2, S::Dembcat)]),
+    STEP[8],
+    STEP[9],
+];
+
 /// Batch-norm statistics of a batch of contexts: the start of a step.
 const CALIBRATE: [Launch; 3] = [STEP[0], STEP[1], STEP[2]];
 
@@ -78,8 +107,19 @@ const EVALUATE: [Launch; 5] = [
     STEP[4],
 ];
 
-/// All tables of the schedule.
-pub const TABLES: [&[Launch]; 3] = [&STEP, &CALIBRATE, &EVALUATE];
+/// The launches of a step in a layout.
+pub fn step_of(layout: &Layout) -> &'static [Launch] {
+    if layout.in_parts {
+        &STEP_IN_PARTS
+    } else {
+        &STEP
+    }
+}
+
+/// All tables of the schedule in a layout.
+fn tables(layout: &Layout) -> [&'static [Launch]; 3] {
+    [step_of(layout), &CALIBRATE, &EVALUATE]
+}
 
 /// Examples of a submission from which on it pays to have their contexts found by all cores: to start a
 /// thread takes as long as a few hundred of them.
@@ -89,6 +129,8 @@ const SHARED: usize = 1 << 14;
 pub struct Staged {
     machine: Machine,
     info: BackendInfo,
+    /// The launches of a step.
+    table: &'static [Launch],
     step: Pass,
     calibrate: Pass,
     evaluate: Pass,
@@ -107,7 +149,7 @@ impl Staged {
     pub fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
         // The adapter's limits are known before anything is opened or compiled.
         let layout = Layout::of(found, dims);
-        layout.check(&TABLES, &found.adapter.limits(), &found.info.name)?;
+        layout.check(&tables(&layout), &found.adapter.limits(), &found.info.name)?;
         let gpu = Gpu::open(found)?;
         let answers = Probe::new(&gpu, Split::of(found, &dims))?.ask()?;
         answers.check(Schedule::Staged, &found.info.name)?;
@@ -121,8 +163,9 @@ impl Staged {
     /// As for [`Staged::new`].
     pub fn on(gpu: Gpu, found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
         let layout = Layout::of(found, dims);
-        layout.check(&TABLES, &found.adapter.limits(), &found.info.name)?;
-        let machine = Machine::on(gpu, layout, &TABLES, &staged_modules())?;
+        layout.check(&tables(&layout), &found.adapter.limits(), &found.info.name)?;
+        let tables = tables(&layout);
+        let machine = Machine::on(gpu, layout, &tables, &staged_modules())?;
         Self::with(machine, found, params)
     }
 
@@ -131,10 +174,12 @@ impl Staged {
         let dims = machine.layout.dims;
         let rows = machine.layout.rows;
         // All of them at once: each pass by itself has few kernels to share out.
-        machine.compile(&[(&STEP, dims.batch), (&CALIBRATE, rows), (&EVALUATE, rows)]);
+        let table = step_of(&machine.layout);
+        machine.compile(&[(table, dims.batch), (&CALIBRATE, rows), (&EVALUATE, rows)]);
         let staged = Self {
             info: info(found, "staged"),
-            step: machine.pass(&STEP, dims.batch),
+            table,
+            step: machine.pass(table, dims.batch),
             calibrate: machine.pass(&CALIBRATE, rows),
             evaluate: machine.pass(&EVALUATE, rows),
             most: machine.layout.steps,
@@ -150,7 +195,7 @@ impl Staged {
         &self.machine
     }
 
-    /// Runs launches of [`STEP`], each by its index.
+    /// Runs launches of a step, each by its index.
     ///
     /// # Errors
     ///
@@ -168,7 +213,7 @@ impl Staged {
     fn steps_of_a_submission(&self) -> usize {
         match &self.profiler {
             None => self.most,
-            Some(_) => self.most.min(Profiler::MAX_PASSES / STEP.len()),
+            Some(_) => self.most.min(Profiler::MAX_PASSES / self.table.len()),
         }
     }
 
@@ -194,7 +239,7 @@ impl Staged {
             None => self.step.encode(&mut encoder, count),
             Some(profiler) => {
                 self.step.encode_timed(&mut encoder, count, profiler);
-                sources.extend(profiler.resolve(&mut encoder, count * STEP.len()));
+                sources.extend(profiler.resolve(&mut encoder, count * self.table.len()));
             }
         }
         (self.machine.gpu.submit(encoder, &sources), rows)
@@ -215,8 +260,9 @@ impl Staged {
         check_progress(steps.first + range.start as u64, count as u32, progress[1])?;
         if let Some(profiler) = &mut self.profiler {
             let times = done.read.get(2).map(Vec::as_slice);
-            profiler.set_work(STEP.iter().map(|launch| work_of(launch, layout, rows)));
-            let passes = (0..count).flat_map(|_| (0..STEP.len()).map(|kernel| (kernel, 1)));
+            let table = self.table;
+            profiler.set_work(table.iter().map(|launch| work_of(launch, layout, rows)));
+            let passes = (0..count).flat_map(|_| (0..table.len()).map(|kernel| (kernel, 1)));
             profiler.add(count, &done, times, passes);
         }
         let of_rows = self.machine.values(S::Losses, count * rows, &done.read[1]);
@@ -339,7 +385,7 @@ impl Backend for Staged {
 
     fn start_profile(&mut self) -> Result<(), BackendError> {
         let Machine { gpu, layout, .. } = &self.machine;
-        self.profiler = Some(Profiler::new(gpu, kernels_of(&STEP, layout)));
+        self.profiler = Some(Profiler::new(gpu, kernels_of(self.table, layout)));
         Ok(gpu.check()?)
     }
 
@@ -372,23 +418,16 @@ mod tests {
             batch: 4096,
         };
         let enough = wgpu::Limits::default();
-        assert!(
-            Layout::new(Dims::LECTURE, false)
-                .check(&TABLES, &enough, "GPU")
-                .is_ok()
-        );
-        assert!(
-            Layout::new(largest, false)
-                .check(&TABLES, &enough, "GPU")
-                .is_ok()
-        );
+        let check = |dims, limits: &wgpu::Limits| {
+            let layout = Layout::new(dims, false);
+            layout.check(&tables(&layout), limits, "GPU")
+        };
+        assert!(check(Dims::LECTURE, &enough).is_ok());
+        assert!(check(largest, &enough).is_ok());
         let short = |change: fn(&mut wgpu::Limits)| {
             let mut limits = enough.clone();
             change(&mut limits);
-            Layout::new(largest, false)
-                .check(&TABLES, &limits, "GPU")
-                .unwrap_err()
-                .to_string()
+            check(largest, &limits).unwrap_err().to_string()
         };
         let errors = [
             (
@@ -421,9 +460,9 @@ mod tests {
         };
         for software in [false, true] {
             let layout = Layout::new(largest, software);
-            for launch in TABLES.into_iter().flatten() {
-                let slices = layout.slices_of(launch.grid, layout.rows);
-                let groups = layout.groups_of(launch.grid, layout.rows, slices);
+            for launch in tables(&layout).into_iter().flatten() {
+                let cut = layout.cut_of(launch.grid, layout.rows);
+                let groups = layout.groups_of(launch.grid, layout.rows, cut);
                 let allowed = groups.iter().all(|g| (1..=65_535).contains(g));
                 assert!(allowed, "{}: {groups:?}", launch.kernel);
             }
