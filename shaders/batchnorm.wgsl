@@ -28,6 +28,10 @@
 //   dhprebn = g*s/n * (n*d - sum(d) - n/(n-1) * r * sum(d * r))
 //
 // The two sums are dbnbias and dbngain: the fused gradient needs nothing that (1) has not computed.
+//
+// Where one row stands for c examples (those of the staged schedule, see shape.wgsl), it counts c times in
+// the mean and the variance. Its d is the sum over its examples, and each of them has the two sums taken
+// off: summed over the c, the last line has c * sum(d) and c * sum(d * r).
 
 const BATCHNORM_EPSILON = 1e-5;
 

@@ -469,9 +469,9 @@ impl Layout {
     /// slices, a workgroup has a few tiles with all of their terms, and hundreds of workgroups load the same
     /// rows and columns: for the logits of 4,096 rows with 2,048 units 184 MB. In parts, a workgroup has 64
     /// tiles, and it is 48 MB. (That is counted. No GPU was at hand to measure; on lavapipe, laid out as for
-    /// one, the four products with long sums took 651 ms with slices and 351 in parts. With neither, as a
-    /// software adapter has them, it was 521, but of the 1,340 distinct contexts of such a minibatch of names
-    /// the same as in parts.) Smaller products have less to gain, and the sums are launches more.
+    /// one, the launches with long sums took 651 ms with slices and 352 in parts. As a software adapter has
+    /// them, with neither, it was 521; but with minibatches of names, a third of the rows, the same as in
+    /// parts.) Smaller products have less to gain, and the sums are launches more.
     const IN_PARTS: usize = 1 << 20;
     /// Parts of a sum at most, and rounds of a loop that each has at least.
     const MAX_PARTS: usize = 16;
