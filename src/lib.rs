@@ -14,6 +14,7 @@
 //! cli ── train ──┬── data      words → vocabulary → examples → splits
 //!                ├── rng       PyTorch's and Python's streams: initial values, minibatches, shuffle
 //!                ├── params    the seven tensors; dims, their sizes
+//!                ├── contexts  examples by their contexts, each of which is computed once
 //!                ├── device    what to run on, and why
 //!                ├── backend   one trait: train a chunk of steps, calibrate, evaluate
 //!                │     ├── cpu          the step in f32, by distinct contexts and tokens, for vector units
