@@ -239,6 +239,9 @@ pub struct Profile {
     pub tick: Option<f64>,
     /// Training steps done.
     pub steps: u64,
+    /// Rows of the activations in a step, and in all steps so far; 0 if it is one for each example.
+    rows: u64,
+    all_rows: u64,
     /// By the device's clock; without calls if it has no timestamps.
     kernels: Vec<Kernel>,
     /// By the host's clock, from submitting a chunk of steps to its end.
@@ -253,13 +256,16 @@ impl Profile {
         Self {
             tick,
             steps: 0,
+            rows: 0,
+            all_rows: 0,
             submissions: Kernel::new("submission", None, step),
             kernels,
         }
     }
 
-    /// Changes the work that a step has in each kernel from now on: it may have fewer rows than another.
-    fn set_work(&mut self, work: impl IntoIterator<Item = Work>) {
+    /// Changes the number of rows that a step has from now on, and with it the work of each kernel.
+    fn set_rows(&mut self, rows: usize, work: impl IntoIterator<Item = Work>) {
+        self.rows = rows as u64;
         for (kernel, work) in self.kernels.iter_mut().zip(work) {
             kernel.per_step = work;
         }
@@ -276,6 +282,7 @@ impl Profile {
         calls: impl IntoIterator<Item = (usize, u64, [u64; 2])>,
     ) {
         self.steps += steps;
+        self.all_rows += steps * self.rows;
         self.submissions.add(steps, Some(took.as_secs_f64()));
         for (kernel, steps, ticks) in calls {
             let seconds = self.tick.and_then(|tick| seconds_between(ticks, tick));
@@ -322,6 +329,11 @@ impl Profile {
                 .fold(Work::default(), Work::plus),
             ..Kernel::new("whole step", None, self.submissions.per_step)
         }
+    }
+
+    /// Rows of a step, on average, where a row is not an example.
+    pub fn rows_a_step(&self) -> Option<f64> {
+        (self.all_rows > 0).then(|| self.all_rows as f64 / self.steps as f64)
     }
 
     /// The host's view: submissions, and the time from each to its end.
@@ -428,9 +440,10 @@ impl Profiler {
         Some((&clock.resolved, 0, bytes))
     }
 
-    /// The work of each kernel in the steps of the submissions that are added from now on.
-    pub fn set_work(&mut self, work: impl IntoIterator<Item = Work>) {
-        self.profile.set_work(work);
+    /// The rows of a step, and the work of each kernel with so many, in the submissions that are added from
+    /// now on.
+    pub fn set_rows(&mut self, rows: usize, work: impl IntoIterator<Item = Work>) {
+        self.profile.set_rows(rows, work);
     }
 
     /// Adds a submission of so many steps: the bytes of [`Profiler::resolve`], which it read, and for
@@ -528,6 +541,18 @@ mod tests {
         assert_eq!((submissions.calls, submissions.untimed), (2, 0));
         assert!((submissions.seconds - 3e-6).abs() < 1e-12);
         assert_eq!(submissions.work, step.work);
+    }
+
+    #[test]
+    fn steps_of_few_rows_count_as_little_work() {
+        let mut profile = Profile::new(None, vec![Kernel::new("kernel", None, WORK)]);
+        assert_eq!(profile.rows_a_step(), None);
+        for (steps, rows) in [(3, 10), (1, 30)] {
+            profile.set_rows(rows, [WORK.times(rows as u64)]);
+            profile.add(steps, Duration::from_secs(1), []);
+        }
+        assert_eq!(profile.rows_a_step(), Some(15.0));
+        assert_eq!(profile.whole_step().work, WORK.times(60));
     }
 
     #[test]

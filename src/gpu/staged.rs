@@ -261,7 +261,8 @@ impl Staged {
         if let Some(profiler) = &mut self.profiler {
             let times = done.read.get(2).map(Vec::as_slice);
             let table = self.table;
-            profiler.set_work(table.iter().map(|launch| work_of(launch, layout, rows)));
+            let work = table.iter().map(|launch| work_of(launch, layout, rows));
+            profiler.set_rows(rows, work);
             let passes = (0..count).flat_map(|_| (0..table.len()).map(|kernel| (kernel, 1)));
             profiler.add(count, &done, times, passes);
         }

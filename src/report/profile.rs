@@ -17,6 +17,8 @@ pub struct ProfileReport<'a> {
     timestamps: bool,
     /// Training steps done.
     steps: u64,
+    /// Contexts of a step, on average, where each is computed once; else null.
+    rows_a_step: Option<f64>,
     /// Time of the training loop.
     seconds: f64,
     /// Time of all kernels.
@@ -74,6 +76,7 @@ impl<'a> ProfileReport<'a> {
         Self {
             timestamps: profile.basis() == Basis::Timestamps,
             steps: profile.steps,
+            rows_a_step: profile.rows_a_step(),
             seconds,
             device_seconds,
             host_seconds: (seconds - device_seconds).max(0.0),
@@ -157,6 +160,11 @@ impl<'a> ProfileReport<'a> {
         let sum = |of: fn(&Kernel) -> u64| rows.iter().map(of).sum::<u64>();
         let (calls, untimed, instant) = (sum(|k| k.calls), sum(|k| k.untimed), sum(|k| k.instant));
         let mut notes = Vec::new();
+        if let Some(rows) = self.profile.rows_a_step() {
+            notes.push(format!(
+                "each context of a step computed once: {rows:.1} of them, on average"
+            ));
+        }
         if untimed > 0 {
             notes.push(format!(
                 "{untimed} of {calls} calls left out: timestamps that ran backwards or were zero"
