@@ -128,13 +128,20 @@ fn gradients(found: &Found) -> Outcome {
 /// Ways in which the kernel could be wrong that the staged kernels could not: all that it does by
 /// itself. (A formula is wrong in both at once, and tests/gradcheck.rs has those.)
 #[rustfmt::skip]
-const MISTAKES: [(&str, &str, &str); 16] = [
+const MISTAKES: [(&str, &str, &str); 23] = [
     ("a phase does not wait for embcat", "embed(model, acts, words, worker);\n        phase_ends();", "embed(model, acts, words, worker);"),
     ("a phase does not wait for hprebn", "\n        first_layer(model, acts, group, lane);\n        phase_ends();", "\n        first_layer(model, acts, group, lane);"),
+    ("a phase does not wait for the mean's parts", "sum_hprebn(acts, worker);\n        phase_ends();", "sum_hprebn(acts, worker);"),
+    ("a phase does not wait for the variance's parts", "sum_bndiff2(acts, worker);\n        phase_ends();", "sum_bndiff2(acts, worker);"),
     ("a phase does not wait for h", "normalize(model, acts, worker);\n        phase_ends();", "normalize(model, acts, worker);"),
-    ("a phase does not wait for logits", "second_layer(model, acts, group, lane);\n        phase_ends();\n        loss", "second_layer(model, acts, group, lane);\n        loss"),
+    ("a phase does not wait for the slices of logits", "second_layer(model, acts, group, lane);\n        phase_ends();\n        add", "second_layer(model, acts, group, lane);\n        add"),
+    ("a phase does not wait for logits", "add_slices(model, acts, worker);\n        phase_ends();", "add_slices(model, acts, worker);"),
     ("a phase does not wait for dlogits", "+ step * BATCH, worker);\n        phase_ends();", "+ step * BATCH, worker);"),
     ("a phase does not wait for dhpreact", "through_second_layer(model, acts, group, lane);\n        phase_ends();", "through_second_layer(model, acts, group, lane);"),
+    ("a phase does not wait for the parts of dbngain", "sum_dhpreact(acts, worker);\n        phase_ends();", "sum_dhpreact(acts, worker);"),
+    ("a part of a column forgotten", "total += scratch[", "total = scratch["),
+    ("a row of a slice forgotten", "min(row + SLICE_ROWS, BATCH)", "min(row + SLICE_ROWS, BATCH - 1u)"),
+    ("the loss of each part of a row", "if i % ROW_WORKERS == 0u {", "if i % ROW_WORKERS == 1u {"),
     ("a phase does not wait for dembcat", "through_first_layer(model, acts, group, lane);\n        phase_ends();", "through_first_layer(model, acts, group, lane);"),
     ("only the first slice of logits", "sum += scratch[at];", "sum = select(sum, sum + scratch[at], s == 0u);"),
     ("only the first slice of dembcat", "dC += scratch[at][use_e % 4u];", "dC += select(0.0, scratch[at][use_e % 4u], s == 0u);"),
@@ -144,7 +151,7 @@ const MISTAKES: [(&str, &str, &str); 16] = [
     ("the last four examples left out of dW", "r < BATCH_TILES * TILE_ROWS;", "r + 4u < BATCH_TILES * TILE_ROWS;"),
     ("db2 of another column", "db2 += scratch[dlogits + r * VOCAB4];", "db2 += scratch[dlogits - col + r * VOCAB4];"),
     ("a token's first use left out", "var u = inputs[words + USES + token];", "var u = inputs[words + USES + token] + 1u;"),
-    ("the update of bngain forgotten", "update(model + BNGAIN + j, lr, dbngain);", "update(model + BNGAIN + j, 0.0 * lr, dbngain);"),
+    ("the update of bngain forgotten", "update(model + BNGAIN + j, lr,", "update(model + BNGAIN + j, 0.0 * lr,"),
 ];
 
 /// The same for what only a subgroup does.
@@ -167,6 +174,8 @@ fn mistakes(found: &Found) -> Outcome {
     // shows a missing barrier on a driver that runs them in order.
     let splits = [2, 1].map(|slices| Split {
         slices,
+        row_slices: slices,
+        row_workers: slices,
         ..Split::software()
     });
     let module = resident_module(false);

@@ -12,7 +12,9 @@
 // the left matrix in common; group g takes the tiles g, g + GROUPS, ... Every element has one owner
 // who adds its terms in one order: no atomics, and the same bits in every run. Two products have few
 // elements and long sums (logits and dembcat, over all hidden units): their sums are cut into SLICES,
-// each computed by another group, and added up in order by whoever reads them.
+// each computed by another group, and added up in order by whoever reads them. Batch norm has few columns
+// and many rows: its sums over the examples are cut into ROW_SLICES. And ROW_WORKERS invocations share a row
+// of the softmax, of which all of them look at the whole.
 //
 // How invocations wait for each other and where the rows in common come from is the matter of
 // another file: workgroup.wgsl, where a group is one invocation, or subgroup.wgsl, where it is the
@@ -46,6 +48,10 @@ override FAN_IN_TILES: u32;
 // Parts of the sums over hidden units in logits and dembcat, and vec4s in each.
 override SLICES: u32;
 override SLICE4: u32;
+// Parts of the sums over the examples in batch norm, and rows in each; invocations for a row of logits.
+override ROW_SLICES: u32;
+override SLICE_ROWS: u32;
+override ROW_WORKERS: u32;
 // Steps of a dispatch at most.
 override STEPS: u32;
 // Where a model's tensors begin in `models`, counted in vec4; C is at 0.
@@ -65,6 +71,7 @@ override LOGITS: u32;
 override DLOGITS: u32;
 override DHPREBN: u32;
 override DEMBCAT: u32;
+override PARTIALS: u32; // of batch norm's sums: three times ROW_SLICES rows of units
 override SCRATCH4: u32;
 // `inputs` begins with the number of steps of the chunk, and at 1 a two, as a number that no compiler
 // can know. At FIRST_STEP begin the words of each step: those of the first model, step after step,
@@ -263,42 +270,92 @@ fn normalize4(hprebn: vec4<f32>, bnmean: vec4<f32>, bnvar_inv: vec4<f32>) -> vec
     );
 }
 
-// Batch norm and h = tanh(hpreact), four units an invocation: no sum crosses invocations.
-fn normalize(model: u32, acts: u32, worker: u32) {
-    let n = f32(BATCH);
-    for (var j = worker; j < HIDDEN4; j += WORKERS) {
-        let first = acts + HPREBN + j;
-        let end = first + not_unrolled(BATCH) * HIDDEN4;
+// Batch norm goes down the columns: part number `i` of its work is a slice of the rows of four units.
+struct Column {
+    j: u32, // the units, counted in vec4
+    is_first: bool,
+    // From the beginning of a tensor on: its first value, and behind its last.
+    first: u32,
+    end: u32,
+}
+
+fn column_of(i: u32) -> Column {
+    let j = i % HIDDEN4;
+    let row = i / HIDDEN4 * SLICE_ROWS;
+    let end = min(row + SLICE_ROWS, BATCH);
+    return Column(j, row == 0u, row * HIDDEN4 + j, not_unrolled(end) * HIDDEN4 + j);
+}
+
+// Where part `i` of a sum lies; and the sum for four units.
+fn partial(acts: u32, sum: u32, i: u32) -> u32 {
+    return acts + PARTIALS + sum * ROW_SLICES * HIDDEN4 + i;
+}
+
+fn total(acts: u32, sum: u32, j: u32) -> vec4<f32> {
+    var total = vec4<f32>();
+    for (var s = 0u; s < ROW_SLICES; s++) {
+        total += scratch[partial(acts, sum, s * HIDDEN4 + j)];
+    }
+    return total;
+}
+
+// hprebn.sum(0), in slices
+fn sum_hprebn(acts: u32, worker: u32) {
+    for (var i = worker; i < HIDDEN4 * ROW_SLICES; i += WORKERS) {
+        let column = column_of(i);
         var sum = vec4<f32>();
-        for (var i = first; i < end; i += HIDDEN4) {
-            sum += scratch[i];
+        for (var k = column.first; k < column.end; k += HIDDEN4) {
+            sum += scratch[acts + HPREBN + k];
         }
-        let bnmean = sum / n;
+        scratch[partial(acts, 0u, i)] = sum;
+    }
+}
+
+// bnmeani, and bndiff2.sum(0) in slices
+fn sum_bndiff2(acts: u32, worker: u32) {
+    for (var i = worker; i < HIDDEN4 * ROW_SLICES; i += WORKERS) {
+        let column = column_of(i);
+        let bnmean = total(acts, 0u, column.j) / f32(BATCH);
         var sum_bndiff2 = vec4<f32>();
-        for (var i = first; i < end; i += HIDDEN4) {
-            let bndiff = scratch[i] - bnmean;
+        for (var k = column.first; k < column.end; k += HIDDEN4) {
+            let bndiff = scratch[acts + HPREBN + k] - bnmean;
             sum_bndiff2 += bndiff * bndiff;
         }
+        scratch[partial(acts, 1u, i)] = sum_bndiff2;
+        if column.is_first {
+            scratch[acts + BNMEAN + column.j] = bnmean;
+        }
+    }
+}
+
+// bnvar_inv, and h = tanh(hpreact)
+fn normalize(model: u32, acts: u32, worker: u32) {
+    let n = f32(BATCH);
+    for (var i = worker; i < HIDDEN4 * ROW_SLICES; i += WORKERS) {
+        let column = column_of(i);
+        let j = column.j;
+        let sum_bndiff2 = total(acts, 1u, j);
+        let bnmean = scratch[acts + BNMEAN + j];
         let bnvar_inv = vec4<f32>(
             batchnorm_var_inv(batchnorm_variance(sum_bndiff2.x, n)),
             batchnorm_var_inv(batchnorm_variance(sum_bndiff2.y, n)),
             batchnorm_var_inv(batchnorm_variance(sum_bndiff2.z, n)),
             batchnorm_var_inv(batchnorm_variance(sum_bndiff2.w, n)),
         );
-        scratch[acts + BNMEAN + j] = bnmean;
-        scratch[acts + BNVAR_INV + j] = bnvar_inv;
+        if column.is_first {
+            scratch[acts + BNVAR_INV + j] = bnvar_inv;
+        }
         let gain = models[model + BNGAIN + j];
         let bias = models[model + BNBIAS + j];
-        let to_h = H - HPREBN;
-        for (var i = first; i < end; i += HIDDEN4) {
-            let bnraw = normalize4(scratch[i], bnmean, bnvar_inv);
+        for (var k = column.first; k < column.end; k += HIDDEN4) {
+            let bnraw = normalize4(scratch[acts + HPREBN + k], bnmean, bnvar_inv);
             let hpreact = vec4<f32>(
                 batchnorm_scale(gain.x, bnraw.x, bias.x),
                 batchnorm_scale(gain.y, bnraw.y, bias.y),
                 batchnorm_scale(gain.z, bnraw.z, bias.z),
                 batchnorm_scale(gain.w, bnraw.w, bias.w),
             );
-            scratch[i + to_h] = vec4<f32>(
+            scratch[acts + H + k] = vec4<f32>(
                 tanh_forward(hpreact.x),
                 tanh_forward(hpreact.y),
                 tanh_forward(hpreact.z),
@@ -327,47 +384,48 @@ fn second_layer(model: u32, acts: u32, group: u32, lane: u32) {
     }
 }
 
-// One four of a row of logits: the sum of its slices, + b2. Padding is far below any logit, so that
-// neither the maximum nor the sum of counts knows of it.
-fn logits4(model: u32, acts: u32, row: u32, v: u32) -> vec4<f32> {
-    var sum = models[model + B2 + v];
-    let slice = BATCH_TILES * TILE_ROWS * VOCAB4;
-    var at = acts + LOGITS + row * VOCAB4 + v;
-    for (var s = 0u; s < SLICES; s++) {
-        sum += scratch[at];
-        at += slice;
+// Logits: the sum of their slices, + b2. They lie where the first slice was. Padding is far below any logit,
+// so that neither the maximum nor the sum of counts knows of it.
+fn add_slices(model: u32, acts: u32, worker: u32) {
+    for (var i = worker; i < BATCH * VOCAB4; i += WORKERS) {
+        let v = i % VOCAB4;
+        var sum = models[model + B2 + v];
+        var at = acts + LOGITS + i;
+        for (var s = 0u; s < SLICES; s++) {
+            sum += scratch[at];
+            at += BATCH_TILES * TILE_ROWS * VOCAB4;
+        }
+        let columns = vec4<u32>(4u * v) + vec4<u32>(0u, 1u, 2u, 3u);
+        scratch[acts + LOGITS + i] = select(vec4<f32>(-3.4e38), sum, columns < vec4<u32>(VOCAB));
     }
-    let columns = vec4<u32>(4u * v) + vec4<u32>(0u, 1u, 2u, 3u);
-    return select(vec4<f32>(-3.4e38), sum, columns < vec4<u32>(VOCAB));
 }
 
 // The loss of each example, and dlogits
-fn loss(model: u32, acts: u32, words: u32, losses: u32, worker: u32) {
+fn loss(acts: u32, words: u32, losses: u32, worker: u32) {
     let n = f32(BATCH);
-    for (var row = worker; row < BATCH; row += WORKERS) {
+    for (var i = worker; i < BATCH * ROW_WORKERS; i += WORKERS) {
+        let row = i / ROW_WORKERS;
         let word = inputs[words + Y + row / 4u];
         let target_token = (word >> (8u * (row % 4u))) & 0xffu;
-        let first = acts + DLOGITS + row * VOCAB4;
+        let logits = acts + LOGITS + row * VOCAB4;
         var maxes = vec4<f32>(-3.4e38);
         for (var v = 0u; v < not_unrolled(VOCAB4); v++) {
-            let logits = logits4(model, acts, row, v);
-            scratch[first + v] = logits;
-            maxes = max(maxes, logits);
+            maxes = max(maxes, scratch[logits + v]);
         }
         let logit_max = max(max(maxes.x, maxes.y), max(maxes.z, maxes.w));
-        let norm_logit = scratch[first + target_token / 4u][target_token % 4u] - logit_max;
         var sums = vec4<f32>();
         for (var v = 0u; v < not_unrolled(VOCAB4); v++) {
-            let counts = exp(scratch[first + v] - logit_max);
-            scratch[first + v] = counts;
-            sums += counts;
+            sums += exp(scratch[logits + v] - logit_max);
         }
         let counts_sum = (sums.x + sums.y) + (sums.z + sums.w);
-        results[losses + row] = bitcast<u32>(cross_entropy_loss(norm_logit, counts_sum));
-        for (var v = 0u; v < not_unrolled(VOCAB4); v++) {
-            let probs = scratch[first + v] / counts_sum;
+        if i % ROW_WORKERS == 0u {
+            let norm_logit = scratch[logits + target_token / 4u][target_token % 4u] - logit_max;
+            results[losses + row] = bitcast<u32>(cross_entropy_loss(norm_logit, counts_sum));
+        }
+        for (var v = i % ROW_WORKERS; v < not_unrolled(VOCAB4); v += ROW_WORKERS) {
+            let probs = exp(scratch[logits + v] - logit_max) / counts_sum;
             let hit = vec4<u32>(4u * v) + vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(target_token);
-            scratch[first + v] = vec4<f32>(
+            scratch[acts + DLOGITS + row * VOCAB4 + v] = vec4<f32>(
                 softmax_cross_entropy_backward(probs.x, hit.x, n),
                 softmax_cross_entropy_backward(probs.y, hit.y, n),
                 softmax_cross_entropy_backward(probs.z, hit.z, n),
@@ -411,40 +469,58 @@ fn through_second_layer(model: u32, acts: u32, group: u32, lane: u32) {
     }
 }
 
-// dbngain, dbnbias, dhprebn and db1 of four units; bngain, bnbias and b1 have no further use in this
-// step and are updated.
-fn through_batchnorm(model: u32, acts: u32, lr: f32, worker: u32) {
-    let n = f32(BATCH);
-    for (var j = worker; j < HIDDEN4; j += WORKERS) {
-        let first = acts + DHPREBN + j;
-        let end = first + not_unrolled(BATCH) * HIDDEN4;
-        let to_hprebn = HPREBN - DHPREBN;
-        let bnmean = scratch[acts + BNMEAN + j];
-        let bnvar_inv = scratch[acts + BNVAR_INV + j];
+// dbnbias and dbngain, in slices
+fn sum_dhpreact(acts: u32, worker: u32) {
+    for (var i = worker; i < HIDDEN4 * ROW_SLICES; i += WORKERS) {
+        let column = column_of(i);
+        let bnmean = scratch[acts + BNMEAN + column.j];
+        let bnvar_inv = scratch[acts + BNVAR_INV + column.j];
         var dbnbias = vec4<f32>();
         var dbngain = vec4<f32>();
-        for (var i = first; i < end; i += HIDDEN4) {
-            let dhpreact = scratch[i];
+        for (var k = column.first; k < column.end; k += HIDDEN4) {
+            let dhpreact = scratch[acts + DHPREBN + k];
             dbnbias += dhpreact;
-            dbngain += dhpreact * normalize4(scratch[i + to_hprebn], bnmean, bnvar_inv);
+            dbngain += dhpreact * normalize4(scratch[acts + HPREBN + k], bnmean, bnvar_inv);
         }
+        scratch[partial(acts, 0u, i)] = dbnbias;
+        scratch[partial(acts, 1u, i)] = dbngain;
+    }
+}
+
+// dhprebn, and db1 in slices
+fn through_batchnorm(model: u32, acts: u32, worker: u32) {
+    let n = f32(BATCH);
+    for (var i = worker; i < HIDDEN4 * ROW_SLICES; i += WORKERS) {
+        let column = column_of(i);
+        let j = column.j;
+        let bnmean = scratch[acts + BNMEAN + j];
+        let bnvar_inv = scratch[acts + BNVAR_INV + j];
+        let dbnbias = total(acts, 0u, j);
+        let dbngain = total(acts, 1u, j);
         let gain = models[model + BNGAIN + j];
         var db1 = vec4<f32>();
-        for (var i = first; i < end; i += HIDDEN4) {
-            let d = scratch[i];
-            let raw = normalize4(scratch[i + to_hprebn], bnmean, bnvar_inv);
+        for (var k = column.first; k < column.end; k += HIDDEN4) {
+            let d = scratch[acts + DHPREBN + k];
+            let raw = normalize4(scratch[acts + HPREBN + k], bnmean, bnvar_inv);
             let dhprebn = vec4<f32>(
                 batchnorm_backward(gain.x, bnvar_inv.x, n, d.x, dbnbias.x, raw.x, dbngain.x),
                 batchnorm_backward(gain.y, bnvar_inv.y, n, d.y, dbnbias.y, raw.y, dbngain.y),
                 batchnorm_backward(gain.z, bnvar_inv.z, n, d.z, dbnbias.z, raw.z, dbngain.z),
                 batchnorm_backward(gain.w, bnvar_inv.w, n, d.w, dbnbias.w, raw.w, dbngain.w),
             );
-            scratch[i] = dhprebn;
+            scratch[acts + DHPREBN + k] = dhprebn;
             db1 += dhprebn;
         }
-        update(model + BNGAIN + j, lr, dbngain);
-        update(model + BNBIAS + j, lr, dbnbias);
-        update(model + B1 + j, lr, db1);
+        scratch[partial(acts, 2u, i)] = db1;
+    }
+}
+
+// The updates of bngain, bnbias and b1
+fn update_batchnorm(model: u32, acts: u32, lr: f32, worker: u32) {
+    for (var j = worker; j < HIDDEN4; j += WORKERS) {
+        update(model + BNBIAS + j, lr, total(acts, 0u, j));
+        update(model + BNGAIN + j, lr, total(acts, 1u, j));
+        update(model + B1 + j, lr, total(acts, 2u, j));
     }
 }
 
@@ -540,17 +616,25 @@ fn train(model_index: u32, worker: u32, group: u32, lane: u32, steps: vec2<u32>)
         phase_ends();
         first_layer(model, acts, group, lane);
         phase_ends();
+        sum_hprebn(acts, worker);
+        phase_ends();
+        sum_bndiff2(acts, worker);
+        phase_ends();
         normalize(model, acts, worker);
         phase_ends();
         second_layer(model, acts, group, lane);
         phase_ends();
-        loss(model, acts, words, losses + step * BATCH, worker);
+        add_slices(model, acts, worker);
+        phase_ends();
+        loss(acts, words, losses + step * BATCH, worker);
         phase_ends();
         through_second_layer(model, acts, group, lane);
         phase_ends();
-        // What needs dhpreact or dlogits, and no parameter that another one changes. The last
+        sum_dhpreact(acts, worker);
+        phase_ends();
+        // What needs these sums or dlogits, and no parameter that another one changes. The last
         // invocations begin with what the first ones have least time for.
-        through_batchnorm(model, acts, lr, worker);
+        through_batchnorm(model, acts, worker);
         update_second_layer(model, acts, lr, GROUPS - 1u - group, lane);
         phase_ends();
         through_first_layer(model, acts, group, lane);
@@ -558,6 +642,7 @@ fn train(model_index: u32, worker: u32, group: u32, lane: u32, steps: vec2<u32>)
         // The rest depends on nothing that it changes.
         update_first_layer(model, acts, lr, group, lane);
         update_embedding(model, acts, words, lr, WORKERS - 1u - worker);
+        update_batchnorm(model, acts, lr, WORKERS - 1u - worker);
         phase_ends();
         done += 1u;
     }

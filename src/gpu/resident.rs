@@ -48,6 +48,10 @@ pub struct Split {
     pub lanes: usize,
     /// Parts of the sums over all hidden units.
     pub slices: usize,
+    /// Parts of the sums over all examples in batch norm.
+    pub row_slices: usize,
+    /// Invocations that share a row of logits.
+    pub row_workers: usize,
 }
 
 impl Split {
@@ -63,6 +67,9 @@ impl Split {
             workers,
             lanes: 1,
             slices: (workers / tiles).max(1),
+            // More than so many would have more to do for each other's parts than for their own.
+            row_slices: (workers / dims.hidden.div_ceil(4)).clamp(1, 8),
+            row_workers: (workers / dims.batch).clamp(1, dims.vocab.div_ceil(4)),
         }
     }
 
@@ -75,6 +82,8 @@ impl Split {
             workers: size as usize,
             lanes: size as usize,
             slices: 1,
+            row_slices: 1,
+            row_workers: 1,
         })
     }
 
@@ -86,6 +95,8 @@ impl Split {
             workers: 32,
             lanes: 1,
             slices: 1,
+            row_slices: 1,
+            row_workers: 1,
         }
     }
 
@@ -121,6 +132,9 @@ struct Constants {
     fan_in_tiles: usize,
     slices: usize,
     slice4: usize,
+    row_slices: usize,
+    slice_rows: usize,
+    row_workers: usize,
     steps: usize,
     w1: usize,
     b1: usize,
@@ -137,6 +151,7 @@ struct Constants {
     dlogits: usize,
     dhprebn: usize,
     dembcat: usize,
+    partials: usize,
     scratch4: usize,
     first_step: usize,
     step_words: usize,
@@ -165,6 +180,8 @@ impl Plan {
             workers,
             lanes,
             slices,
+            row_slices,
+            row_workers,
         } = split;
         let Dims {
             vocab,
@@ -180,6 +197,8 @@ impl Plan {
         let (hidden4, fan_in4, vocab4) = (hidden_rows / 4, fan_in_rows / 4, vocab.div_ceil(4));
         let slice4 = hidden4.div_ceil(slices.clamp(1, hidden4));
         let slices = hidden4.div_ceil(slice4);
+        let slice_rows = batch.div_ceil(row_slices);
+        let row_slices = batch.div_ceil(slice_rows);
 
         let mut model = Places::default();
         let _c = model.take((vocab * embd).div_ceil(4));
@@ -214,6 +233,9 @@ impl Plan {
             fan_in_tiles: fan_in_rows / TILE_ROWS,
             slices,
             slice4,
+            row_slices,
+            slice_rows,
+            row_workers,
             steps: 0,
             w1: model.take(fan_in_rows * hidden4),
             b1: model.take(hidden4),
@@ -230,6 +252,7 @@ impl Plan {
             dlogits: scratch.take(batch_rows * vocab4),
             dhprebn: scratch.take(batch_rows * hidden4),
             dembcat: scratch.take(slices * batch_rows * fan_in4),
+            partials: scratch.take(3 * row_slices * hidden4),
             scratch4: scratch.0,
             first_step: HEADER,
             step_words: step.0,
@@ -349,11 +372,17 @@ impl Plan {
         let by_group = |work: usize| work.div_ceil(c.groups);
         let embed = by_worker(batch * c.fan_in);
         let first_layer = by_group(c.batch_tiles * c.hidden_groups) * (1 + c.fan_in4);
-        let normalize = by_worker(c.hidden4) * (1 + 3 * batch);
+        // The rows of a column once, and what the slices of its sums add up to.
+        let column = |sums: usize| {
+            by_worker(c.hidden4 * c.row_slices) * (1 + c.slice_rows + sums * c.row_slices)
+        };
+        let normalize = column(0) + column(1) + column(1);
         let second_layer = by_group(c.batch_tiles * c.vocab_groups * c.slices) * (1 + c.slice4);
-        let loss = by_worker(batch) * (1 + c.vocab4 * (3 + c.slices));
+        let add_slices = by_worker(batch * c.vocab4) * (1 + c.slices);
+        let loss = by_worker(batch * c.row_workers) * (1 + 3 * c.vocab4);
         let through_second = by_group(c.batch_tiles * c.hidden_groups) * (1 + c.vocab4);
-        let through_batchnorm = by_worker(c.hidden4) * (1 + 2 * batch);
+        let through_batchnorm =
+            column(0) + column(2) + by_worker(c.hidden4) * (1 + 3 * c.row_slices);
         let rows = 2 * c.batch_tiles; // four at a time
         let second_update = by_group(c.hidden_tiles * c.vocab_groups) * (1 + rows) + batch;
         let through_first = by_group(c.batch_tiles * c.fan_in_groups * c.slices) * (1 + c.slice4);
@@ -365,6 +394,7 @@ impl Plan {
             + first_layer
             + normalize
             + second_layer
+            + add_slices
             + loss
             + through_second
             + through_batchnorm
