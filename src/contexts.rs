@@ -307,6 +307,14 @@ mod tests {
         }
     }
 
+    /// The numbers that the README tells.
+    #[test]
+    fn the_names_have_few_contexts() {
+        let names = crate::data::load(&crate::data::Options::default()).unwrap();
+        let rows = Rows::merged(names.train.x(), Some(names.train.y()), 3);
+        assert_eq!((names.train.len(), rows.len()), (182_625, 5_438));
+    }
+
     #[test]
     fn apart_each_example_has_a_row() {
         let rows = Rows::apart(&[1, 2, 1, 2, 3, 4], &[5, 5, 6], 2);
