@@ -305,8 +305,10 @@ def measure(args):
             r["share"] = r["gflops"] / most if most else None
         tables.append((
             f"Batch {LARGE['batch']:,}, hidden {LARGE['hidden']:,}",
-            f"One step is {LARGE_FLOPS / 1e9:.2f} GFLOP in its six products; everything else counts for "
-            "nothing. The share is of what PyTorch reaches in one large product of f32 matrices (no TF32).",
+            f"One step is {LARGE_FLOPS / 1e9:.2f} GFLOP in its six products over all examples; everything else "
+            "counts for nothing. gpu-makemore computes equal contexts once and does less, a third or so of "
+            "it: its GFLOP/s tell how fast the formulas are done, and `train --profile` what the kernels "
+            "really do. The share is of what PyTorch reaches in one large product of f32 matrices (no TF32).",
             large + ceiling,
         ))
 
