@@ -319,10 +319,14 @@ impl Layout {
     /// The layout for a model of these sizes on an adapter.
     pub fn of(found: &Found, dims: Dims) -> Self {
         let layout = Self::new(dims, found.is_software());
-        let most = found.adapter.limits().max_compute_invocations_per_workgroup as usize;
+        let limits = found.adapter.limits();
+        let most = limits
+            .max_compute_invocations_per_workgroup
+            .min(limits.max_compute_workgroup_size_x);
+        // Every WebGPU device has as many as a GPU gets here; GLES has devices with fewer.
+        let fits = layout.adders <= most as usize;
         Self {
-            // Every WebGPU device has as many as a GPU gets here; GLES has devices with fewer.
-            adders: layout.adders.min(most.max(WORKGROUP)),
+            adders: if fits { layout.adders } else { WORKGROUP },
             ..layout
         }
     }

@@ -163,8 +163,8 @@ impl Staged {
     /// As for [`Staged::new`].
     pub fn on(gpu: Gpu, found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
         let layout = Layout::of(found, dims);
-        layout.check(&tables(&layout), &found.adapter.limits(), &found.info.name)?;
         let tables = tables(&layout);
+        layout.check(&tables, &found.adapter.limits(), &found.info.name)?;
         let machine = Machine::on(gpu, layout, &tables, &staged_modules())?;
         Self::with(machine, found, params)
     }
