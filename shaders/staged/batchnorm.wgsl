@@ -162,11 +162,19 @@ fn batchnorm_tanh_forward_kernel(
     let gain = bngain[j];
     let bias = bnbias[j];
     for (var r = walk.first; r < walk.end; r += 4u * SLICES) {
-        let i = four_rows(r, walk.end) * hidden + j;
+        // Beyond the last row there is no place of its own to store to.
+        let i = next_rows(r) * hidden + j;
+        let is_there = next_rows(r) < vec4<u32>(walk.end);
         normalize_at(i.x, bnmean, bnvar_inv, gain, bias);
-        normalize_at(i.y, bnmean, bnvar_inv, gain, bias);
-        normalize_at(i.z, bnmean, bnvar_inv, gain, bias);
-        normalize_at(i.w, bnmean, bnvar_inv, gain, bias);
+        if is_there.y {
+            normalize_at(i.y, bnmean, bnvar_inv, gain, bias);
+        }
+        if is_there.z {
+            normalize_at(i.z, bnmean, bnvar_inv, gain, bias);
+        }
+        if is_there.w {
+            normalize_at(i.w, bnmean, bnvar_inv, gain, bias);
+        }
     }
 }
 

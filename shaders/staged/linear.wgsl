@@ -3,7 +3,8 @@
 // Loads are what these kernels wait for. So each invocation computes a tile of 8 rows x 4 columns: in
 // a round it loads 12 vectors and adds 4 terms to each of 32 sums. One sum at a time would load 64.
 // A slice of a tile takes every `slices`-th round. Rows beyond the last are held to the last: what is
-// computed there is stored twice, and the same. Columns beyond the last are pad, which stays zero.
+// computed there is stored again by the same invocation, and the same; slices, which would be several, leave
+// it out. Columns beyond the last are pad, which stays zero.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // (rows, fan_in)
@@ -64,6 +65,11 @@ fn first_round(tile: Tile, part_begins: u32, end: u32) -> u32 {
 // Where four rows begin, each held to the last there is.
 fn row_starts(first: u32, rows: u32, pitch: u32) -> vec4<u32> {
     return min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(rows - 1u)) * pitch;
+}
+
+// How many rows there are of a tile. (One beyond the last has no slice that could ask.)
+fn rows_of(tile: Tile, rows: u32) -> u32 {
+    return min(rows - tile.row, 8u);
 }
 
 // Leaves the partial sums of a tile to all of its slices.
@@ -145,7 +151,7 @@ fn linear_forward_kernel(
         put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
         workgroupBarrier();
         // The slices share the rows of their tile.
-        for (var r = tile.slice; r < 8u; r += SLICES) {
+        for (var r = tile.slice; r < rows_of(tile, shape.rows); r += SLICES) {
             let at = select(to_upper, to_lower, r >= 4u)[r % 4u];
             y[at] = sum_of_slices(r, lane, SLICES);
         }
@@ -217,7 +223,7 @@ fn backward_weight(group: u32, lane: u32) {
         put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
         partial[512u + lane] = bias;
         workgroupBarrier();
-        for (var r = tile.slice; r < 8u; r += SLICES) {
+        for (var r = tile.slice; r < rows_of(tile, 4u * inputs); r += SLICES) {
             let at = select(to_upper, to_lower, r >= 4u)[r % 4u];
             dW[at] = sum_of_slices(r, lane, SLICES);
         }
@@ -298,7 +304,7 @@ fn backward_input(group: u32, lane: u32, is_tanh: bool) {
     if DX_SLICES > 1u {
         put(lane, s0, s1, s2, s3, s4, s5, s6, s7);
         workgroupBarrier();
-        for (var r = tile.slice; r < 8u; r += DX_SLICES) {
+        for (var r = tile.slice; r < rows_of(tile, shape.rows); r += DX_SLICES) {
             let at = select(to_upper, to_lower, r >= 4u)[r % 4u];
             put_dx(at, sum_of_slices(r, lane, DX_SLICES), is_tanh);
         }

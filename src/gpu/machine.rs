@@ -1,6 +1,7 @@
 //! What every schedule is made of: tensors on the device, launches in tables, and the machine that
 //! runs them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -443,7 +444,7 @@ impl Layout {
     }
 
     /// The buffer that holds a slot, and the first value of the slot in it.
-    fn place(&self, slot: Slot) -> (Slot, usize) {
+    pub fn place(&self, slot: Slot) -> (Slot, usize) {
         match slot {
             S::Param(tensor) => (S::Params, self.offsets[tensor as usize]),
             S::Grad(tensor) => (S::Grads, self.offsets[tensor as usize]),
@@ -530,6 +531,58 @@ impl Layout {
     /// Values of `dC`, pads included.
     fn embeddings(&self) -> usize {
         self.dims.vocab * pitch(self.dims.embd)
+    }
+
+    /// The constants of a pipeline whose sums are cut like this, by their names in the shaders.
+    pub fn constants(&self, cut: Cut) -> [(&'static str, f64); 5] {
+        [
+            ("SLICES", cut.slices),
+            ("DX_SLICES", cut.dx_slices),
+            ("PARTS", cut.parts),
+            ("DX_PARTS", cut.dx_parts),
+            ("INVOCATIONS", self.adders),
+        ]
+        .map(|(name, value)| (name, value as f64))
+    }
+
+    /// The words of the `Shape` that a launch over so many rows sees, which stand for so many examples.
+    pub fn shape(&self, layer: Layer, rows: usize, examples: usize) -> [u32; 8] {
+        bytemuck::cast(ShapeRecord::new(&self.dims, layer, rows, examples))
+    }
+
+    /// A tensor's first values, a whole number of rows, as they lie on the device: with their pads.
+    pub fn with_pads<'a>(&self, slot: Slot, values: &'a [f32]) -> Cow<'a, [f32]> {
+        let (_, cols) = self.extent(slot);
+        if cols == pitch(cols) {
+            values.into()
+        } else {
+            pad(values, cols).into()
+        }
+    }
+
+    /// The words of `X`, `Uses` and `Targets` for some minibatches. Each takes `rows` rows; those that it
+    /// does not have stand for no example.
+    pub fn pack_steps(&self, minibatches: &[Rows], rows: usize) -> [Vec<u32>; 3] {
+        let dims = &self.dims;
+        let lengths = [
+            packed_words(rows * dims.block),
+            uses_words(dims, rows),
+            targets_words(rows, dims.batch),
+        ];
+        let mut words = lengths.map(|length| vec![0; minibatches.len() * length]);
+        let [x, uses, targets] = &mut words;
+        let records = minibatches
+            .iter()
+            .zip(x.chunks_exact_mut(lengths[0]))
+            .zip(uses.chunks_exact_mut(lengths[1]))
+            .zip(targets.chunks_exact_mut(lengths[2]));
+        for (((minibatch, x), uses), targets) in records {
+            let x: &mut [u8] = bytemuck::cast_slice_mut(x);
+            fill_up(minibatch.x(), dims.block, &mut x[..rows * dims.block]);
+            list_uses(dims, pitch(dims.fan_in()), minibatch.x(), uses);
+            list_targets(minibatch, rows, targets);
+        }
+        words
     }
 
     /// How the sums of a launch over so many rows are cut.
@@ -807,14 +860,7 @@ impl Machine {
         }
         let made = share_out(cores(), wanted, |kernel| {
             let (entry, cut) = kernel;
-            let constants = [
-                ("SLICES", cut.slices),
-                ("DX_SLICES", cut.dx_slices),
-                ("PARTS", cut.parts),
-                ("DX_PARTS", cut.dx_parts),
-                ("INVOCATIONS", self.layout.adders),
-            ]
-            .map(|(name, value)| (name, value as f64));
+            let constants = self.layout.constants(cut);
             let pipeline = self.gpu.pipeline(&self.modules[entry], entry, &constants);
             (kernel, pipeline)
         });
@@ -842,15 +888,8 @@ impl Machine {
     /// Overwrites a tensor's first values, a whole number of rows, and their pads with zeros.
     pub fn write(&self, slot: Slot, values: &[f32]) {
         let (buffer, first) = self.layout.place(slot);
-        let (_, cols) = self.layout.extent(slot);
-        let padded: Vec<f32>;
-        let values = if cols == pitch(cols) {
-            values
-        } else {
-            padded = pad(values, cols);
-            &padded
-        };
-        let bytes = bytemuck::cast_slice(values);
+        let values = self.layout.with_pads(slot, values);
+        let bytes = bytemuck::cast_slice(&values);
         let buffer = &self.buffers[&buffer];
         self.gpu.queue.write_buffer(buffer, 4 * first as u64, bytes);
     }
@@ -899,25 +938,10 @@ impl Machine {
     /// Uploads the minibatches and learning rates of some steps, and resets the device's counters. Each
     /// minibatch takes `rows` rows; those that it does not have stand for no example.
     pub fn write_steps(&self, minibatches: &[Rows], rows: usize, lr: &[f32]) {
-        let dims = &self.layout.dims;
-        let tokens = packed_words(rows * dims.block);
-        let [uses, targets] = [uses_words(dims, rows), targets_words(rows, dims.batch)];
-        let mut packed = vec![0; minibatches.len() * 4 * tokens];
-        let mut all_uses = vec![0; minibatches.len() * uses];
-        let mut all_targets = vec![0; minibatches.len() * targets];
-        let records = minibatches
-            .iter()
-            .zip(packed.chunks_exact_mut(4 * tokens))
-            .zip(all_uses.chunks_exact_mut(uses))
-            .zip(all_targets.chunks_exact_mut(targets));
-        for (((minibatch, x), uses), targets) in records {
-            fill_up(minibatch.x(), dims.block, &mut x[..rows * dims.block]);
-            list_uses(dims, pitch(dims.fan_in()), minibatch.x(), uses);
-            list_targets(minibatch, rows, targets);
+        let words = self.layout.pack_steps(minibatches, rows);
+        for (slot, words) in [S::X, S::Uses, S::Targets].into_iter().zip(&words) {
+            self.upload(slot, bytemuck::cast_slice(words));
         }
-        self.upload(S::X, &packed);
-        self.upload(S::Uses, bytemuck::cast_slice(&all_uses));
-        self.upload(S::Targets, bytemuck::cast_slice(&all_targets));
         self.write(S::Lr, lr);
         self.write(S::Progress, &[0.0, 0.0]);
     }

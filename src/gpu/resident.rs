@@ -303,15 +303,19 @@ impl Plan {
 
     /// Bytes of the four buffers: inputs, models, scratch, results.
     fn bytes(&self) -> [u64; BUFFERS as usize] {
+        self.words(self.capacity).map(|words| 4 * words as u64)
+    }
+
+    /// Words of them for chunks of so many steps.
+    fn words(&self, steps: usize) -> [usize; BUFFERS as usize] {
         let c = &self.constants;
-        let steps = self.models * self.capacity;
+        let steps = self.models * steps;
         [
             c.first_step + steps * c.step_words,
             self.models * 4 * c.model4,
             self.models * 4 * c.scratch4,
             c.losses + steps * self.dims.batch,
         ]
-        .map(|words| 4 * words as u64)
     }
 
     /// Whether the adapter can hold the models.
@@ -347,8 +351,8 @@ impl Plan {
         }
     }
 
-    /// The constants by name.
-    fn named(&self) -> Vec<(String, f64)> {
+    /// The constants of the kernel, by name.
+    pub fn named(&self) -> Vec<(String, f64)> {
         match serde_json::to_value(self.constants) {
             Ok(serde_json::Value::Object(map)) => map
                 .into_iter()
@@ -405,6 +409,23 @@ impl Plan {
             + 1
     }
 
+    /// The four buffers before the first dispatch of a chunk of steps of each model, in the order of their
+    /// bindings, for tests that have something else than a device run the kernel.
+    pub fn memory(&self, params: &[Params<f32>], steps: &[&Steps]) -> [Vec<u32>; BUFFERS as usize] {
+        let count = steps.first().map_or(0, |steps| steps.len());
+        let mut memory = self.words(count).map(|words| vec![0; words]);
+        let [inputs, models, ..] = &mut memory;
+        inputs[..HEADER].copy_from_slice(&[count as u32, 2]);
+        let of_models = inputs[HEADER..].chunks_mut(count * self.constants.step_words);
+        for (words, steps) in of_models.zip(steps) {
+            self.pack_steps(steps, 0..count, words);
+        }
+        for (words, params) in models.chunks_mut(4 * self.constants.model4).zip(params) {
+            words.copy_from_slice(bytemuck::cast_slice(&self.pack(params)));
+        }
+        memory
+    }
+
     /// Where value `i` of a parameter lies in a model's part of the buffer.
     fn place(&self, tensor: Tensor) -> impl Fn(usize) -> usize {
         let Dims { hidden, vocab, .. } = self.dims;
@@ -440,7 +461,8 @@ impl Plan {
         values
     }
 
-    fn unpack(&self, values: &[f32]) -> Params<f32> {
+    /// The parameters of a model as the kernel left it.
+    pub fn unpack(&self, values: &[f32]) -> Params<f32> {
         Params::from_fn(|tensor| {
             let place = self.place(tensor);
             (0..tensor.len(&self.dims))

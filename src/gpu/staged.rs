@@ -92,12 +92,12 @@ pub const STEP_IN_PARTS: [Launch; 14] = [
 ];
 
 /// Batch-norm statistics of a batch of contexts: the start of a step.
-const CALIBRATE: [Launch; 3] = [STEP[0], STEP[1], STEP[2]];
+pub const CALIBRATE: [Launch; 3] = [STEP[0], STEP[1], STEP[2]];
 
 /// The loss of a batch of examples with fixed statistics: a step's forward pass with another batch
 /// norm.
 #[rustfmt::skip]
-const EVALUATE: [Launch; 5] = [
+pub const EVALUATE: [Launch; 5] = [
     STEP[0],
     STEP[1],
     launch("batchnorm_tanh_inference_kernel", First, Grid::Vectors(Batch, Hidden),
