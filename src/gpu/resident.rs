@@ -60,7 +60,11 @@ impl Split {
         let most = limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x);
-        let workers = most.clamp(1, 256) as usize;
+        Self::with_workers(dims, most.clamp(1, 256) as usize)
+    }
+
+    /// The same with so many invocations.
+    pub fn with_workers(dims: &Dims, workers: usize) -> Self {
         let rows = dims.batch.div_ceil(TILE_ROWS);
         let tiles = rows * dims.vocab.max(dims.fan_in()).div_ceil(4);
         Self {

@@ -169,6 +169,21 @@ impl Staged {
         Self::with(machine, found, params)
     }
 
+    /// The same on an adapter of which no question is asked, with a layout of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Staged::new`].
+    pub fn with_layout(
+        found: &Found,
+        layout: Layout,
+        params: &Params<f32>,
+    ) -> Result<Self, GpuError> {
+        let tables = tables(&layout);
+        let machine = Machine::with_layout(found, layout, &tables, &staged_modules())?;
+        Self::with(machine, found, params)
+    }
+
     fn with(machine: Machine, found: &Found, params: &Params<f32>) -> Result<Self, GpuError> {
         machine.write_params(params);
         let dims = machine.layout.dims;

@@ -1,0 +1,345 @@
+//! Times the ways in which a step can be laid out on the adapters of this machine, beside the one that the
+//! program takes:
+//!
+//! ```sh
+//! cargo run --release --example tune
+//! ```
+//!
+//! The resident schedule shares a step out among the invocations of a workgroup (`Split::hardware` in
+//! `src/gpu/resident.rs`); the staged one cuts long sums until there are invocations enough (`ENOUGH`,
+//! `ADDERS` and `IN_PARTS` of `Layout` in `src/gpu/machine.rs`). Whoever has a GPU that the constants there
+//! do not suit sees it here. Each way first does a few steps that are held against the CPU.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use gpu_makemore::backend::{Backend, Steps};
+use gpu_makemore::cpu::CpuBackend;
+use gpu_makemore::data::{self, Dataset};
+use gpu_makemore::dims::Dims;
+use gpu_makemore::gpu::adapter::{Api, Found, enumerate};
+use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::machine::Layout;
+use gpu_makemore::gpu::probe::Probe;
+use gpu_makemore::gpu::resident::{Plan, Resident, Split};
+use gpu_makemore::gpu::shader::resident_module;
+use gpu_makemore::gpu::staged::{Staged, step_of};
+use gpu_makemore::params::Params;
+use gpu_makemore::rng::TorchGenerator;
+use gpu_makemore::train::{LearningRate, Stream};
+
+type Error = Box<dyn std::error::Error>;
+
+/// Times the ways to lay a step out on the adapters of this machine.
+#[derive(Parser)]
+struct Args {
+    /// Examples in a minibatch
+    #[arg(long, default_value_t = Dims::LECTURE.batch)]
+    batch_size: usize,
+    /// Characters of context; with 8, hardly any two examples have the same
+    #[arg(long, default_value_t = Dims::LECTURE.block)]
+    block_size: usize,
+    /// Units of the hidden layer
+    #[arg(long, default_value_t = Dims::LECTURE.hidden)]
+    n_hidden: usize,
+    /// Models that the resident schedule trains at once
+    #[arg(long, default_values_t = [1], value_delimiter = ',')]
+    models: Vec<usize>,
+    /// Only adapters with this in their name
+    #[arg(long, default_value = "")]
+    gpu: String,
+    /// How long each way is timed
+    #[arg(long, default_value_t = 500)]
+    milliseconds: u64,
+}
+
+/// Steps that are held against the CPU.
+const FIRST: usize = 3;
+/// A call of `train` takes about so long, as in the trainer.
+const CHUNK: Duration = Duration::from_millis(50);
+
+/// Steps as they are trained.
+struct Training<'a> {
+    names: &'a Dataset,
+    dims: Dims,
+    time: Duration,
+    /// The first losses, by the CPU.
+    losses: Vec<f32>,
+}
+
+impl<'a> Training<'a> {
+    fn new(names: &'a Dataset, dims: Dims, time: Duration) -> Result<Self, Error> {
+        let mut training = Self {
+            names,
+            dims,
+            time,
+            losses: Vec::new(),
+        };
+        let (params, steps) = training.steps(FIRST);
+        let mut losses = Vec::new();
+        CpuBackend::new(dims, params).train(&steps, &mut losses)?;
+        training.losses = losses;
+        Ok(training)
+    }
+
+    /// Initial values, and some steps.
+    fn steps(&self, count: usize) -> (Params<f32>, Steps) {
+        let mut generator = TorchGenerator::manual_seed(2_147_483_647);
+        let params = Params::init(&self.dims, &mut generator);
+        let rate = LearningRate {
+            lr: 0.01,
+            lr_final: 0.01,
+            decay_at: 0,
+        };
+        let mut stream = Stream::new(&self.names.train, generator, rate, self.dims.batch);
+        (params, stream.take(count))
+    }
+
+    /// The least time of a step, after the first ones have been found right. `train` gives the losses of
+    /// one model.
+    fn time(
+        &self,
+        mut train: impl FnMut(&Steps) -> Result<Vec<f32>, Error>,
+    ) -> Result<Duration, Error> {
+        let (_, steps) = self.steps(FIRST);
+        for (i, (got, want)) in train(&steps)?.iter().zip(&self.losses).enumerate() {
+            let close = (got - want).abs() <= 1e-4;
+            if !close {
+                return Err(format!("the loss of step {i} is {got}, and {want} on the CPU").into());
+            }
+        }
+        let mut timed = |steps: &Steps| -> Result<Duration, Error> {
+            let start = Instant::now();
+            train(steps)?;
+            Ok(start.elapsed() / steps.len() as u32)
+        };
+        let one = timed(&steps)?;
+        let count = (CHUNK.as_secs_f64() / one.as_secs_f64()).clamp(1.0, 4096.0) as usize;
+        let (_, steps) = self.steps(count);
+        let (start, mut least) = (Instant::now(), one);
+        while start.elapsed() < self.time {
+            least = least.min(timed(&steps)?);
+        }
+        Ok(least)
+    }
+}
+
+/// Invocations of a workgroup that are tried.
+const WORKERS: [usize; 6] = [32, 64, 128, 256, 512, 1024];
+
+/// The program's own way, and others.
+fn splits(found: &Found, dims: &Dims) -> Vec<Split> {
+    let own = Split::of(found, dims);
+    let limits = found.adapter.limits();
+    let most = limits
+        .max_compute_invocations_per_workgroup
+        .min(limits.max_compute_workgroup_size_x) as usize;
+    let mut splits = vec![own];
+    for workers in WORKERS.into_iter().filter(|&workers| workers <= most) {
+        let split = Split::with_workers(dims, workers);
+        splits.extend([
+            split,
+            Split { slices: 1, ..split },
+            Split {
+                slices: 2 * split.slices,
+                ..split
+            },
+            Split {
+                row_slices: 1,
+                ..split
+            },
+            Split {
+                row_workers: 1,
+                ..split
+            },
+        ]);
+    }
+    let mut seen = Vec::new();
+    splits.retain(|split| {
+        !seen.contains(split) && {
+            seen.push(*split);
+            true
+        }
+    });
+    splits
+}
+
+fn time_resident(
+    training: &Training<'_>,
+    found: &Found,
+    split: Split,
+    models: usize,
+) -> Result<Duration, Error> {
+    let gpu = Gpu::open(found)?;
+    let answers = Probe::new(&gpu, split)?.ask()?;
+    let plan = Plan::for_driver(found, training.dims, models, split, answers.loops.done)?;
+    let (params, _) = training.steps(0);
+    let module = resident_module(split.lanes > 1);
+    let mut resident = Resident::with(gpu, found, plan, &vec![params; models], module)?;
+    training.time(|steps| {
+        let mut losses = vec![Vec::new(); models];
+        resident.train_all(&vec![steps; models], &mut losses)?;
+        Ok(losses.swap_remove(models - 1))
+    })
+}
+
+/// The program's own layout, and others; those that cut every sum of a step as another one does are left
+/// out.
+fn layouts(found: &Found, dims: Dims) -> Vec<Layout> {
+    let own = Layout::of(found, dims);
+    let mut layouts = vec![own.clone()];
+    for in_parts in [false, true] {
+        for adders in [64, own.adders.max(256)] {
+            for enough in [1, 1 << 14, 1 << 15, 1 << 16, 1 << 17, 1 << 18] {
+                layouts.push(Layout {
+                    in_parts,
+                    adders,
+                    enough,
+                    ..own.clone()
+                });
+            }
+        }
+    }
+    let mut seen = Vec::new();
+    layouts.retain(|layout| {
+        let table = step_of(layout).iter();
+        let cuts: Vec<_> = table
+            .map(|launch| layout.cut_of(launch.grid, dims.batch))
+            .collect();
+        let all = (layout.in_parts, layout.adders, cuts);
+        !seen.contains(&all) && {
+            seen.push(all);
+            true
+        }
+    });
+    layouts
+}
+
+fn time_staged(training: &Training<'_>, found: &Found, layout: &Layout) -> Result<Duration, Error> {
+    let (params, _) = training.steps(0);
+    let mut staged = Staged::with_layout(found, layout.clone(), &params)?;
+    training.time(|steps| {
+        let mut losses = Vec::new();
+        staged.train(steps, &mut losses)?;
+        Ok(losses)
+    })
+}
+
+/// A table of times; the first row is the program's own way.
+struct Times {
+    table: Table,
+    own: Option<Duration>,
+    rows: Vec<(Duration, Vec<String>)>,
+}
+
+impl Times {
+    fn new(header: &[&str]) -> Self {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        table.set_header(header.iter().copied().chain(["us a step", "times ours"]));
+        for column in table.column_iter_mut() {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        Self {
+            table,
+            own: None,
+            rows: Vec::new(),
+        }
+    }
+
+    /// A way, or why it cannot be gone.
+    fn add(&mut self, cells: Vec<String>, time: Result<Duration, Error>) {
+        match time {
+            Ok(time) => {
+                eprintln!("{}: {:.1} us", cells.join(" "), micros(time));
+                self.own.get_or_insert(time);
+                self.rows.push((time, cells));
+            }
+            Err(error) => eprintln!("{}: {error}", cells.join(" ")),
+        }
+    }
+
+    fn print(mut self) -> io::Result<()> {
+        let own = self.own.unwrap_or_default();
+        self.rows.sort();
+        for (time, cells) in self.rows {
+            let ratio = time.as_secs_f64() / own.as_secs_f64();
+            let last = [format!("{:.1}", micros(time)), format!("{ratio:.2}")];
+            self.table.add_row(cells.into_iter().chain(last));
+        }
+        writeln!(io::stdout(), "{}\n", self.table)
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    1e6 * time.as_secs_f64()
+}
+
+fn main() -> Result<(), Error> {
+    let args = Args::parse();
+    let dims = Dims {
+        batch: args.batch_size,
+        block: args.block_size,
+        hidden: args.n_hidden,
+        ..Dims::LECTURE
+    };
+    let names = data::load(&data::Options {
+        block: dims.block,
+        ..data::Options::default()
+    })?;
+    let training = Training::new(&names, dims, Duration::from_millis(args.milliseconds))?;
+    for found in enumerate(Api::Auto) {
+        if !found.computes() || !found.info.name.contains(&args.gpu) {
+            continue;
+        }
+        for &models in &args.models {
+            writeln!(
+                io::stdout(),
+                "{found}, resident, {models} at once; {dims}; the least of some chunks"
+            )?;
+            let mut times = Times::new(&[
+                "",
+                "workers",
+                "lanes",
+                "slices",
+                "row slices",
+                "row workers",
+            ]);
+            for (i, split) in splits(&found, &dims).into_iter().enumerate() {
+                let Split {
+                    workers,
+                    lanes,
+                    slices,
+                    row_slices,
+                    row_workers,
+                } = split;
+                let sizes = [workers, lanes, slices, row_slices, row_workers];
+                let mark = if i == 0 { "ours" } else { "" };
+                let cells = [mark.to_owned()].into_iter();
+                let cells = cells.chain(sizes.map(|size| size.to_string())).collect();
+                times.add(cells, time_resident(&training, &found, split, models));
+            }
+            times.print()?;
+        }
+        writeln!(
+            io::stdout(),
+            "{found}, staged; {dims}; the least of some chunks"
+        )?;
+        let mut times = Times::new(&["", "enough", "adders", "in parts"]);
+        for (i, layout) in layouts(&found, dims).iter().enumerate() {
+            let mark = if i == 0 { "ours" } else { "" };
+            let cells = [
+                mark.to_owned(),
+                layout.enough.to_string(),
+                layout.adders.to_string(),
+                layout.in_parts.to_string(),
+            ];
+            times.add(cells.to_vec(), time_staged(&training, &found, layout));
+        }
+        times.print()?;
+    }
+    Ok(())
+}
