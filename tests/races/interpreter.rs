@@ -552,9 +552,6 @@ impl<'k> Machine<'k> {
         if *space == AddressSpace::Private {
             return Ok(words[words.len() / lanes * lane + place]);
         }
-        let Some(&value) = words.get(place) else {
-            return Ok(0);
-        };
         if let Some(cell) = cells.get_mut(place) {
             let lane = lane as u32;
             if cell.written == epoch && cell.writer != lane {
@@ -585,7 +582,7 @@ impl<'k> Machine<'k> {
             };
             cell.read = epoch;
         }
-        Ok(value)
+        Ok(words[place])
     }
 
     fn write(&mut self, memory: usize, place: usize, lane: usize, value: u32) -> Outcome {
@@ -602,12 +599,6 @@ impl<'k> Machine<'k> {
             words[size * lane + place] = value;
             return Ok(());
         }
-        let length = words.len();
-        let Some(word) = words.get_mut(place) else {
-            return Err(format!(
-                "invocation {lane} writes word {place} of {name}, which has {length}"
-            ));
-        };
         let cell = &mut cells[place];
         let lane = lane as u32;
         if cell.written == epoch && cell.writer != lane {
@@ -633,7 +624,7 @@ impl<'k> Machine<'k> {
             cell.writing_group = group;
         }
         (cell.written, cell.writer) = (epoch, lane);
-        *word = value;
+        words[place] = value;
         Ok(())
     }
 

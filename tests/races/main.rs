@@ -465,6 +465,11 @@ fn the_interpreter_tells_races_from_what_is_allowed() {
             1,
             "has written",
         ),
+        (
+            "if data[i] > i + 6u { return; } storageBarrier(); data[i] = 1u;",
+            1,
+            "not all invocations",
+        ),
         ("data[3u + i] = 1u;", 1, "beyond the end"),
     ];
     for (body, groups, message) in wrong {
