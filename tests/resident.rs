@@ -144,7 +144,7 @@ const MISTAKES: [(&str, &str, &str); 23] = [
     ("the loss of each part of a row", "if i % ROW_WORKERS == 0u {", "if i % ROW_WORKERS == 1u {"),
     ("a phase does not wait for dembcat", "through_first_layer(model, acts, group, lane);\n        phase_ends();", "through_first_layer(model, acts, group, lane);"),
     ("only the first slice of logits", "sum += scratch[at];", "sum = select(sum, sum + scratch[at], s == 0u);"),
-    ("only the first slice of dembcat", "dC += scratch[at][use_e % 4u];", "dC += select(0.0, scratch[at][use_e % 4u], s == 0u);"),
+    ("only the first slice of dembcat", "sum += scratch[first + s * slice];", "sum += select(vec4<f32>(), scratch[first + s * slice], s == 0u);"),
     ("padding counted in the softmax", "columns < vec4<u32>(VOCAB)", "columns < vec4<u32>(VOCAB + 3u)"),
     ("the first four inputs taken for the next four", "eight_rows(x + k, x_row4, lane)", "eight_rows(x + max(k, 1u), x_row4, lane)"),
     ("W not transposed", "let W = transpose(rows_of_model(w + k, w_row4));", "let W = rows_of_model(w + k, w_row4);"),

@@ -37,6 +37,7 @@ override FAN_IN: u32;  // BLOCK * EMBD
 override HIDDEN4: u32; // length of a row of hidden units
 override VOCAB4: u32;  // of logits
 override FAN_IN4: u32; // of embcat
+override EMBD4: u32;   // of C
 // The same in groups of LANES, rounded up.
 override HIDDEN_GROUPS: u32;
 override VOCAB_GROUPS: u32;
@@ -225,15 +226,29 @@ fn update_tile(at: u32, row4: u32, lr: f32, t: Tile) {
 
 // ---- the phases ----
 
-// embcat = C[Xb].view(n, -1)
+// One element of emb, by its place in embcat.
+fn embedded(model: u32, words: u32, row: u32, col: u32) -> f32 {
+    if col >= FAN_IN {
+        return 0.0; // the pad of embcat
+    }
+    let position = (row * FAN_IN + col) / EMBD;
+    let token = embedding_token(inputs[words + position / 4u], position);
+    let e = col % EMBD;
+    return models[model + token * EMBD4 + e / 4u][e % 4u];
+}
+
+// embcat = C[Xb].view(n, -1), four values at a time. Here as everywhere, an invocation stores whole vec4: of
+// one that two invocations store parts of, WGSL lets a device lose some, and Metal does.
 fn embed(model: u32, acts: u32, words: u32, worker: u32) {
-    for (var i = worker; i < BATCH * FAN_IN; i += WORKERS) {
-        let position = i / EMBD;
-        let token = embedding_token(inputs[words + position / 4u], position);
-        let c = token * EMBD + i % EMBD;
-        let row = i / FAN_IN;
-        let col = i % FAN_IN;
-        scratch[acts + row * FAN_IN4 + col / 4u][col % 4u] = models[model + c / 4u][c % 4u];
+    for (var i = worker; i < BATCH * FAN_IN4; i += WORKERS) {
+        let row = i / FAN_IN4;
+        let col = i % FAN_IN4 * 4u;
+        scratch[acts + i] = vec4<f32>(
+            embedded(model, words, row, col),
+            embedded(model, words, row, col + 1u),
+            embedded(model, words, row, col + 2u),
+            embedded(model, words, row, col + 3u),
+        );
     }
 }
 
@@ -563,6 +578,19 @@ fn through_first_layer(model: u32, acts: u32, group: u32, lane: u32) {
     }
 }
 
+// dembcat, from its slices: it lies where the first one was
+fn add_dembcat(acts: u32, worker: u32) {
+    let slice = BATCH_TILES * TILE_ROWS * FAN_IN4;
+    for (var i = worker; i < BATCH * FAN_IN4; i += WORKERS) {
+        let first = acts + DEMBCAT + i;
+        var sum = scratch[first];
+        for (var s = 1u; s < SLICES; s++) {
+            sum += scratch[first + s * slice];
+        }
+        scratch[first] = sum;
+    }
+}
+
 // dW1 = embcat.T @ dhprebn and its update
 fn update_first_layer(model: u32, acts: u32, lr: f32, group: u32, lane: u32) {
     for (var g = group; g < FAN_IN_TILES * HIDDEN_GROUPS; g += GROUPS) {
@@ -576,24 +604,30 @@ fn update_first_layer(model: u32, acts: u32, lr: f32, group: u32, lane: u32) {
     }
 }
 
-// dC[v, e] = sum of demb[p, e] over the uses p of token v, and its update
+// One element of dembcat.
+fn demb(acts: u32, i: u32) -> f32 {
+    return scratch[acts + DEMBCAT + i / 4u][i % 4u];
+}
+
+// dC[v, e] = sum of demb[p, e] over the uses p of token v, and its update: four e at a time
 fn update_embedding(model: u32, acts: u32, words: u32, lr: f32, worker: u32) {
-    let slice = BATCH_TILES * TILE_ROWS * FAN_IN4;
-    for (var i = worker; i < VOCAB * EMBD; i += WORKERS) {
-        let token = i / EMBD;
-        let e = i % EMBD;
-        var dC = 0.0;
+    for (var i = worker; i < VOCAB * EMBD4; i += WORKERS) {
+        let token = i / EMBD4;
+        let e = i % EMBD4 * 4u;
+        var dC = vec4<f32>();
         let last = inputs[words + USES + token + 1u];
         for (var u = inputs[words + USES + token]; u < last; u++) {
-            let use_e = inputs[words + USES + VOCAB + 1u + u] + e;
-            var at = acts + DEMBCAT + use_e / 4u;
-            for (var s = 0u; s < SLICES; s++) {
-                dC += scratch[at][use_e % 4u];
-                at += slice;
-            }
+            let at = inputs[words + USES + VOCAB + 1u + u] + e;
+            dC += vec4<f32>(
+                demb(acts, at),
+                demb(acts, at + 1u),
+                demb(acts, at + 2u),
+                demb(acts, at + 3u),
+            );
         }
-        let at = model + i / 4u;
-        models[at][i % 4u] = sgd_update(models[at][i % 4u], lr, dC);
+        // Behind an embedding lies another one, or what is none.
+        let is_embedding = vec4<u32>(e) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(EMBD);
+        update(model + i, lr, select(vec4<f32>(), dC, is_embedding));
     }
 }
 
@@ -639,6 +673,10 @@ fn train(model_index: u32, worker: u32, group: u32, lane: u32, steps: vec2<u32>)
         phase_ends();
         through_first_layer(model, acts, group, lane);
         phase_ends();
+        if SLICES > 1u {
+            add_dembcat(acts, worker);
+            phase_ends();
+        }
         // The rest depends on nothing that it changes.
         update_first_layer(model, acts, lr, group, lane);
         update_embedding(model, acts, words, lr, WORKERS - 1u - worker);

@@ -128,6 +128,7 @@ struct Constants {
     hidden4: usize,
     vocab4: usize,
     fan_in4: usize,
+    embd4: usize,
     hidden_groups: usize,
     vocab_groups: usize,
     fan_in_groups: usize,
@@ -199,13 +200,14 @@ impl Plan {
         let rows = |size: usize| size.next_multiple_of(TILE_ROWS);
         let (batch_rows, hidden_rows, fan_in_rows) = (rows(batch), rows(hidden), rows(fan_in));
         let (hidden4, fan_in4, vocab4) = (hidden_rows / 4, fan_in_rows / 4, vocab.div_ceil(4));
+        let embd4 = embd.div_ceil(4);
         let slice4 = hidden4.div_ceil(slices.clamp(1, hidden4));
         let slices = hidden4.div_ceil(slice4);
         let slice_rows = batch.div_ceil(row_slices);
         let row_slices = batch.div_ceil(slice_rows);
 
         let mut model = Places::default();
-        let _c = model.take((vocab * embd).div_ceil(4));
+        let _c = model.take(vocab * embd4);
         let mut scratch = Places::default();
         let _embcat = scratch.take(batch_rows * fan_in4);
         let mut step = Places::default();
@@ -229,6 +231,7 @@ impl Plan {
             hidden4,
             vocab4,
             fan_in4,
+            embd4,
             hidden_groups: hidden4.div_ceil(lanes),
             vocab_groups: vocab4.div_ceil(lanes),
             fan_in_groups: fan_in4.div_ceil(lanes),
@@ -371,14 +374,13 @@ impl Plan {
         let Dims {
             vocab,
             block,
-            embd,
             batch,
             ..
         } = self.dims;
         let c = &self.constants;
         let by_worker = |work: usize| work.div_ceil(c.workers);
         let by_group = |work: usize| work.div_ceil(c.groups);
-        let embed = by_worker(batch * c.fan_in);
+        let embed = by_worker(batch * c.fan_in4);
         let first_layer = by_group(c.batch_tiles * c.hidden_groups) * (1 + c.fan_in4);
         // The rows of a column once, and what the slices of its sums add up to.
         let column = |sums: usize| {
@@ -395,9 +397,14 @@ impl Plan {
         let second_update = by_group(c.hidden_tiles * c.vocab_groups) * (1 + rows) + batch;
         let through_first = by_group(c.batch_tiles * c.fan_in_groups * c.slices) * (1 + c.slice4);
         let first_update = by_group(c.fan_in_tiles * c.hidden_groups) * (1 + rows);
-        // Each position has one token: an invocation meets it once for each `e` that it has of that.
-        let uses = embd.div_ceil(c.workers) * batch * block * (1 + c.slices);
-        let embedding = by_worker(vocab * embd) + uses;
+        let add_dembcat = if c.slices > 1 {
+            by_worker(batch * c.fan_in4) * c.slices
+        } else {
+            0
+        };
+        // Each position has one token: an invocation meets it once for each vec4 that it has of that.
+        let uses = c.embd4.div_ceil(c.workers) * batch * block;
+        let embedding = by_worker(vocab * c.embd4) + uses;
         embed
             + first_layer
             + normalize
@@ -408,6 +415,7 @@ impl Plan {
             + through_batchnorm
             + second_update
             + through_first
+            + add_dembcat
             + first_update
             + embedding
             + 1
@@ -435,7 +443,7 @@ impl Plan {
         let Dims { hidden, vocab, .. } = self.dims;
         let record = &self.constants;
         let (at, cols, row4) = match tensor {
-            Tensor::C => (0, 1, 0),
+            Tensor::C => (0, self.dims.embd, record.embd4),
             Tensor::W1 => (record.w1, hidden, record.hidden4),
             Tensor::B1 => (record.b1, 1, 0),
             Tensor::W2 => (record.w2, vocab, record.vocab4),

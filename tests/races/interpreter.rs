@@ -442,9 +442,14 @@ impl<'k> Machine<'k> {
                 }
                 Statement::ControlBarrier(barrier) => self.barrier(*barrier, mask)?,
                 Statement::Store { pointer, value } => {
+                    let whole = self.vector_around(frame, *pointer)?;
                     let pointer = self.value(frame, *pointer)?;
                     let value = self.value(frame, *value)?;
                     self.store(&pointer, &value, mask)?;
+                    if let Some((words, vector)) = whole {
+                        let value = self.load(&vector, words, mask)?;
+                        self.store(&vector, &value, mask)?;
+                    }
                 }
                 Statement::WorkGroupUniformLoad { pointer, result } => {
                     self.barrier(Barrier::WORK_GROUP, mask)?;
@@ -538,6 +543,30 @@ impl<'k> Machine<'k> {
             }
         }
         Ok(())
+    }
+
+    /// The vector that a pointer points into a component of, and its words: a device may store all of them
+    /// where only that one is assigned to.
+    fn vector_around(
+        &self,
+        frame: &Frame<'k>,
+        pointer: Handle<Expression>,
+    ) -> Outcome<Option<(usize, Value)>> {
+        let base = match frame.function.expressions[pointer] {
+            Expression::Access { base, .. } | Expression::AccessIndex { base, .. } => base,
+            _ => return Ok(None),
+        };
+        let size = match *frame.inner(&self.kernel.module, base) {
+            TypeInner::Pointer { base, .. } => match *self.kernel.inner(base) {
+                TypeInner::Vector { size, .. } => size,
+                _ => return Ok(None),
+            },
+            TypeInner::ValuePointer {
+                size: Some(size), ..
+            } => size,
+            _ => return Ok(None),
+        };
+        Ok(Some((size as usize, self.value(frame, base)?)))
     }
 
     fn read(&mut self, memory: usize, place: usize, lane: usize) -> Outcome<u32> {

@@ -347,7 +347,7 @@ fn the_resident_kernel_without_one_of_its_barriers_races() {
     let text = source.text();
     let call = "        phase_ends();\n";
     let count = text.matches(call).count();
-    assert_eq!(count, 13, "a step has as many phases");
+    assert_eq!(count, 14, "a step has as many phases");
     for i in 0..count {
         let mutated = without(&text, call, i);
         let (_, message) = resident(dims, split(&dims), &mutated, &source).expect_err("a race");
@@ -389,6 +389,7 @@ fn the_staged_kernels_without_one_of_their_barriers_race() {
 fn outcome(body: &str, groups: u32) -> Result<Vec<u32>, String> {
     let text = format!(
         "@group(0) @binding(0) var<storage, read_write> data: array<u32>;
+         var<workgroup> vectors: array<vec2<f32>, 2>;
          var<workgroup> shared_words: array<u32, 4>;
          @compute @workgroup_size(2) fn kernel(
              @builtin(local_invocation_index) i: u32, @builtin(workgroup_id) group: vec3<u32>) {{
@@ -406,6 +407,11 @@ fn outcome(body: &str, groups: u32) -> Result<Vec<u32>, String> {
 fn the_interpreter_tells_races_from_what_is_allowed() {
     let fine = [
         ("data[i] = i;", 1, vec![0, 1, 7, 7]),
+        (
+            "vectors[i][1] = 2.0; data[i] = u32(vectors[i].y) + u32(vectors[i].x);",
+            1,
+            vec![2, 2, 7, 7],
+        ),
         (
             "data[2u * group.x + i] = i + data[2u * group.x + i];",
             2,
@@ -471,6 +477,13 @@ fn the_interpreter_tells_races_from_what_is_allowed() {
             "not all invocations",
         ),
         ("data[3u + i] = 1u;", 1, "beyond the end"),
+        // A device may store the other components, too, as they were.
+        ("vectors[0][i] = 1.0;", 1, "since the last barrier"),
+        (
+            "if i == 0u { vectors[0].x = 1.0; } else { data[0] = u32(vectors[0].y); }",
+            1,
+            "since the last barrier",
+        ),
     ];
     for (body, groups, message) in wrong {
         let error = outcome(body, groups).expect_err(body);
