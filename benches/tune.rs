@@ -157,14 +157,19 @@ fn splits(found: &Found, dims: &Dims) -> Vec<Split> {
             },
         ]);
     }
+    distinct(splits, |split| *split)
+}
+
+/// The first of those that have the same key.
+fn distinct<T, K: PartialEq>(all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
     let mut seen = Vec::new();
-    splits.retain(|split| {
-        !seen.contains(split) && {
-            seen.push(*split);
-            true
-        }
-    });
-    splits
+    let is_new = |item: &T| {
+        let key = key(item);
+        let is_new = !seen.contains(&key);
+        seen.push(key);
+        is_new
+    };
+    all.into_iter().filter(is_new).collect()
 }
 
 fn time_resident(
@@ -203,19 +208,11 @@ fn layouts(found: &Found, dims: Dims) -> Vec<Layout> {
             }
         }
     }
-    let mut seen = Vec::new();
-    layouts.retain(|layout| {
+    distinct(layouts, |layout| {
         let table = step_of(layout).iter();
-        let cuts: Vec<_> = table
-            .map(|launch| layout.cut_of(launch.grid, dims.batch))
-            .collect();
-        let all = (layout.in_parts, layout.adders, cuts);
-        !seen.contains(&all) && {
-            seen.push(all);
-            true
-        }
-    });
-    layouts
+        let cuts = table.map(|launch| layout.cut_of(launch.grid, dims.batch));
+        (layout.in_parts, layout.adders, cuts.collect::<Vec<_>>())
+    })
 }
 
 fn time_staged(training: &Training<'_>, found: &Found, layout: &Layout) -> Result<Duration, Error> {

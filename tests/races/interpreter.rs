@@ -190,6 +190,7 @@ struct Memory {
     name: String,
     space: AddressSpace,
     words: Vec<u32>,
+    /// Of shared memory.
     cells: Vec<Cell>,
 }
 
@@ -204,6 +205,14 @@ impl Memory {
             space: variable.space,
             cells: vec![Cell::default(); if shared { words.len() } else { 0 }],
             words,
+        }
+    }
+
+    /// Where a word of the variable lies: every lane has a private one of its own.
+    fn place(&self, word: usize, lane: usize, lanes: usize) -> usize {
+        match self.space {
+            AddressSpace::Private => self.words.len() / lanes * lane + word,
+            _ => word,
         }
     }
 }
@@ -516,7 +525,10 @@ impl<'k> Machine<'k> {
                         let (size, bits) = &self.locals[local];
                         bits[lane * size + place + word]
                     }
-                    Base::Global(memory) => self.read(memory, place + word, lane)?,
+                    Base::Global(memory) => {
+                        let place = self.memories[memory].place(place + word, lane, self.lanes);
+                        self.read(memory, place, lane as u32)?
+                    }
                 };
             }
         }
@@ -538,7 +550,10 @@ impl<'k> Machine<'k> {
                         let (size, bits) = &mut self.locals[local];
                         bits[lane * *size + at[lane] + word] = value;
                     }
-                    Base::Global(memory) => self.write(memory, at[lane] + word, lane, value)?,
+                    Base::Global(memory) => {
+                        let place = self.memories[memory].place(at[lane] + word, lane, self.lanes);
+                        self.write(memory, place, lane as u32, value)?;
+                    }
                 }
             }
         }
@@ -569,20 +584,16 @@ impl<'k> Machine<'k> {
         Ok(Some((size as usize, self.value(frame, base)?)))
     }
 
-    fn read(&mut self, memory: usize, place: usize, lane: usize) -> Outcome<u32> {
+    fn read(&mut self, memory: usize, place: usize, lane: u32) -> Outcome<u32> {
         let epoch = self.epoch(memory);
-        let (group, lanes) = (self.group, self.lanes);
+        let group = self.group;
         let Memory {
             name,
             space,
             words,
             cells,
         } = &mut self.memories[memory];
-        if *space == AddressSpace::Private {
-            return Ok(words[words.len() / lanes * lane + place]);
-        }
         if let Some(cell) = cells.get_mut(place) {
-            let lane = lane as u32;
             if cell.written == epoch && cell.writer != lane {
                 let writer = cell.writer;
                 return Err(format!(
@@ -614,45 +625,40 @@ impl<'k> Machine<'k> {
         Ok(words[place])
     }
 
-    fn write(&mut self, memory: usize, place: usize, lane: usize, value: u32) -> Outcome {
+    fn write(&mut self, memory: usize, place: usize, lane: u32, value: u32) -> Outcome {
         let epoch = self.epoch(memory);
-        let (group, lanes) = (self.group, self.lanes);
+        let group = self.group;
         let Memory {
             name,
             space,
             words,
             cells,
         } = &mut self.memories[memory];
-        if *space == AddressSpace::Private {
-            let size = words.len() / lanes;
-            words[size * lane + place] = value;
-            return Ok(());
-        }
-        let cell = &mut cells[place];
-        let lane = lane as u32;
-        if cell.written == epoch && cell.writer != lane {
-            let writer = cell.writer;
-            return Err(format!(
-                "invocations {lane} and {writer} write word {place} of {name}, without a barrier"
-            ));
-        }
-        if cell.read == epoch && cell.reader != lane {
-            return Err(format!(
-                "invocation {lane} writes word {place} of {name}, which another one has read since the \
-                 last barrier"
-            ));
-        }
-        if *space != AddressSpace::WorkGroup {
-            for other in [cell.writing_group, cell.reading_group] {
-                if ![0, group].contains(&other) {
-                    return Err(format!(
-                        "workgroup {group} writes word {place} of {name}, which another one accesses"
-                    ));
-                }
+        if let Some(cell) = cells.get_mut(place) {
+            if cell.written == epoch && cell.writer != lane {
+                let writer = cell.writer;
+                return Err(format!(
+                    "invocations {lane} and {writer} write word {place} of {name}, without a barrier"
+                ));
             }
-            cell.writing_group = group;
+            if cell.read == epoch && cell.reader != lane {
+                return Err(format!(
+                    "invocation {lane} writes word {place} of {name}, which another one has read since the \
+                 last barrier"
+                ));
+            }
+            if *space != AddressSpace::WorkGroup {
+                for other in [cell.writing_group, cell.reading_group] {
+                    if ![0, group].contains(&other) {
+                        return Err(format!(
+                            "workgroup {group} writes word {place} of {name}, which another one accesses"
+                        ));
+                    }
+                }
+                cell.writing_group = group;
+            }
+            (cell.written, cell.writer) = (epoch, lane);
         }
-        (cell.written, cell.writer) = (epoch, lane);
         words[place] = value;
         Ok(())
     }
