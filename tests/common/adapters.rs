@@ -1,73 +1,178 @@
 //! The adapters that the tests know: Vulkan on lavapipe, OpenGL on llvmpipe, and whatever hardware
 //! there is. Two drivers that disagree find bugs.
 //!
-//! An adapter that is missing shows as ignored tests. `GPU_MAKEMORE_REQUIRE=vulkan,gl` makes its
-//! absence a failure: that is how `tests/run` and CI promise that the kernels were really run.
+//! A test that does not run says why, and `tests/run` counts it. There are two reasons:
+//!
+//! * The adapter is missing. `GPU_MAKEMORE_REQUIRE=vulkan,gl` makes that a failure: this is how
+//!   `tests/run` and CI promise that the kernels really ran.
+//! * The test is long. `--include-ignored` runs it, as it does in the standard test harness, where
+//!   long tests are `#[ignore = "long: …"]`; `tests/run --all` passes that option to every file.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use gpu_makemore::gpu::adapter::{Api, Found, enumerate};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-/// What a test comes to.
+/// The result of a test.
 pub type Outcome = Result<(), Failed>;
 
-/// What is asked of every adapter: the name of a test, and the test.
+/// The name of a test that runs on every adapter, and the test.
 pub type Check = (&'static str, fn(&Found) -> Outcome);
 
+/// The same for a test that is long, or made while the program runs.
+#[derive(Clone)]
+pub struct OnEach {
+    name: Cow<'static, str>,
+    test: Arc<dyn Fn(&Found) -> Result<Completion, Failed> + Send + Sync>,
+    long: bool,
+}
+
+impl From<&Check> for OnEach {
+    fn from(&(name, test): &Check) -> Self {
+        Self::new(name, test)
+    }
+}
+
+impl OnEach {
+    /// `name` holds the operation that is tested (`embedding`, `linear`, `batchnorm`, `tanh`,
+    /// `softmax_cross_entropy`, `sgd`) where there is one, so that `tests/run batchnorm` finds it.
+    pub fn new(
+        name: impl Into<Cow<'static, str>>,
+        test: impl Fn(&Found) -> Outcome + Send + Sync + 'static,
+    ) -> Self {
+        Self::ignorable(name, move |found| {
+            test(found).map(|()| Completion::Completed)
+        })
+    }
+
+    /// A test that may find out that it does not apply to this adapter.
+    pub fn ignorable(
+        name: impl Into<Cow<'static, str>>,
+        test: impl Fn(&Found) -> Result<Completion, Failed> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            test: Arc::new(test),
+            long: false,
+        }
+    }
+
+    /// Leaves the test to `tests/run --all`.
+    pub fn long(mut self) -> Self {
+        self.long = true;
+        self
+    }
+}
+
+/// A test of one mistake, put into `file` under `shaders/` on purpose, that has to be noticed.
+/// The name has the operation that the file is about.
+pub fn mistake(
+    file: &str,
+    what: &str,
+    test: impl Fn(&Found) -> Outcome + Send + Sync + 'static,
+) -> OnEach {
+    OnEach::new(mistake_name(file, what), test)
+}
+
+/// `mistake::batchnorm::n_for_n_1_in_the_variance`, from `staged/batchnorm.wgsl` and a description.
+pub fn mistake_name(file: &str, what: &str) -> String {
+    let operation = file.rsplit('/').next().unwrap_or(file);
+    let operation = operation.trim_end_matches(".wgsl");
+    let words = what.split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    format!("mistake::{operation}::{}", words.join("_"))
+}
+
+/// A test that needs no adapter and is left to `tests/run --all`.
+pub fn long_test(
+    name: impl Into<String>,
+    test: impl FnOnce() -> Outcome + Send + 'static,
+) -> Trial {
+    let arguments = Arguments::from_args();
+    let asked = asked_for_long_tests(&arguments);
+    let trial = Trial::ignorable_test(name, move || match asked {
+        true => test().map(|()| Completion::Completed),
+        false => Ok(too_long()),
+    });
+    // With `--ignored`, the harness runs nothing but what has this flag.
+    trial.with_ignored_flag(arguments.ignored)
+}
+
+fn asked_for_long_tests(arguments: &Arguments) -> bool {
+    arguments.include_ignored || arguments.ignored
+}
+
+fn too_long() -> Completion {
+    Completion::ignored_with("long: tests/run --all runs it")
+}
+
 /// Runs `others`, which need no adapter, and the checks on each adapter.
-pub fn run(checks: &[Check], others: Vec<Trial>) -> ExitCode {
+pub fn run<T: Into<OnEach>>(checks: impl IntoIterator<Item = T>, others: Vec<Trial>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One at a time: a software driver uses every core by itself.
     arguments.test_threads.get_or_insert(1);
+    let checks: Vec<OnEach> = checks.into_iter().map(T::into).collect();
     let required = std::env::var("GPU_MAKEMORE_REQUIRE").unwrap_or_default();
     let mut trials = others;
     for (api, name) in [(Api::Vulkan, "vulkan"), (Api::Gl, "gl")] {
-        let found = enumerate(api).into_iter().find(Found::is_software);
-        let required = required.split(',').any(|r| r == name);
-        let target = format!("{name}_software");
-        add(&mut trials, checks, &target, found, true, required);
+        let target = Target {
+            name: format!("{name}_software"),
+            found: enumerate(api).into_iter().find(Found::is_software),
+            software: true,
+            required: required.split(',').any(|r| r == name),
+        };
+        target.add(&mut trials, &checks, &arguments);
     }
-    let hardware = enumerate(Api::Auto)
-        .into_iter()
-        .find(|f| !f.is_software() && f.computes());
-    let required = required.contains("hardware");
-    add(&mut trials, checks, "hardware", hardware, false, required);
+    let hardware = Target {
+        name: "hardware".to_owned(),
+        found: enumerate(Api::Auto)
+            .into_iter()
+            .find(|f| !f.is_software() && f.computes()),
+        software: false,
+        required: required.split(',').any(|r| r == "hardware"),
+    };
+    hardware.add(&mut trials, &checks, &arguments);
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The checks on one adapter; ignored, or failed if it was promised, where there is none.
-fn add(
-    trials: &mut Vec<Trial>,
-    checks: &[Check],
-    target: &str,
+/// An adapter that the tests look for.
+struct Target {
+    name: String,
     found: Option<Found>,
     software: bool,
+    /// Its absence is a failure.
     required: bool,
-) {
-    let found = found.map(Arc::new);
-    let missing = found.is_none();
-    let for_name = found.clone();
-    trials.push(
-        Trial::test(format!("{target}::the_adapter_is_there"), move || {
-            let found = for_name.ok_or("no such adapter was found; tests/run installs it")?;
+}
+
+impl Target {
+    fn add(self, trials: &mut Vec<Trial>, checks: &[OnEach], arguments: &Arguments) {
+        let Self {
+            name: target,
+            found,
+            software,
+            required,
+        } = self;
+        let found = found.map(Arc::new);
+        let there = OnEach::new("the_adapter_is_there", move |found| {
             if found.is_software() != software {
                 return Err(format!("{found} is not what was looked for").into());
             }
             // Said in the log, so that a green run tells what it ran on.
             eprintln!("running on {found}, driver {}", found.driver());
             Ok(())
-        })
-        .with_ignored_flag(missing && !required),
-    );
-    for &(name, check) in checks {
-        let found = found.clone();
-        trials.push(
-            Trial::test(format!("{target}::{name}"), move || {
-                check(found.as_deref().ok_or("no such adapter")?)
-            })
-            .with_ignored_flag(missing && !required),
-        );
+        });
+        let asked = asked_for_long_tests(arguments);
+        for OnEach { name, test, long } in [&[there], checks].concat() {
+            let (found, missing) = (found.clone(), format!("no adapter: {target}"));
+            let trial = Trial::ignorable_test(format!("{target}::{name}"), move || match found {
+                Some(_) if long && !asked => Ok(too_long()),
+                Some(found) => test(&found),
+                None if required => Err(format!("{missing}; tests/run installs it").into()),
+                None => Ok(Completion::ignored_with(missing)),
+            });
+            trials.push(trial.with_ignored_flag(long && arguments.ignored));
+        }
     }
 }
