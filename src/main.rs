@@ -6,9 +6,12 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use gpu_makemore::cli::{Cli, Command};
 use gpu_makemore::error::{Error, one_line};
+use gpu_makemore::gpu::environment;
 use gpu_makemore::{adapters, eval, gradcheck, sample, sweep, train};
 
 fn main() -> ExitCode {
+    // SAFETY: no thread has been started yet.
+    unsafe { environment::silence_device_select() };
     let cli = match Cli::of_process() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

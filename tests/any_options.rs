@@ -746,8 +746,7 @@ impl Place {
 
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
-    // A layer of Mesa's Vulkan drivers complains on stderr where there is no desktop.
-    command.env("NODEVICE_SELECT", "1").current_dir(folder);
+    command.current_dir(folder);
     command
 }
 

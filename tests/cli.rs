@@ -100,9 +100,6 @@ impl Place {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
-        // A layer of Mesa's Vulkan drivers looks for a desktop, and complains on stderr
-        // where there is none, as in a container. This switches it off.
-        command.env("NODEVICE_SELECT", "1");
         command.current_dir(self.path()).args(args);
         command
     }
@@ -451,6 +448,32 @@ fn an_api_of_another_system_is_refused_with_what_brings_an_adapter() {
         let args = ["train", "--out", "out", "--backend", backend];
         place.refuse(&args, 1, &[name, "found", "mesa-vulkan-drivers"]);
     }
+}
+
+/// On a machine without a desktop, a layer of Mesa's complains once for each Vulkan instance. The
+/// program goes without that layer, unless the user has told it which GPU to take.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_desktop_nothing_complains_of_it() {
+    let place = Place::new();
+    let complaint = |set: &[(&str, &str)]| {
+        let mut command = place.command(&["adapters"]);
+        for name in [
+            "XDG_RUNTIME_DIR",
+            "WAYLAND_DISPLAY",
+            "NODEVICE_SELECT",
+            "MESA_VK_DEVICE_SELECT",
+            "DRI_PRIME",
+        ] {
+            command.env_remove(name);
+        }
+        let output = command.envs(set.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        stderr(&output).to_owned()
+    };
+    assert_eq!(complaint(&[]), "");
+    assert_eq!(complaint(&[("XDG_RUNTIME_DIR", "not/absolute")]), "");
+    assert_eq!(complaint(&[("NODEVICE_SELECT", "1")]), "");
 }
 
 /// Linux only: there, variables hide the drivers from Vulkan (two names, by the loader's age) and

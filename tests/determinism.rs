@@ -72,9 +72,7 @@ fn same_bits(options: &[&str]) -> Outcome {
     fs::write(place.path().join("words.txt"), words.join("\n"))?;
     let start = |out: &str, seed: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
-        command
-            .env("NODEVICE_SELECT", "1")
-            .current_dir(place.path());
+        command.current_dir(place.path());
         command.args(["train", "--data", "words.txt", "--steps", "800"]);
         command.args(["--log-every", "50", "--seed", seed, "--out", out]);
         command

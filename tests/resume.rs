@@ -22,6 +22,7 @@ use gpu_makemore::checkpoint::Checkpoint;
 use gpu_makemore::cli::{Cli, Command as Asked};
 use gpu_makemore::files::{Point, at_each_point};
 use gpu_makemore::gpu::adapter::{Found, api_name};
+use gpu_makemore::gpu::environment;
 use gpu_makemore::train;
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
@@ -34,6 +35,8 @@ const CHECKS: [Check; 2] = [
 
 fn main() -> ExitCode {
     if let Ok(spec) = std::env::var(FAULT) {
+        // SAFETY: no thread has been started yet.
+        unsafe { environment::silence_device_select() };
         return with_fault(&spec);
     }
     type Test = (&'static str, fn() -> Outcome);
@@ -183,7 +186,6 @@ impl Place {
     fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
-            .env("NODEVICE_SELECT", "1") // see tests/cli.rs
             .current_dir(self.0.path())
             .stdin(Stdio::null())
             .args(args);

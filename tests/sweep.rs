@@ -84,7 +84,6 @@ impl Place {
 
     fn run(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_gpu-makemore"))
-            .env("NODEVICE_SELECT", "1") // see tests/cli.rs
             .current_dir(self.0.path())
             .args(args)
             .output()

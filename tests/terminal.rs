@@ -113,7 +113,7 @@ fn command(args: &[String], place: &Path) -> Command {
 /// The same surroundings for every run: those of this test may be anybody's.
 fn settle(command: &mut Command, place: &Path) {
     command.current_dir(place).stdin(Stdio::null());
-    command.env("NODEVICE_SELECT", "1").env("TERM", "xterm");
+    command.env("TERM", "xterm");
     for name in ["NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "CI"] {
         command.env_remove(name);
     }

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use gpu_makemore::gpu::adapter::{Api, Found, enumerate};
+use gpu_makemore::gpu::environment;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// The result of a test.
@@ -110,6 +111,8 @@ fn too_long() -> Completion {
 
 /// Runs `others`, which need no adapter, and the checks on each adapter.
 pub fn run<T: Into<OnEach>>(checks: impl IntoIterator<Item = T>, others: Vec<Trial>) -> ExitCode {
+    // SAFETY: no thread has been started yet.
+    unsafe { environment::silence_device_select() };
     let mut arguments = Arguments::from_args();
     // One at a time: a software driver uses every core by itself.
     arguments.test_threads.get_or_insert(1);
