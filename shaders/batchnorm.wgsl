@@ -1,34 +1,35 @@
 // Batch norm: each hidden unit is brought to mean 0 and variance 1 over the minibatch, then given a
-// gain and a bias of its own. All sums run over the n examples of the batch, for one unit.
-//
-//   bnmeani   = 1/n * hprebn.sum(0)                    (1, hidden)
-//   bndiff    = hprebn - bnmeani                       (batch, hidden)
-//   bnvar     = 1/(n-1) * (bndiff**2).sum(0)           (1, hidden)   n-1: Bessel's correction
-//   bnvar_inv = (bnvar + 1e-5)**-0.5                   (1, hidden)
-//   bnraw     = bndiff * bnvar_inv                     (batch, hidden)
-//   hpreact   = bngain * bnraw + bnbias                (batch, hidden)
-//
-// Backward, for one unit. Write d for dhpreact, r for bnraw, s for bnvar_inv, g for bngain.
-//
-//   (1) dbngain = sum(d * r)         dbnbias = sum(d)
-//   (2) dbnraw  = g * d
-//   (3) bnraw = bndiff * s, so through s:
-//         ds     = sum(bndiff * dbnraw) = g/s * sum(d * r)
-//         dbnvar = -1/2 * (bnvar + eps)**-1.5 * ds = -1/2 * s**3 * ds = -1/2 * s**2 * g * sum(d * r)
-//   (4) bndiff is used twice, in bnraw and, squared, in bnvar:
-//         dbndiff = s * dbnraw + 2 * bndiff/(n-1) * dbnvar
-//                 = g*s * (d - r/(n-1) * sum(d * r))              (bndiff = r/s)
-//   (5) hprebn is used twice, by itself and in the mean of bndiff:
-//         dhprebn = dbndiff - 1/n * sum(dbndiff)
-//       The r term drops out of the sum, because sum(r) = 0:
-//         sum(dbndiff) = g*s * sum(d)
-//
-// Together, and with n taken out as the lecture does:
-//
-//   dhprebn = g*s/n * (n*d - sum(d) - n/(n-1) * r * sum(d * r))
-//
-// The two sums are dbnbias and dbngain: the fused gradient needs nothing that (1) has not computed.
-//
+// gain and a bias of its own. The block marked `//:` is also what `gradcheck --explain --exercise 3` prints.
+
+//: exercise 3
+//: forward:  bnmeani   = 1/n * hprebn.sum(0)                    (1, hidden)
+//:           bndiff    = hprebn - bnmeani                       (n, hidden)
+//:           bnvar     = 1/(n-1) * (bndiff**2).sum(0)           (1, hidden)
+//:           bnvar_inv = (bnvar + 1e-5)**-0.5                   (1, hidden)
+//:           bnraw     = bndiff * bnvar_inv                     (n, hidden)
+//:           hpreact   = bngain * bnraw + bnbias                (n, hidden)
+//: The n-1 is Bessel's correction. All sums run over the n examples of the batch. For one unit, write
+//: d for dhpreact, r for bnraw, s for bnvar_inv, g for bngain.
+//:
+//:   (1) dbngain = sum(d * r)         dbnbias = sum(d)
+//:   (2) dbnraw  = g * d
+//:   (3) bnraw = bndiff * s, so through s:
+//:         ds     = sum(bndiff * dbnraw) = g/s * sum(d * r)
+//:         dbnvar = -1/2 * (bnvar + eps)**-1.5 * ds
+//:                = -1/2 * s**3 * ds = -1/2 * s**2 * g * sum(d * r)
+//:   (4) bndiff is used twice, in bnraw and, squared, in bnvar:
+//:         dbndiff = s * dbnraw + 2 * bndiff/(n-1) * dbnvar
+//:                 = g*s * (d - r/(n-1) * sum(d * r))              (bndiff = r/s)
+//:   (5) hprebn is used twice, by itself and in the mean of bndiff:
+//:         dhprebn = dbndiff - 1/n * sum(dbndiff)
+//:       The r term drops out of the sum, because sum(r) = 0:
+//:         sum(dbndiff) = g*s * sum(d)
+//:
+//: Together, with 1/n taken out, it is the line below. Its two sums are dbnbias and dbngain: it needs
+//: nothing that (1) has not computed.
+//: backward: dhprebn = bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0)
+//:                         - n/(n-1)*bnraw*(dhpreact*bnraw).sum(0))
+
 // Where one row stands for c examples (those of the staged schedule, see shape.wgsl), it counts c times in
 // the mean and the variance. Its d is the sum over its examples, and each of them has the two sums taken
 // off: summed over the c, the last line has c * sum(d) and c * sum(d * r).

@@ -1,24 +1,32 @@
-// Softmax and cross-entropy in one: loss = F.cross_entropy(logits, Yb)
+// Softmax and cross-entropy in one. The block marked `//:` is also what `gradcheck --explain --exercise 2`
+// prints.
 //
-//   logits (batch, vocab)   Y (batch)
-//
-//   norm_logits = logits - logit_maxes          the row's maximum, so that exp cannot overflow
-//   counts      = norm_logits.exp()
-//   probs       = counts / counts.sum(1)
-//   loss        = -probs.log()[range(n), Y].mean()
-//
-// For one row, the logarithm undoes the exponential:
-//
-//   -log(probs[y]) = log(counts_sum) - norm_logits[y]
-//
-// Backward, for one row with target y. By d log(sum)/d logits[v] = exp(logits[v])/sum = probs[v]:
-//
-//   d(-log probs[y]) / d logits[v] = probs[v] - (1 if v == y else 0)
-//
-// and the mean over n rows divides by n. The maximum has no part in it: adding a constant to a row
-// does not change its softmax (the lecture finds dlogit_maxes to be zero).
-//
-// Each row of dlogits sums to 0: what is pulled up at the target is pushed down elsewhere.
+//   logits (batch, vocab)   Yb (batch)
+
+//: exercise 2
+//: forward:  loss = F.cross_entropy(logits, Yb)
+//: The forward line is four in one, with all sums over the columns of a row:
+//:
+//:   norm_logits = logits - logit_maxes          the row's maximum, so that exp cannot overflow
+//:   counts      = norm_logits.exp()
+//:   probs       = counts / counts_sum
+//:   loss        = -probs.log()[range(n), Yb].mean()
+//:
+//: For one row with target y, the logarithm undoes the exponential:
+//:
+//:   -log(probs[y]) = log(counts_sum) - norm_logits[y]
+//:
+//: The derivative of log(counts_sum) by logits[v] is counts[v] / counts_sum, which is probs[v]:
+//:
+//:   d(-log probs[y]) / d logits[v] = probs[v] - (1 if v == y else 0)
+//:
+//: and the mean over n rows divides by n. The maximum has no part in it: a constant that is added to a
+//: row does not change its softmax, so dlogit_maxes is zero.
+//:
+//: Each row of dlogits sums to 0: what is pulled up at the target is pushed down elsewhere.
+//: backward: dlogits = F.softmax(logits, 1)
+//:           dlogits[range(n), Yb] -= 1
+//:           dlogits /= n
 
 // -logprobs[i, y] = log(counts_sum) - norm_logits[i, y]
 fn cross_entropy_loss(norm_logit_of_target: f32, counts_sum: f32) -> f32 {

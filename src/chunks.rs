@@ -130,6 +130,19 @@ impl Chunk {
         }
     }
 
+    /// Whether it is one of the seven parameters.
+    pub fn is_parameter(self) -> bool {
+        use Chunk::{B1, B2, Bnbias, Bngain, C, W1, W2};
+        matches!(self, C | W1 | B1 | W2 | B2 | Bngain | Bnbias)
+    }
+
+    /// Whether its gradient is zero for every minibatch, and what a device computes is rounding. Softmax
+    /// does not change where a constant is taken off a row, as each maximum is; and batch norm takes off
+    /// the mean, `b1` with it.
+    pub fn is_zero(self) -> bool {
+        matches!(self, Chunk::LogitMaxes | Chunk::B1)
+    }
+
     /// Number of values.
     pub fn len(self, dims: &Dims) -> usize {
         self.shape(dims).iter().product()

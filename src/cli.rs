@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::chunks::Chunk;
 use crate::data::{Source, Split};
 use crate::dims::Dims;
 use crate::gpu::adapter::Api;
 use crate::gpu::schedule::Schedule;
+use crate::gradcheck::explain::Topic;
+use crate::gradcheck::step::Checked;
 use crate::sweep::values::{self, Shard, Value, Values};
 
 /// Trains the character model of the lecture "makemore, part 4: becoming a backprop ninja" with
@@ -360,6 +361,14 @@ pub struct GradcheckArgs {
     /// Units of the hidden layer
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
     pub n_hidden: u64,
+    /// Which of a GPU's training steps to check; the CPU has one
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Checked::All,
+        conflicts_with_all = ["exercise", "against"]
+    )]
+    pub schedule: Checked,
     /// Do one of the lecture's exercises, or the extra kernels
     #[arg(long, value_enum, value_name = "N", conflicts_with = "json")]
     pub exercise: Option<Exercise>,
@@ -373,9 +382,21 @@ pub struct GradcheckArgs {
         conflicts_with_all = ["seed", "batch_size", "block_size", "n_embd", "n_hidden", "exercise", "out"]
     )]
     pub against: Option<PathBuf>,
-    /// Print how the gradient of a tensor is derived, and do nothing else
-    #[arg(long, value_name = "TENSOR", exclusive = true)]
-    pub explain: Option<Chunk>,
+    /// Print how the gradient of a tensor (bnvar, dlogits) is derived, or of --exercise 2 or 3; without
+    /// either, list what can be explained
+    #[arg(
+        long,
+        value_name = "TENSOR",
+        num_args = 0..=1,
+        conflicts_with_all = [
+            "backend", "adapter", "seed", "batch_size", "block_size", "n_embd", "n_hidden", "schedule",
+            "out", "against", "json", "verbose"
+        ]
+    )]
+    pub explain: Option<Option<Topic>>,
+    /// Print the distance in ULP and the worst element of every tensor, not only of wrong ones
+    #[arg(long, conflicts_with = "json")]
+    pub verbose: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -25,8 +25,8 @@
 //!
 //! `sweep` ([`sweep`]) trains many models by the same code, and on a GPU many in one launch.
 //! `eval` and `sample` begin with a [`trained`] model instead. `gradcheck` ([`gradcheck`], [`compare`],
-//! [`chunks`]) holds the gradients of any backend against the reference; [`gpu::chunked`] is the
-//! lecture's first exercise as kernels.
+//! [`chunks`]) holds the gradients of every code that trains against the reference
+//! ([`gradcheck::step`]); [`gpu::chunked`] is the lecture's first exercise as kernels.
 //!
 //! The host draws the minibatches and the learning rates, so that every backend sees the same
 //! steps; the device counts the steps that it did, and a chunk counts only if it did them all.

@@ -200,6 +200,8 @@ const GRADCHECK: Options = &[
         "--explain",
         Word(&["bnvar", "C", "dlogits", "h", "logprobs"]),
     ),
+    ("--schedule", Word(&["auto", "staged", "resident", "all"])),
+    ("--verbose", Nothing),
     ("--json", Nothing),
     ("--adapter", Text(&["llvmpipe", "x"])),
 ];

@@ -135,7 +135,7 @@ fn repeat_kv_fixture() -> Outcome {
 }
 
 fn exercise(found: &Found) -> Outcome {
-    let engine = Engine::Gpu(Box::new(found.clone()), Vec::new());
+    let engine = Engine::on(found);
     let rows = extras::run(&engine, 1)?;
     if rows.len() != 8 {
         return Err(format!("{} rows", rows.len()).into());

@@ -110,6 +110,13 @@ fn logprobs_kernel(
 
 // ---- backward ----
 
+//: loss
+//: forward:  loss = -logprobs[range(n), Yb].mean()
+//: Backpropagation begins here: if the loss grows by a little, the loss grows by just that, so its
+//: gradient with respect to itself is 1. Every other gradient is this 1 times the derivatives on the
+//: way from the tensor to the loss.
+//: backward: dloss = 1.0
+
 //: logprobs
 //: forward:  loss = -logprobs[range(n), Yb].mean()
 //: The loss is the mean of n elements with a minus, one a row: the one at the target. Those n have

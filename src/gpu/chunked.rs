@@ -9,7 +9,7 @@ use super::GpuError;
 use super::adapter::Found;
 use super::machine::Layer::{First, Second};
 use super::machine::Size::{Batch, Hidden, Vocab};
-use super::machine::{Grid, Launch, Machine, Pass, Slot, launch};
+use super::machine::{Grid, Launch, Machine, Slot, launch};
 use super::shader::Module;
 use super::staged::STEP;
 use crate::chunks::{Chunk, Chunks};
@@ -147,11 +147,10 @@ pub fn in_training_step(chunk: Chunk) -> bool {
     !matches!(grad_slot(chunk), S::ChunkGrad(_) | S::Dh)
 }
 
-/// One minibatch on a device, by the training step's kernels and by the chunked ones.
+/// One minibatch on a device, by the training step's kernels and by the chunked ones. Each example has a
+/// row of its own, as in the notebook.
 pub struct Chunked {
     machine: Machine,
-    chunked: Pass,
-    step: Pass,
 }
 
 impl Chunked {
@@ -171,16 +170,7 @@ impl Chunked {
         let machine = Machine::new(found, dims, &[&STEP, &CHUNKED], modules)?;
         machine.write_params(params);
         machine.write_step(x, y, 0.0);
-        let (chunked, step) = (
-            machine.pass(&CHUNKED, dims.batch),
-            machine.pass(&STEP, dims.batch),
-        );
-        machine.gpu.check()?;
-        Ok(Self {
-            machine,
-            chunked,
-            step,
-        })
+        Ok(Self { machine })
     }
 
     /// Values and gradients of all 26 tensors by the chunked kernels.
@@ -189,23 +179,31 @@ impl Chunked {
     ///
     /// The device failed.
     pub fn chunked(&self) -> Result<(Chunks<f32>, Chunks<f32>), GpuError> {
-        self.machine.run(&self.chunked, 0..CHUNKED.len())?;
+        self.run(&CHUNKED)?;
         Ok((self.read(value_slot)?, self.read(grad_slot)?))
     }
 
-    /// The gradients that the training step computes; those that it does not are left empty.
+    /// The gradients that the training step's kernels compute where each example has a row of its own;
+    /// those that they pass over are left empty.
     ///
     /// # Errors
     ///
     /// The device failed.
     pub fn fused(&self) -> Result<Chunks<f32>, GpuError> {
         // All but the update, so that the parameters stay as they are.
-        self.machine.run(&self.step, 0..STEP.len() - 1)?;
+        self.run(&STEP[..STEP.len() - 1])?;
         let mut grads = self.read(grad_slot)?;
         for chunk in Chunk::ALL.into_iter().filter(|&c| !in_training_step(c)) {
             grads[chunk].clear();
         }
         Ok(grads)
+    }
+
+    /// Compiles the kernels of some launches and runs them, each once.
+    fn run(&self, table: &[Launch]) -> Result<(), GpuError> {
+        let pass = self.machine.pass(table, self.machine.layout.dims.batch);
+        self.machine.gpu.check()?;
+        self.machine.run(&pass, 0..table.len())
     }
 
     fn read(&self, slot: impl Fn(Chunk) -> Slot) -> Result<Chunks<f32>, GpuError> {

@@ -304,6 +304,8 @@ pub struct Layout {
     pub adders: usize,
     /// Whether the long sums of the products are cut into parts.
     pub in_parts: bool,
+    /// Loop iterations that each part of a sum has at least, four terms in each.
+    pub part_rounds: usize,
 }
 
 impl Layout {
@@ -319,16 +321,36 @@ impl Layout {
 
     /// The layout for a model of these sizes on an adapter.
     pub fn of(found: &Found, dims: Dims) -> Self {
-        let layout = Self::new(dims, found.is_software());
+        Self::new(dims, found.is_software()).within_limits(found)
+    }
+
+    /// The layout of [`STEP_IN_PARTS`](super::staged::STEP_IN_PARTS) on an adapter, at any size. Training
+    /// takes it for large models on a GPU only, and does not cut short sums. Here they are cut wherever
+    /// two loop iterations are left for each part, so that a small minibatch shows a mistake in
+    /// computing or adding up the parts.
+    pub fn in_parts(found: &Found, dims: Dims) -> Self {
+        let trained = Self::of(found, dims);
+        if trained.in_parts {
+            return trained;
+        }
+        Self {
+            in_parts: true,
+            part_rounds: 2,
+            ..Self::new(dims, false).within_limits(found)
+        }
+    }
+
+    /// The same with no more invocations in a workgroup than the adapter allows.
+    fn within_limits(self, found: &Found) -> Self {
         let limits = found.adapter.limits();
         let most = limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x);
         // Every WebGPU device has as many as a GPU gets here; GLES has devices with fewer.
-        let fits = layout.adders <= most as usize;
+        let fits = self.adders <= most as usize;
         Self {
-            adders: if fits { layout.adders } else { WORKGROUP },
-            ..layout
+            adders: if fits { self.adders } else { WORKGROUP },
+            ..self
         }
     }
 
@@ -344,6 +366,7 @@ impl Layout {
             enough: if software { 1 } else { Self::ENOUGH },
             adders: if software { WORKGROUP } else { Self::ADDERS },
             in_parts: !software && dims.batch * dims.hidden >= Self::IN_PARTS,
+            part_rounds: Self::PART_ROUNDS,
         };
         for tensor in Tensor::ALL {
             layout.offsets[tensor as usize] = layout.params;
@@ -478,7 +501,7 @@ impl Layout {
     /// them, with neither, it was 521; but with minibatches of names, a third of the rows, the same as in
     /// parts.) Smaller products have less to gain, and the sums are launches more.
     const IN_PARTS: usize = 1 << 20;
-    /// Parts of a sum at most, and rounds of a loop that each has at least.
+    /// Parts of a sum at most, and loop iterations that each has at least in training.
     const MAX_PARTS: usize = 16;
     const PART_ROUNDS: usize = 16;
     /// Rounds of a loop that a slice has at least.
@@ -511,7 +534,7 @@ impl Layout {
         let (tiles, rounds) = (rows.div_ceil(8) * cols.div_ceil(4), terms.div_ceil(4));
         let mut parts = 1;
         while 2 * parts <= Self::MAX_PARTS
-            && 2 * parts * Self::PART_ROUNDS <= rounds
+            && 2 * parts * self.part_rounds <= rounds
             && parts * tiles < self.enough
         {
             parts *= 2;

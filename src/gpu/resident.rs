@@ -566,11 +566,51 @@ impl Resident {
         params: &[Params<f32>],
         answers: &Answers,
     ) -> Result<Self, GpuError> {
+        Self::laid_out(
+            gpu,
+            found,
+            dims,
+            params,
+            answers,
+            Self::kernel(found, &dims),
+        )
+    }
+
+    /// The kernel that suits an adapter.
+    pub fn kernel(found: &Found, dims: &Dims) -> Module {
+        resident_module(Split::of(found, dims).lanes > 1)
+    }
+
+    /// One model, trained by a kernel that tests may have changed, laid out as [`Resident::new`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resident::new`].
+    pub fn with_kernel(
+        found: &Found,
+        dims: Dims,
+        params: &Params<f32>,
+        kernel: Module,
+    ) -> Result<Self, GpuError> {
+        let gpu = Gpu::open(found)?;
+        let answers = Probe::new(&gpu, Split::of(found, &dims))?.ask()?;
+        let params = std::slice::from_ref(params);
+        Self::laid_out(gpu, found, dims, params, &answers, kernel)
+    }
+
+    /// A plan that the driver's loops allow, and the models with it.
+    fn laid_out(
+        gpu: Gpu,
+        found: &Found,
+        dims: Dims,
+        params: &[Params<f32>],
+        answers: &Answers,
+        kernel: Module,
+    ) -> Result<Self, GpuError> {
         answers.check(Schedule::Resident, &found.info.name)?;
         let split = Split::of(found, &dims);
         let plan = Plan::for_driver(found, dims, params.len(), split, answers.loops.done)?;
-        let module = resident_module(split.lanes > 1);
-        Self::with(gpu, found, plan, params, module)
+        Self::with(gpu, found, plan, params, kernel)
     }
 
     /// Several models with a plan for so many, and a kernel that tests may have changed.

@@ -17,7 +17,7 @@ use super::probe::Probe;
 use super::profile::{Profile, Profiler, kernels_of, work_of};
 use super::resident::Split;
 use super::schedule::Schedule;
-use super::shader::staged_modules;
+use super::shader::{Module, staged_modules};
 use super::submission::{Submitted, overlapped, parts};
 use crate::backend::{Backend, BackendError, BackendInfo, MergedStatistics, Statistics, Steps};
 use crate::contexts::Rows;
@@ -179,8 +179,22 @@ impl Staged {
         layout: Layout,
         params: &Params<f32>,
     ) -> Result<Self, GpuError> {
+        Self::with_modules(found, layout, params, &staged_modules())
+    }
+
+    /// The same with kernels that tests may have changed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Staged::new`].
+    pub fn with_modules(
+        found: &Found,
+        layout: Layout,
+        params: &Params<f32>,
+        modules: &[Module],
+    ) -> Result<Self, GpuError> {
         let tables = tables(&layout);
-        let machine = Machine::with_layout(found, layout, &tables, &staged_modules())?;
+        let machine = Machine::with_layout(found, layout, &tables, modules)?;
         Self::with(machine, found, params)
     }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::engine::Engine;
 use super::report::index;
+use super::step::Code;
 use super::{Inputs, Row};
 use crate::chunks::Chunk;
 use crate::compare::{Tolerance, compare};
@@ -496,8 +497,8 @@ fn row(shape: &[usize]) -> &[usize] {
     }
 }
 
-/// Compares all that the file has with what the device computes from the file's inputs: the
-/// gradients of the training step where it has them, else of the chunked pass.
+/// Compares all that the file has with what the device computes from the file's inputs by the lecture's
+/// pass, line for line the file's own.
 ///
 /// Here the file is under test and the device the reference: [`super::check`] is what shows that
 /// the device is right.
@@ -506,34 +507,30 @@ fn row(shape: &[usize]) -> &[usize] {
 ///
 /// The device failed.
 pub fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, Error> {
-    let device = engine.gradients(&given.inputs)?;
+    let device = engine.pass(&given.inputs)?;
     let reference = device.to_f64();
     given
         .claims
         .iter()
         .map(|claim| {
             let chunk = claim.chunk;
-            let (by, want, tolerance) = if claim.gradient {
-                let (by, want) = device.gradient(chunk);
-                (by, want, reference.tolerance(chunk))
+            let (want, tolerance) = if claim.gradient {
+                (&reference.grads[chunk], reference.tolerance(chunk))
             } else {
-                let want = device.values[chunk].as_slice();
-                ("chunked", want, Tolerance::F32_PASS)
+                (&reference.values[chunk], Tolerance::F32_PASS)
             };
-            let comparison = compare(&claim.values, &f64s(want), tolerance)
+            let comparison = compare(&claim.values, want, tolerance)
                 .map_err(|e| Error::Compare(claim.label.clone(), e))?;
             Ok(Row {
                 chunk,
                 label: claim.label.clone(),
-                by,
+                by: Code::Chunked,
+                shape: chunk.shape(&given.inputs.dims),
+                zero: claim.gradient && chunk.is_zero(),
                 comparison,
             })
         })
         .collect()
-}
-
-fn f64s(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| f64::from(v)).collect()
 }
 
 #[cfg(test)]

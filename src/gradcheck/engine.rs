@@ -1,54 +1,42 @@
-//! What computes the gradients under test: the CPU twin in `f32`, or the kernels on an adapter.
+//! What computes the gradients under test, and the reference that they are held against.
 
 use super::Inputs;
 use crate::chunks::{Chunk, Chunks};
 use crate::compare::Tolerance;
 use crate::cpu::real::Real;
-use crate::cpu::{Model, chunked};
+use crate::cpu::{self, Model};
 use crate::device::Device;
+use crate::dims::Dims;
 use crate::error::Error;
+use crate::gpu::GpuError;
 use crate::gpu::adapter::{Choice, Found};
 use crate::gpu::chunked::{Chunked, in_training_step};
+use crate::gpu::resident::Resident;
 use crate::gpu::shader::{Module, chunked_modules};
 
-/// The gradients of one minibatch.
+/// The lecture's pass over one minibatch, line by line: the 26 tensors and their gradients.
 #[derive(Clone, Debug)]
-pub struct Gradients<R> {
-    /// Values of the 26 tensors.
+pub struct Pass<R> {
+    /// Values.
     pub values: Chunks<R>,
-    /// Their gradients by the chunked pass.
-    pub chunked: Chunks<R>,
-    /// Those that the training step computes; the others are empty.
-    pub step: Chunks<R>,
+    /// Gradients, each computed from the one before.
+    pub grads: Chunks<R>,
 }
 
-impl<R> Gradients<R> {
-    /// A tensor's gradient and what computed it: the training step where it has one, else the
-    /// chunked pass.
-    pub fn gradient(&self, chunk: Chunk) -> (&'static str, &[R]) {
-        if in_training_step(chunk) {
-            ("step", &self.step[chunk])
-        } else {
-            ("chunked", &self.chunked[chunk])
-        }
-    }
-}
-
-impl Gradients<f32> {
+impl Pass<f32> {
     /// The same as f64, to compare.
-    pub fn to_f64(&self) -> Gradients<f64> {
+    pub fn to_f64(&self) -> Pass<f64> {
         let f64s = |chunks: &Chunks<f32>| {
             Chunks::from_fn(|c| chunks[c].iter().map(|&v| f64::from(v)).collect())
         };
-        Gradients {
+        Pass {
             values: f64s(&self.values),
-            chunked: f64s(&self.chunked),
-            step: f64s(&self.step),
+            grads: f64s(&self.grads),
         }
     }
 }
 
-impl Gradients<f64> {
+impl Pass<f64> {
     /// What f32 is allowed for the gradient of a tensor.
     ///
     /// Mostly a part of the tensor's own size. But f32 rounds the terms of a sum, and where they
@@ -76,17 +64,17 @@ impl Gradients<f64> {
             .fold(0.0, f64::max);
         let factor = (condition / 8.0).max(1.0);
 
-        let batchnorm = largest(&self.chunked[Chunk::Bnraw]) * value(Chunk::BnvarInv);
+        let batchnorm = largest(&self.grads[Chunk::Bnraw]) * value(Chunk::BnvarInv);
         let root = |count: usize| (count as f64).sqrt();
         let n = self.values[Chunk::CountsSum].len() as f64;
         let rows = n.sqrt();
-        let squares = value(Chunk::Hprebn) * largest(&self.chunked[Chunk::Bnraw]) * rows;
+        let squares = value(Chunk::Hprebn) * largest(&self.grads[Chunk::Bnraw]) * rows;
         let inputs = batchnorm * root(hidden) * value(Chunk::W1);
         let positions = root(self.values[Chunk::Emb].len());
         let terms = match chunk {
-            Chunk::LogitMaxes => largest(&self.chunked[Chunk::NormLogits]),
+            Chunk::LogitMaxes => largest(&self.grads[Chunk::NormLogits]),
             Chunk::Bndiff | Chunk::Hprebn => batchnorm,
-            Chunk::Bngain => largest(&self.chunked[Chunk::Hpreact]) * rows,
+            Chunk::Bngain => largest(&self.grads[Chunk::Hpreact]) * rows,
             Chunk::BnvarInv => squares,
             Chunk::Bnvar => squares * value(Chunk::BnvarInv).powi(3) / 2.0,
             Chunk::Bndiff2 => squares * value(Chunk::BnvarInv).powi(3) / (2.0 * (n - 1.0)),
@@ -113,10 +101,30 @@ impl Gradients<f64> {
 
 /// A device to check.
 pub enum Engine {
-    /// The twin in `f32`.
+    /// The processor: the fast step, and the twin in `f32` for what that step never stores.
     Cpu,
     /// An adapter, and the kernels to run on it.
-    Gpu(Box<Found>, Vec<Module>),
+    Gpu(Box<Found>, Kernels),
+}
+
+/// The kernels under test. Tests break them on purpose.
+#[derive(Clone, Debug)]
+pub struct Kernels {
+    /// Those of the staged schedule and of the chunked pass.
+    pub modules: Vec<Module>,
+    /// That of the resident schedule.
+    pub resident: Module,
+}
+
+impl Kernels {
+    /// Those that an adapter trains with.
+    pub fn of(found: &Found) -> Self {
+        Self {
+            modules: chunked_modules(),
+            // Which of its two forms it is does not depend on the sizes.
+            resident: Resident::kernel(found, &Dims::LECTURE),
+        }
+    }
 }
 
 impl Engine {
@@ -124,8 +132,13 @@ impl Engine {
     pub fn new(device: &Device) -> Self {
         match device.choice() {
             Choice::Cpu { .. } => Engine::Cpu,
-            Choice::Gpu { found, .. } => Engine::Gpu(found.clone(), chunked_modules()),
+            Choice::Gpu { found, .. } => Engine::on(found),
         }
+    }
+
+    /// The engine for an adapter.
+    pub fn on(found: &Found) -> Self {
+        Engine::Gpu(Box::new(found.clone()), Kernels::of(found))
     }
 
     /// In a few words.
@@ -144,42 +157,58 @@ impl Engine {
         }
     }
 
-    /// Computes all gradients of the inputs.
+    /// The lecture's pass: one kernel per line of the notebook.
     ///
     /// # Errors
     ///
     /// The device failed.
-    pub fn gradients(&self, inputs: &Inputs) -> Result<Gradients<f32>, Error> {
+    pub fn pass(&self, inputs: &Inputs) -> Result<Pass<f32>, Error> {
         match self {
             Engine::Cpu => Ok(twin(inputs, |v| v)),
-            Engine::Gpu(found, modules) => {
-                let Inputs { dims, params, x, y } = inputs;
-                let device = Chunked::new(found, *dims, params, x, y, modules)?;
-                let (values, chunked) = device.chunked()?;
-                Ok(Gradients {
-                    values,
-                    chunked,
-                    step: device.fused()?,
-                })
+            Engine::Gpu(found, kernels) => {
+                let (values, grads) = chunked(found, kernels, inputs)?.chunked()?;
+                Ok(Pass { values, grads })
             }
+        }
+    }
+
+    /// The gradients by the fused formulas of exercises 2 and 3, in the lecture's shapes: those that the
+    /// training step computes; the others are empty.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub fn fused(&self, inputs: &Inputs) -> Result<Chunks<f32>, Error> {
+        match self {
+            Engine::Cpu => Ok(fused_twin(inputs)),
+            Engine::Gpu(found, kernels) => Ok(chunked(found, kernels, inputs)?.fused()?),
         }
     }
 }
 
+fn chunked(found: &Found, kernels: &Kernels, inputs: &Inputs) -> Result<Chunked, GpuError> {
+    let Inputs { dims, params, x, y } = inputs;
+    Chunked::new(found, *dims, params, x, y, &kernels.modules)
+}
+
 /// The reference: the twin in `f64` on the same inputs.
-pub fn reference(inputs: &Inputs) -> Gradients<f64> {
+pub fn reference(inputs: &Inputs) -> Pass<f64> {
     twin(inputs, f64::from)
 }
 
-fn twin<R: Real>(inputs: &Inputs, convert: impl Fn(f32) -> R) -> Gradients<R> {
+fn twin<R: Real>(inputs: &Inputs, convert: impl Fn(f32) -> R) -> Pass<R> {
     let mut model = Model::new(inputs.dims, inputs.params.map(convert));
-    let (values, chunked) = chunked::pass(&mut model, &inputs.x, &inputs.y);
-    // The pass above has left the model's activations as the forward pass did.
+    let (values, grads) = cpu::chunked::pass(&mut model, &inputs.x, &inputs.y);
+    Pass { values, grads }
+}
+
+fn fused_twin(inputs: &Inputs) -> Chunks<f32> {
+    let mut model = Model::new(inputs.dims, inputs.params.clone());
+    model.forward(&inputs.x, &inputs.y);
     model.backward(&inputs.x);
     let (acts, grads) = (&model.acts, &model.grads);
-    let step = Chunks::from_fn(|chunk| match chunk {
+    Chunks::from_fn(|chunk| match chunk {
         Chunk::Logits => acts.dlogits.clone(),
-        Chunk::H => acts.dh.clone(),
         Chunk::Hpreact => acts.dhpreact.clone(),
         Chunk::Hprebn => acts.dhprebn.clone(),
         Chunk::Embcat | Chunk::Emb => acts.dembcat.clone(),
@@ -194,10 +223,5 @@ fn twin<R: Real>(inputs: &Inputs, convert: impl Fn(f32) -> R) -> Gradients<R> {
             debug_assert!(!in_training_step(other));
             Vec::new()
         }
-    });
-    Gradients {
-        values,
-        chunked,
-        step,
-    }
+    })
 }

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use super::engine::{self, Engine, Gradients};
-use super::{Inputs, report, verdict};
-use crate::backend::Backend;
-use crate::chunks::Chunk;
+use super::engine::{self, Engine, Pass};
+use super::step::Code;
+use super::{Inputs, disagreement, report, verdict};
+use crate::chunks::{Chunk, Chunks};
 use crate::compare::{Tolerance, compare};
+use crate::cpu::Model;
 use crate::cpu::chunked::chunk_of;
-use crate::cpu::{CpuBackend, Model};
 use crate::data;
 use crate::error::Error;
-use crate::gpu::staged::Staged;
 use crate::params::Tensor;
 use crate::report::{Output, colour_png, grey_png};
 use crate::rng::TorchGenerator;
@@ -28,13 +27,27 @@ const PICKS: usize = 6;
 /// # Errors
 ///
 /// A gradient differs, or the device failed.
-pub fn one(engine: &Engine, inputs: &Inputs, out: &mut Output) -> Result<(), Error> {
+pub fn one(engine: &Engine, inputs: &Inputs, verbose: bool, out: &mut Output) -> Result<(), Error> {
     out.line("Exercise 1: backward through every line of the notebook, on the device.")?;
+    out.line("")?;
     let rows = super::check_chunked(engine, inputs)?;
-    for line in report::table(&inputs.dims, &rows) {
+    for line in report::table(&rows, verbose) {
         out.line(&line)?;
     }
-    verdict(&rows)
+    end(1, verdict(&rows), out)
+}
+
+/// Prints the verdict of an exercise, and hands it on.
+fn end(exercise: u32, verdict: Result<(), Error>, out: &mut Output) -> Result<(), Error> {
+    let text = match &verdict {
+        Ok(()) => "passed".to_owned(),
+        Err(Error::Gradcheck { wrong, of, first }) => {
+            format!("FAILED, {wrong} of {of} tensors are wrong, {first} first")
+        }
+        Err(error) => format!("FAILED, {error}"),
+    };
+    out.line(&format!("exercise {exercise}: {text}"))?;
+    verdict
 }
 
 /// **Exercise 2**: the fused gradient of softmax and cross-entropy beside the chunked one, the
@@ -43,23 +56,31 @@ pub fn one(engine: &Engine, inputs: &Inputs, out: &mut Output) -> Result<(), Err
 /// # Errors
 ///
 /// The gradients differ, the device failed, or a picture cannot be written.
-pub fn two(engine: &Engine, inputs: &Inputs, folder: &Path, out: &mut Output) -> Result<(), Error> {
+pub fn two(
+    engine: &Engine,
+    inputs: &Inputs,
+    folder: &Path,
+    verbose: bool,
+    out: &mut Output,
+) -> Result<(), Error> {
     out.line("Exercise 2: dlogits in one formula, (softmax(logits) - one_hot(Yb)) / n.")?;
-    let got = engine.gradients(inputs)?;
-    let same = fused_beside_chunked(&[Chunk::Logits], inputs, &got, out)?;
+    out.line("")?;
+    let pass = engine.pass(inputs)?;
+    let fused = engine.fused(inputs)?;
+    let same = fused_beside_chunked(&[Chunk::Logits], inputs, &pass, &fused, verbose, out)?;
 
     let vocab = inputs.dims.vocab;
-    let dlogits = &got.step[Chunk::Logits];
+    let dlogits = &fused[Chunk::Logits];
     let n = inputs.dims.batch as f32;
     out.line("")?;
     out.line("F.softmax(logits, 1)[0]:")?;
-    out.line(&numbers(got.values[Chunk::Probs][..vocab].iter().copied()))?;
+    out.line(&numbers(pass.values[Chunk::Probs][..vocab].iter().copied()))?;
     out.line("dlogits[0] * n: the same, with 1 taken off at the target:")?;
     out.line(&numbers(dlogits[..vocab].iter().map(|d| d * n)))?;
     // In f64, so that what shows is the rounding of the kernel and not that of this sum.
     let row_sum = |row: &[f32]| row.iter().map(|&d| f64::from(d)).sum::<f64>();
     out.line(&format!(
-        "dlogits[0].sum() = {:.4e}: what is pulled up at the target is pushed down elsewhere",
+        "dlogits[0].sum() = {:.4e}: pulled up at the target, pushed down elsewhere",
         row_sum(&dlogits[..vocab])
     ))?;
     let largest = dlogits
@@ -88,7 +109,7 @@ pub fn two(engine: &Engine, inputs: &Inputs, folder: &Path, out: &mut Output) ->
         grey.display(),
         colour.display()
     ))?;
-    same
+    end(2, same, out)
 }
 
 /// **Exercise 3**: the fused gradient of batch norm beside the chunked one.
@@ -96,40 +117,61 @@ pub fn two(engine: &Engine, inputs: &Inputs, folder: &Path, out: &mut Output) ->
 /// # Errors
 ///
 /// The gradients differ, or the device failed.
-pub fn three(engine: &Engine, inputs: &Inputs, out: &mut Output) -> Result<(), Error> {
-    out.line(
-        "Exercise 3: dhprebn in one formula, bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0) - \
-         n/(n-1)*bnraw*(dhpreact*bnraw).sum(0)).",
-    )?;
-    let got = engine.gradients(inputs)?;
+pub fn three(
+    engine: &Engine,
+    inputs: &Inputs,
+    verbose: bool,
+    out: &mut Output,
+) -> Result<(), Error> {
+    out.line("Exercise 3: dhprebn in one formula,")?;
+    out.line("  bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0)")?;
+    out.line("                        - n/(n-1)*bnraw*(dhpreact*bnraw).sum(0))")?;
+    out.line("")?;
+    let pass = engine.pass(inputs)?;
+    let fused = engine.fused(inputs)?;
     let chunks = [Chunk::Bngain, Chunk::Bnbias, Chunk::Hprebn];
-    fused_beside_chunked(&chunks, inputs, &got, out)?
+    let same = fused_beside_chunked(&chunks, inputs, &pass, &fused, verbose, out)?;
+    end(3, same, out)
 }
 
-/// Prints the training step's gradients against the chunked pass's, both from the device; the
+/// Prints the gradients by the fused formulas against the chunked pass's, both from the device; the
 /// inner result tells whether they agree.
 fn fused_beside_chunked(
     chunks: &[Chunk],
     inputs: &Inputs,
-    got: &Gradients<f32>,
+    pass: &Pass<f32>,
+    fused: &Chunks<f32>,
+    verbose: bool,
     out: &mut Output,
 ) -> Result<Result<(), Error>, Error> {
-    let got = got.to_f64();
-    let mut wrong = Vec::new();
+    let pass = pass.to_f64();
+    let mut compared = Vec::new();
     for &chunk in chunks {
-        let comparison = compare(&got.step[chunk], &got.chunked[chunk], got.tolerance(chunk))
+        let got: Vec<f64> = fused[chunk].iter().map(|&v| f64::from(v)).collect();
+        let comparison = compare(&got, &pass.grads[chunk], pass.tolerance(chunk))
             .map_err(|e| Error::Compare(chunk.name().to_owned(), e))?;
-        let shape = chunk.shape(&inputs.dims);
-        out.line(&report::cmp(chunk.name(), &shape, "fused", &comparison))?;
-        if !comparison.pass {
-            wrong.push(chunk.name());
-        }
+        compared.push((chunk.name(), chunk.shape(&inputs.dims), comparison));
     }
-    Ok(disagreement(&wrong, chunks.len()))
+    let lines: Vec<report::Line<'_>> = compared
+        .iter()
+        .map(|(name, shape, comparison)| report::Line {
+            name,
+            shape,
+            by: "fused",
+            zero: false,
+            begins: false,
+            comparison,
+        })
+        .collect();
+    for line in report::lines(&lines, verbose) {
+        out.line(&line)?;
+    }
+    let checked = compared.iter().map(|(name, _, c)| (*name, c.pass));
+    Ok(disagreement(checked))
 }
 
 /// **Exercise 4**: a short run with the manual gradients, which are held against finite differences
-/// of the loss at its start and at its end.
+/// of the loss at its start and at its end. It is the step that `train` would take that computes them.
 ///
 /// # Errors
 ///
@@ -138,12 +180,10 @@ pub fn four(engine: &Engine, inputs: &Inputs, seed: u64, out: &mut Output) -> Re
     out.line(&format!(
         "Exercise 4: {STEPS} steps with the gradients written by hand."
     ))?;
-    let mut backend: Box<dyn Backend> = match engine {
-        Engine::Cpu => Box::new(CpuBackend::new(inputs.dims, inputs.params.clone())),
-        Engine::Gpu(found, _) => Box::new(Staged::new(found, inputs.dims, &inputs.params)?),
-    };
+    let code = engine.trained(inputs)?;
+    let mut backend = engine.open(code, inputs)?;
     let mut now = inputs.clone();
-    let mut wrong = finite_differences(engine, &now, "at the start", out)?;
+    let mut wrong = finite_differences(engine, code, &now, "at the start", out)?;
 
     let names = data::load(&data::Options {
         block: inputs.dims.block,
@@ -167,27 +207,28 @@ pub fn four(engine: &Engine, inputs: &Inputs, seed: u64, out: &mut Output) -> Re
         ))?;
     }
     now.params = backend.params()?;
-    wrong.extend(finite_differences(engine, &now, "at the end", out)?);
-    disagreement(&wrong, 2 * Tensor::ALL.len())
+    wrong.extend(finite_differences(engine, code, &now, "at the end", out)?);
+    end(4, disagreement(wrong.into_iter()), out)
 }
 
 /// Prints some gradients of each parameter beside the central difference of the loss in `f64`, and
-/// returns the parameters in which they disagree.
+/// returns for each parameter whether they agree.
 fn finite_differences(
     engine: &Engine,
+    code: Code,
     inputs: &Inputs,
     when: &str,
     out: &mut Output,
-) -> Result<Vec<&'static str>, Error> {
-    let got = engine.gradients(inputs)?.step;
+) -> Result<Vec<(&'static str, bool)>, Error> {
+    let got = engine.step(code, inputs)?.grads;
     let reference = engine::reference(inputs);
     let mut model = Model::new(inputs.dims, inputs.params.map(f64::from));
     out.line("")?;
     out.line(&format!(
-        "{when:20} {:>12}  {:>14}  {:>14}  {:>9}",
-        "element", "by hand", "difference", "off by"
+        "{when:13} {:>12}  {:>14}  {:>14}  {:>8}  {:>7}",
+        "element", "by hand", "numerical", "off by", "verdict"
     ))?;
-    let mut wrong = Vec::new();
+    let mut compared = Vec::new();
     for tensor in Tensor::ALL {
         let chunk = chunk_of(tensor);
         let len = tensor.len(&inputs.dims);
@@ -209,7 +250,7 @@ fn finite_differences(
         // What an f32 gradient is allowed for the whole tensor, of which these are a few elements;
         // the difference quotient itself is good to about 1e-9.
         let whole = reference.tolerance(chunk);
-        let largest = reference.chunked[chunk]
+        let largest = reference.grads[chunk]
             .iter()
             .fold(0.0f64, |m, v| m.max(v.abs()));
         let allowed = Tolerance {
@@ -221,18 +262,17 @@ fn finite_differences(
             .map_err(|e| Error::Compare(tensor.name().to_owned(), e))?;
         for ((&i, gradient), difference) in picks.iter().zip(&gradients).zip(&differences).take(2) {
             out.line(&format!(
-                "{:20} {:>12}  {gradient:>14.6e}  {difference:>14.6e}  {:>9.1e}",
+                "{:13} {:>12}  {gradient:>14.6e}  {difference:>14.6e}  {:>8.1e}  {:>7}",
                 tensor.name(),
                 report::index(&tensor.shape(&inputs.dims), i),
-                (gradient - difference).abs()
+                (gradient - difference).abs(),
+                if comparison.pass { "ok" } else { "WRONG" }
             ))?;
         }
-        if !comparison.pass {
-            wrong.push(tensor.name());
-        }
+        compared.push((tensor.name(), comparison.pass));
     }
     out.line("")?;
-    Ok(wrong)
+    Ok(compared)
 }
 
 /// **Extras**: two kernels of today's models, the one-hot linear layer and `repeat_kv`, each with
@@ -241,36 +281,36 @@ fn finite_differences(
 /// # Errors
 ///
 /// A tensor differs, or the device failed.
-pub fn extras(engine: &Engine, seed: u64, out: &mut Output) -> Result<(), Error> {
+pub fn extras(engine: &Engine, seed: u64, verbose: bool, out: &mut Output) -> Result<(), Error> {
     let (linear, repeat) = super::extras::SIZES;
     out.line(&format!(
-        "Extras: {} x {} one-hot rows times {} x {}, and repeat_kv of {} heads, {} times each.",
+        "Extras: {} x {} one-hot rows times {} x {},\n  and repeat_kv of {} heads, {} times each.",
         linear.rows, linear.classes, linear.classes, linear.cols, repeat.kv_heads, repeat.copies
     ))?;
+    out.line("")?;
     let rows = super::extras::run(engine, seed)?;
-    let mut wrong = Vec::new();
-    for row in &rows {
-        let of = row
-            .loss
-            .map_or("forward".to_owned(), |loss| format!("of {loss}"));
-        out.line(&report::cmp(row.name, &row.shape, &of, &row.comparison))?;
-        if !row.comparison.pass {
-            wrong.push(row.name);
-        }
+    let lines: Vec<report::Line<'_>> = rows
+        .iter()
+        .map(|row| report::Line {
+            name: row.name,
+            shape: &row.shape,
+            by: row.loss.unwrap_or("forward"),
+            zero: false,
+            begins: false,
+            comparison: &row.comparison,
+        })
+        .collect();
+    for line in report::lines(&lines, verbose) {
+        out.line(&line)?;
     }
-    disagreement(&wrong, rows.len())
-}
-
-/// The error that names the first tensor in which two gradients disagree.
-fn disagreement(wrong: &[&'static str], of: usize) -> Result<(), Error> {
-    match wrong.first() {
-        None => Ok(()),
-        Some(first) => Err(Error::Gradcheck {
-            wrong: wrong.len(),
-            of,
-            first: (*first).to_owned(),
-        }),
+    out.line("")?;
+    for line in report::notes(&lines) {
+        out.line(&line)?;
     }
+    let verdict = disagreement(rows.iter().map(|row| (row.name, row.comparison.pass)));
+    let text = if verdict.is_ok() { "passed" } else { "FAILED" };
+    out.line(&format!("extras: {text}"))?;
+    verdict
 }
 
 fn numbers(values: impl Iterator<Item = f32>) -> String {

@@ -10,16 +10,28 @@
 //! //: backward: dbnvar = (-0.5 * (bnvar + 1e-5)**-1.5) * dbnvar_inv
 //! ```
 //!
-//! A `forward:` or `backward:` that needs several lines goes on below its first word. A block about
-//! several tensors has as many of each as names, in the same order, and one text for all.
+//! A `forward:` or `backward:` that needs several lines continues below its first word. A block about
+//! several tensors has as many of each as names, in the same order, and one text for all. `exercise 2`
+//! and `exercise 3` are the fused formulas. A tensor's neighbours in the graph are read off the forward
+//! lines.
+
+use std::str::FromStr;
 
 use crate::chunks::Chunk;
+use crate::dims::Dims;
 use crate::gpu::shader::chunked_modules;
+
+/// The blocks of the fused formulas, which are the lecture's exercises 2 and 3.
+pub const SOFTMAX: &str = "exercise 2";
+/// Batch norm's.
+pub const BATCHNORM: &str = "exercise 3";
+/// The block about where backpropagation begins.
+const LOSS: &str = "loss";
 
 /// What stands beside the kernel of one tensor's gradient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
-    /// The tensor's name.
+    /// The tensor's name, or [`SOFTMAX`] or [`BATCHNORM`].
     pub name: String,
     /// Path of the kernel's formulas under `shaders/`.
     pub file: &'static str,
@@ -40,22 +52,174 @@ impl Explanation {
             lines.map(|(label, l)| format!("{label:10}{l}")).collect()
         };
         let blank = [String::new()];
-        [
-            &[format!("{} (shaders/{})", self.name, self.file)],
-            &blank,
-            labelled("forward:", &self.forward).as_slice(),
-            &blank,
-            &self.text,
-            &blank,
-            &labelled("backward:", &self.backward),
+        let mut lines = vec![format!("{} (shaders/{})", self.name, self.file)];
+        lines.extend(self.place_in_the_graph());
+        lines.extend(
+            [
+                &blank[..],
+                &labelled("forward:", &self.forward),
+                &blank,
+                &self.text,
+                &blank,
+                &labelled("backward:", &self.backward),
+            ]
+            .concat(),
+        );
+        lines
+    }
+
+    /// Shape and neighbours of a tensor; nothing of a fused formula, which has many.
+    fn place_in_the_graph(&self) -> Vec<String> {
+        let shape = match self.name.parse::<Chunk>() {
+            Ok(chunk) => format!("{} = {} in the lecture", names(chunk), sizes(chunk)),
+            Err(_) if self.name == LOSS => "one number".to_owned(),
+            Err(_) => return Vec::new(),
+        };
+        let list = |names: Vec<String>, none: &str| {
+            if names.is_empty() {
+                none.to_owned()
+            } else {
+                names.join(", ")
+            }
+        };
+        vec![
+            String::new(),
+            format!("shape:    {shape}"),
+            format!(
+                "from:     {}",
+                list(self.sources(), "nothing: it is a parameter")
+            ),
+            format!("used by:  {}", list(self.users(), "nothing: it is the end")),
         ]
-        .concat()
+    }
+
+    /// The tensors that are computed from this one: what its lines of the forward pass assign.
+    fn users(&self) -> Vec<String> {
+        let assigned = self
+            .forward
+            .iter()
+            .filter_map(|line| line.split_once(" = "));
+        assigned
+            .map(|(name, _)| name.trim().to_owned())
+            .filter(|name| *name != self.name)
+            .collect()
+    }
+
+    /// The tensors that this one is computed from.
+    fn sources(&self) -> Vec<String> {
+        all()
+            .into_iter()
+            .filter(|other| !is_exercise(&other.name) && other.users().contains(&self.name))
+            .map(|other| other.name)
+            .collect()
     }
 }
 
-/// The block of one tensor. There is one for each of the 26; a test sees to it.
-pub fn explain(chunk: Chunk) -> Option<Explanation> {
-    all().into_iter().find(|e| e.name == chunk.name())
+/// A tensor's shape by the names of its sizes: `(batch, hidden)`.
+fn names(chunk: Chunk) -> String {
+    // Sizes that tell each other apart, products included.
+    let dims = Dims {
+        vocab: 2,
+        block: 3,
+        embd: 5,
+        hidden: 7,
+        batch: 11,
+    };
+    let name = |size: usize| match size {
+        2 => "vocab",
+        3 => "block",
+        5 => "embd",
+        7 => "hidden",
+        11 => "batch",
+        15 => "block * embd",
+        _ => "1",
+    };
+    tuple(
+        chunk
+            .shape(&dims)
+            .into_iter()
+            .map(|size| name(size).to_owned()),
+    )
+}
+
+/// A tensor's shape in the lecture: `(32, 200)`.
+fn sizes(chunk: Chunk) -> String {
+    tuple(
+        chunk
+            .shape(&Dims::LECTURE)
+            .into_iter()
+            .map(|size| size.to_string()),
+    )
+}
+
+fn tuple(sizes: impl Iterator<Item = String>) -> String {
+    format!("({})", sizes.collect::<Vec<_>>().join(", "))
+}
+
+/// `--explain TENSOR`: something that has a block.
+#[derive(Clone, Debug)]
+pub struct Topic(Explanation);
+
+impl Topic {
+    /// Its block.
+    pub fn explanation(&self) -> &Explanation {
+        &self.0
+    }
+}
+
+impl FromStr for Topic {
+    type Err = String;
+
+    /// A tensor by its name, or by that of its gradient: `logits`, `dlogits` or `d.logits`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let gradient = || text.strip_prefix("d.").or(text.strip_prefix('d'));
+        let found = find(text).or_else(|| gradient().and_then(find));
+        found
+            .filter(|explanation| !is_exercise(&explanation.name))
+            .map(Topic)
+            .ok_or_else(|| format!("no such tensor; the tensors are {}", tensors().join(", ")))
+    }
+}
+
+/// The block of a tensor or of a fused formula.
+pub fn find(name: &str) -> Option<Explanation> {
+    all().into_iter().find(|e| e.name == name)
+}
+
+/// What there is to explain, as it is printed.
+pub fn contents() -> Vec<String> {
+    let mut lines = vec![
+        "gpu-makemore gradcheck --explain TENSOR prints how the gradient of one of these is derived:"
+            .to_owned(),
+        String::new(),
+    ];
+    let tensors = tensors();
+    lines.extend(
+        tensors
+            .chunks(7)
+            .map(|names| format!("  {}", names.join("  "))),
+    );
+    lines.push(String::new());
+    lines.push(
+        "gpu-makemore gradcheck --explain --exercise 2: softmax and cross-entropy in one formula"
+            .to_owned(),
+    );
+    lines.push(
+        "gpu-makemore gradcheck --explain --exercise 3: batch norm in one formula".to_owned(),
+    );
+    lines
+}
+
+/// The names of the tensors that have a block, in the order of the backward pass.
+fn tensors() -> Vec<&'static str> {
+    [LOSS]
+        .into_iter()
+        .chain(Chunk::ALL.map(Chunk::name))
+        .collect()
+}
+
+fn is_exercise(name: &str) -> bool {
+    [SOFTMAX, BATCHNORM].contains(&name)
 }
 
 /// Every block of every kernel.
@@ -145,10 +309,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_of_the_26_tensors_has_exactly_one_block() {
+    fn each_tensor_has_exactly_one_block() {
         let all = all();
-        for chunk in Chunk::ALL {
-            let name = chunk.name();
+        for name in tensors() {
             let blocks: Vec<_> = all.iter().filter(|e| e.name == name).collect();
             assert_eq!(blocks.len(), 1, "{name}");
             let Explanation {
@@ -167,7 +330,89 @@ mod tests {
             );
             assert!(!text.is_empty(), "{name}");
         }
-        assert_eq!(all.len(), Chunk::ALL.len());
+        assert_eq!(all.len(), tensors().len() + 2);
+    }
+
+    #[test]
+    fn the_fused_formulas_have_a_block_each() {
+        for (name, start) in [(SOFTMAX, "dlogits = "), (BATCHNORM, "dhprebn = ")] {
+            let block = find(name).unwrap();
+            assert!(block.backward[0].starts_with(start), "{:?}", block.backward);
+            assert!(
+                block.text.len() > 5 && !block.forward.is_empty(),
+                "{block:?}"
+            );
+            assert_eq!(block.lines()[1], "");
+            // It is reached by its exercise, and is no tensor.
+            assert!(name.parse::<Topic>().is_err());
+        }
+    }
+
+    #[test]
+    fn a_tensor_is_found_by_its_name_and_by_its_gradients() {
+        for (text, name) in [
+            ("logits", "logits"),
+            ("dlogits", "logits"),
+            ("d.logits", "logits"),
+            ("loss", "loss"),
+            ("dC", "C"),
+        ] {
+            assert_eq!(text.parse::<Topic>().unwrap().0.name, name);
+        }
+        let error = "ddlogits".parse::<Topic>().unwrap_err();
+        assert!(error.contains("loss, logprobs, probs,"), "{error}");
+    }
+
+    #[test]
+    fn shapes_and_neighbours_are_those_of_the_notebook() {
+        for (name, shape, sources, users) in [
+            (
+                "bndiff",
+                "(batch, hidden) = (32, 200)",
+                "hprebn, bnmeani",
+                "bndiff2, bnraw",
+            ),
+            (
+                "counts",
+                "(batch, vocab) = (32, 27)",
+                "norm_logits",
+                "probs, counts_sum",
+            ),
+            (
+                "embcat",
+                "(batch, block * embd) = (32, 30)",
+                "emb",
+                "hprebn",
+            ),
+            ("emb", "(batch, block, embd) = (32, 3, 10)", "C", "embcat"),
+            (
+                "W1",
+                "(block * embd, hidden) = (30, 200)",
+                "nothing: it is a parameter",
+                "hprebn",
+            ),
+            ("loss", "one number", "logprobs", "nothing: it is the end"),
+        ] {
+            let lines = find(name).unwrap().lines();
+            assert!(
+                lines[2].starts_with(&format!("shape:    {shape}")),
+                "{}",
+                lines[2]
+            );
+            let mut found: Vec<_> = lines[3][10..].split(", ").collect();
+            let mut wanted: Vec<_> = sources.split(", ").collect();
+            found.sort_unstable();
+            wanted.sort_unstable();
+            assert_eq!((&lines[3][..10], found), ("from:     ", wanted), "{name}");
+            assert_eq!(lines[4], format!("used by:  {users}"), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_line_fits_a_terminal() {
+        for line in all().iter().flat_map(Explanation::lines).chain(contents()) {
+            assert!(line.len() <= 100, "{} characters: {line}", line.len());
+        }
     }
 
     #[test]

@@ -1,0 +1,245 @@
+//! The gradients of one real training step, by each code that trains.
+//!
+//! A step keeps no gradients: it updates the parameters and forgets them. But with a learning rate of
+//! 2^40, `before - after` is the gradient times that power of two, to the last bits of f32, since the
+//! parameter itself is lost in the rounding. So what is checked is the very code that `train` runs, its
+//! update included.
+
+use clap::ValueEnum;
+
+use super::Inputs;
+use super::engine::{Engine, Kernels};
+use crate::backend::{Backend, Steps};
+use crate::chunks::{Chunk, Chunks};
+use crate::contexts::Numbering;
+use crate::cores::cores;
+use crate::cpu::CpuBackend;
+use crate::cpu::chunked::chunk_of;
+use crate::dims::Dims;
+use crate::error::Error;
+use crate::gpu::GpuError;
+use crate::gpu::adapter::Found;
+use crate::gpu::machine::{Layout, Slot};
+use crate::gpu::resident::Resident;
+use crate::gpu::schedule::{self, Schedule};
+use crate::gpu::staged::Staged;
+use crate::params::{Params, Tensor};
+
+/// The learning rate that leaves nothing of a parameter but its gradient: 2^40. A gradient of 1e-7, the
+/// rounding of one that is zero, becomes 1e5; one of 1e26 would still be finite.
+const LR: f32 = (1u64 << 40) as f32;
+
+/// The code that computes a gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The lecture's pass: one operation per line of the notebook.
+    Chunked,
+    /// The step of `--backend cpu`, by distinct contexts and tokens.
+    Cpu,
+    /// The staged schedule, every sum in one launch.
+    Staged,
+    /// The staged schedule with its long sums cut into parts.
+    InParts,
+    /// The resident schedule.
+    Resident,
+}
+
+impl Code {
+    /// As the table calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::Chunked => "chunked",
+            Code::Cpu => "cpu",
+            Code::Staged => "staged",
+            Code::InParts => "parts",
+            Code::Resident => "resident",
+        }
+    }
+
+    /// What it is, for the lines above the table.
+    pub fn about(self) -> &'static str {
+        match self {
+            Code::Chunked => "one operation per line of the notebook, for what no step stores",
+            Code::Cpu => "the training step of --backend cpu",
+            Code::Staged => "the training step, one launch per operation",
+            Code::InParts => "the same for large models: long sums are cut into parts",
+            Code::Resident => "the training step, many steps in one launch",
+        }
+    }
+}
+
+/// `gradcheck --schedule`: which of an adapter's training steps are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Checked {
+    /// The one that `train` would take
+    Auto,
+    /// One launch per operation, with whole sums and with sums in parts
+    Staged,
+    /// Many steps in one launch
+    Resident,
+    /// All that fit the adapter
+    All,
+}
+
+/// The gradients that one training step left.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What computed them.
+    pub code: Code,
+    /// Those of the parameters, and of the activations where the step stores them; the others are empty.
+    /// A row of an activation is a context: the sum over the examples that have it.
+    pub grads: Chunks<f32>,
+}
+
+impl Engine {
+    /// The code that `train` would take.
+    ///
+    /// # Errors
+    ///
+    /// The device cannot train a model of these sizes.
+    pub fn trained(&self, inputs: &Inputs) -> Result<Code, Error> {
+        let Engine::Gpu(found, _) = self else {
+            return Ok(Code::Cpu);
+        };
+        let opened = schedule::open(found, inputs.dims, &inputs.params, Schedule::Auto)?;
+        Ok(match opened.backend.info().schedule {
+            Some("resident") => Code::Resident,
+            _ if Layout::of(found, inputs.dims).in_parts => Code::InParts,
+            _ => Code::Staged,
+        })
+    }
+
+    /// The codes to check. Whether an adapter can run each of them shows when it does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::trained`].
+    pub fn codes(&self, inputs: &Inputs, asked: Checked) -> Result<Vec<Code>, Error> {
+        Ok(match (self, asked) {
+            (Engine::Cpu, _) | (_, Checked::Auto) => vec![self.trained(inputs)?],
+            (_, Checked::All) => vec![Code::Staged, Code::InParts, Code::Resident],
+            (_, Checked::Staged) => vec![Code::Staged, Code::InParts],
+            (_, Checked::Resident) => vec![Code::Resident],
+        })
+    }
+
+    /// One training step, and what it leaves.
+    ///
+    /// # Errors
+    ///
+    /// The device cannot run this code at these sizes, or failed.
+    pub fn step(&self, code: Code, inputs: &Inputs) -> Result<Step, Error> {
+        let mut grads = Chunks::from_fn(|_| Vec::new());
+        let after = match self {
+            Engine::Gpu(found, kernels) if matches!(code, Code::Staged | Code::InParts) => {
+                let mut staged = staged(found, kernels, code, inputs)?;
+                let after = one_step(&mut staged, inputs)?;
+                let rows = Contexts::of(inputs).count;
+                for (chunk, slot) in STORED {
+                    let values = rows * chunk.len(&inputs.dims) / inputs.dims.batch;
+                    grads[chunk] = staged.machine().read(slot, values)?;
+                }
+                after
+            }
+            _ => one_step(&mut *self.open(code, inputs)?, inputs)?,
+        };
+        for tensor in Tensor::ALL {
+            let both = inputs.params.get(tensor).iter().zip(after.get(tensor));
+            grads[chunk_of(tensor)] = both
+                .map(|(&before, &after)| {
+                    ((f64::from(before) - f64::from(after)) / f64::from(LR)) as f32
+                })
+                .collect();
+        }
+        Ok(Step { code, grads })
+    }
+
+    /// A backend that trains by a code, from the parameters of `inputs`.
+    ///
+    /// # Errors
+    ///
+    /// The device cannot run this code at these sizes, or failed.
+    pub fn open(&self, code: Code, inputs: &Inputs) -> Result<Box<dyn Backend>, Error> {
+        let Inputs { dims, params, .. } = inputs;
+        Ok(match self {
+            Engine::Cpu => Box::new(CpuBackend::new(*dims, params.clone()).with_cores(cores())),
+            Engine::Gpu(found, kernels) if code == Code::Resident => {
+                let kernel = kernels.resident.clone();
+                Box::new(Resident::with_kernel(found, *dims, params, kernel)?)
+            }
+            Engine::Gpu(found, kernels) => Box::new(staged(found, kernels, code, inputs)?),
+        })
+    }
+}
+
+/// The activations whose gradients the staged schedule stores.
+const STORED: [(Chunk, Slot); 5] = [
+    (Chunk::Logits, Slot::Dlogits),
+    (Chunk::Hpreact, Slot::Dhpreact),
+    (Chunk::Hprebn, Slot::Dhprebn),
+    (Chunk::Embcat, Slot::Dembcat),
+    (Chunk::Emb, Slot::Dembcat),
+];
+
+fn staged(
+    found: &Found,
+    kernels: &Kernels,
+    code: Code,
+    inputs: &Inputs,
+) -> Result<Staged, GpuError> {
+    let layout = match code {
+        Code::InParts => Layout::in_parts(found, inputs.dims),
+        _ => Layout {
+            in_parts: false,
+            ..Layout::of(found, inputs.dims)
+        },
+    };
+    Staged::with_modules(found, layout, &inputs.params, &kernels.modules)
+}
+
+/// The parameters after one step with the rate that leaves nothing but gradients.
+fn one_step(backend: &mut dyn Backend, inputs: &Inputs) -> Result<Params<f32>, Error> {
+    let steps = Steps {
+        first: 0,
+        x: inputs.x.clone(),
+        y: inputs.y.clone(),
+        lr: vec![LR],
+    };
+    backend.train(&steps, &mut Vec::new())?;
+    Ok(backend.params()?)
+}
+
+/// The distinct contexts of a minibatch: equal ones share a row of the training step.
+pub(super) struct Contexts {
+    /// How many there are.
+    pub count: usize,
+    /// The context of each example.
+    of_example: Vec<usize>,
+    /// The most examples that share one.
+    pub most: usize,
+}
+
+impl Contexts {
+    pub(super) fn of(inputs: &Inputs) -> Self {
+        let Dims { block, batch, .. } = inputs.dims;
+        let mut numbering = Numbering::new(batch);
+        let mut examples = vec![0; batch];
+        numbering.read(&inputs.x, block, |context| examples[context] += 1);
+        Self {
+            count: numbering.keys().len(),
+            of_example: numbering.number_of().iter().map(|&n| n as usize).collect(),
+            most: examples.into_iter().max().unwrap_or(0),
+        }
+    }
+
+    /// A gradient `(batch, ...)` with a row for each context: the sum over its examples.
+    pub(super) fn summed(&self, grad: &[f64]) -> Vec<f64> {
+        let cols = grad.len() / self.of_example.len();
+        let mut sums = vec![0.0; self.count * cols];
+        for (row, &context) in grad.chunks_exact(cols).zip(&self.of_example) {
+            let sums = &mut sums[context * cols..][..cols];
+            sums.iter_mut().zip(row).for_each(|(sum, d)| *sum += d);
+        }
+        sums
+    }
+}
