@@ -111,9 +111,19 @@ impl Gpu {
         let timeout = *self.timeout.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
         loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            // A time-out of zero is over before the device is asked, however fast the device is: so a
+            // test can have one.
+            if left.is_zero() {
+                // A device waits for its work before it is dropped, and if that work hangs, it
+                // waits for ever. So this one is never dropped.
+                std::mem::forget(self.clone());
+                let seconds = timeout.as_secs_f64();
+                return Err(GpuError::Timeout { seconds });
+            }
             let waited = self.device.poll(PollType::Wait {
                 submission_index: submission.clone(),
-                timeout: Some(timeout.saturating_sub(start.elapsed())),
+                timeout: Some(left),
             });
             match waited {
                 Ok(_) => return Ok(()),
@@ -123,14 +133,7 @@ impl Gpu {
                     submission = None;
                 }
                 // OpenGL waits for four seconds at most, whatever it is asked for.
-                Err(PollError::Timeout) if start.elapsed() < timeout => {}
-                Err(PollError::Timeout) => {
-                    // A device waits for its work before it is dropped, and if that work hangs, it
-                    // waits for ever. So this one is never dropped.
-                    std::mem::forget(self.clone());
-                    let seconds = timeout.as_secs_f64();
-                    return Err(GpuError::Timeout { seconds });
-                }
+                Err(PollError::Timeout) => {}
                 Err(error) => return Err(GpuError::Fault(error.to_string())),
             }
         }
