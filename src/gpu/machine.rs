@@ -460,10 +460,16 @@ impl Layout {
         rows * pitch(cols)
     }
 
-    /// Values on the device that hold a slot's first `len` values.
-    fn padded(&self, slot: Slot, len: usize) -> usize {
+    /// Bytes that a copy of a slot's first `len` values takes: up to the last of them, with the pads of
+    /// the rows before its own. A slot of one row may be as long as a whole chunk of steps needs, of
+    /// which a submission fills a part.
+    pub fn bytes_read(&self, slot: Slot, len: usize) -> u64 {
         let (_, cols) = self.extent(slot);
-        len.div_ceil(cols) * pitch(cols)
+        let values = match len.checked_sub(1) {
+            Some(last) => last / cols * pitch(cols) + last % cols + 1,
+            None => 0,
+        };
+        4 * values as u64
     }
 
     /// The buffer that holds a slot, and the first value of the slot in it.
@@ -1017,8 +1023,8 @@ impl Machine {
     /// Buffer, offset and length in bytes of what holds a slot's first `len` values.
     pub fn range(&self, slot: Slot, len: usize) -> (&Buffer, u64, u64) {
         let (buffer, first) = self.layout.place(slot);
-        let len = self.layout.padded(slot, len);
-        (&self.buffers[&buffer], 4 * first as u64, 4 * len as u64)
+        let bytes = self.layout.bytes_read(slot, len);
+        (&self.buffers[&buffer], 4 * first as u64, bytes)
     }
 
     /// Binds a table to the tensors, for launches over at most so many rows, each of them an example
@@ -1252,6 +1258,35 @@ mod tests {
         let (a, b) = ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]);
         let want = [&a[..], &[0.0], &b, &[0.0]].concat();
         assert_eq!(pad(&[a, b].concat(), 3), want);
+    }
+
+    #[test]
+    fn a_read_back_takes_what_is_read_and_no_more() {
+        for software in [false, true] {
+            for dims in [Dims::LECTURE, Dims::LECTURE.with_batch(4096)] {
+                let layout = Layout::new(dims, software);
+                // Two counters, and a loss for each row of each step.
+                assert_eq!(layout.bytes_read(S::Progress, 2), 4 * 2);
+                for losses in [1, 31, 32, layout.steps * dims.batch] {
+                    assert_eq!(layout.bytes_read(S::Losses, losses), 4 * losses as u64);
+                }
+                // All the rest is there too.
+                assert_eq!(layout.bytes_read(S::Lr, 0), 0);
+                let all = layout.bytes_read(S::Params, layout.params);
+                assert_eq!(all, 4 * layout.params as u64);
+            }
+        }
+        // Rows of 27 values have a pad of one, which lies between those that are read.
+        let layout = Layout::new(Dims::LECTURE, true);
+        for (values, with_pads) in [
+            (1, 1),
+            (27, 27),
+            (28, 29),
+            (54, 55),
+            (32 * 27, 31 * 28 + 27),
+        ] {
+            assert_eq!(layout.bytes_read(S::Logits, values), 4 * with_pads);
+        }
     }
 
     #[test]
