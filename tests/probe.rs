@@ -237,7 +237,18 @@ fn refused(found: &Found) -> Outcome {
         let text = refusal(open(found, asked, exp))?;
         holds(&text, &["exp: ", "update the driver, or use --backend cpu"])?;
     }
-    Ok(())
+    // Whether a driver is to blame or whoever changed a shader, the program cannot know: it says both,
+    // and how to find out.
+    let tanh = WRONG.iter().find(|w| w.1.0 == "tanh.wgsl");
+    let text = refusal(open(found, Schedule::Auto, tanh.ok_or("no such change")?.1))?;
+    let parts = [
+        "tanh: ",
+        "either the driver is wrong or a shader was changed",
+        "`git diff shaders`",
+        "undo the change",
+        "update the driver",
+    ];
+    holds(&text, &parts)
 }
 
 /// A step of the lecture goes round loops more often than that.

@@ -67,9 +67,11 @@ pub enum GpuError {
         /// Rounds that are safe.
         available: usize,
     },
-    /// A driver that does not do what a schedule relies on.
+    /// The probe's kernels gave answers on which a schedule cannot rely. The kernels are those of this
+    /// program, so it may be they that are wrong.
     #[error(
-        "the {schedule} schedule cannot run on {adapter}, whose driver was probed: {found}; update \
+        "the {schedule} schedule cannot run on {adapter}, where the probe found {found}; either the \
+         driver is wrong or a shader was changed (`git diff shaders` tells): undo the change, update \
          the driver, or use {instead}"
     )]
     Driver {
