@@ -41,8 +41,12 @@ impl Cli {
     ///
     /// They are no command, or ask for help.
     pub fn of(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches_from(args)?;
+        let words: Vec<OsString> = args.into_iter().collect();
+        let matches = Self::command().try_get_matches_from(&words)?;
         let mut cli = Self::from_arg_matches(&matches)?;
+        if let Command::Sweep(args) = &mut cli.command {
+            args.words = words[1..].to_vec();
+        }
         // A default may stand for "as it was"; only clap knows which values are such.
         if let (Command::Train(args), Some((_, matches))) = (&mut cli.command, matches.subcommand())
         {
@@ -197,9 +201,14 @@ impl TrainArgs {
 #[derive(Args, Clone, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "VALUES is a list, as in --lr 0.05,0.1,0.2, or with --random a range, as in \
-                  --lr 0.01..0.3 or --lr 0.01..0.3:log. The same command goes on where it was \
-                  interrupted. docs/sweep.md has examples, for many machines too."
+    after_help = "VALUES is one of:
+  0.05,0.1,0.2      each of these values
+  0.05,0.1,0.2:log  each of them, on a logarithmic axis in the report
+  0.01..0.3         a range to draw from, both ends included; needs --random N
+  0.01..0.3:log     the same, drawn evenly in the logarithm
+
+After an interruption, the same command continues the sweep. docs/sweep.md has examples, also for many \
+machines."
 )]
 pub struct SweepArgs {
     /// What to do instead of training.
@@ -266,6 +275,9 @@ pub struct SweepArgs {
     /// Folder for the results [default: a name in runs/ that is the same for the same sweep]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// The command line behind the program's name, to be repeated after an interruption.
+    #[arg(skip)]
+    pub words: Vec<OsString>,
 }
 
 /// `sweep` with another command behind it.

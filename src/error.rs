@@ -164,11 +164,20 @@ fn last_good(saved: &Result<(u64, PathBuf), Box<CheckpointError>>) -> String {
 }
 
 impl Error {
+    /// Whether it was the user or a scheduler who ended the command, and nothing went wrong.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self,
+            Error::Interrupted { .. } | Error::Sweep(SweepError::Interrupted { .. })
+        )
+    }
+
     /// 2 for wrong usage, 128 and the signal's number for an interruption, 1 for anything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::Dims(_) | Error::Prefix { .. } | Error::Changed { .. } => 2,
-            Error::Interrupted { exit_code, .. } => *exit_code,
+            Error::Interrupted { exit_code, .. }
+            | Error::Sweep(SweepError::Interrupted { exit_code, .. }) => *exit_code,
             Error::Kept { error, .. } => error.exit_code(),
             Error::Sweep(error) if error.is_usage() => 2,
             _ => 1,

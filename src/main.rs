@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use gpu_makemore::cli::{Cli, Command};
-use gpu_makemore::error::{Error, one_line};
+use gpu_makemore::error::one_line;
 use gpu_makemore::gpu::environment;
 use gpu_makemore::{adapters, eval, gradcheck, sample, sweep, train};
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ Error::Interrupted { .. }) => fail(&error.to_string(), error.exit_code()),
+        Err(error) if error.is_interruption() => fail(&error.to_string(), error.exit_code()),
         Err(error) => fail(&format!("error: {error}"), error.exit_code()),
     }
 }

@@ -5,14 +5,16 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, ExitCode, Output, Stdio};
 
 use common::adapters::{self, Check, Outcome};
 use gpu_makemore::cores::cores;
 use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::{Found, api_name};
+use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::resident::Resident;
 use gpu_makemore::params::Params;
 use gpu_makemore::rng::TorchGenerator;
@@ -21,7 +23,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// What is asked of every adapter.
-const CHECKS: [Check; 3] = [
+const CHECKS: [Check; 4] = [
     ("each_member_is_what_train_makes", |found| {
         let api = api_name(found.info.backend);
         members_equal_train(&["--backend", api], Some(found))
@@ -30,12 +32,16 @@ const CHECKS: [Check; 3] = [
         "a_width_beyond_the_cores_changes_no_model",
         wider_than_the_cores,
     ),
+    (
+        "a_width_beyond_the_adapter_is_cut_to_what_it_holds",
+        wider_than_the_adapter,
+    ),
     ("a_step_too_long_for_the_driver_runs_staged", falls_back),
 ];
 
 fn main() -> ExitCode {
     type Test = (&'static str, fn() -> Outcome);
-    let others: [Test; 8] = [
+    let others: [Test; 12] = [
         ("cpu::each_member_is_what_train_makes", || {
             members_equal_train(&["--backend", "cpu"], None)
         }),
@@ -45,6 +51,13 @@ fn main() -> ExitCode {
         ("a_diverged_model_harms_no_other", divergence),
         ("the_best_models_are_kept", keeps),
         ("draws_are_repeated", draws),
+        (
+            "each_option_is_compared_with_the_others_held_fixed",
+            compares,
+        ),
+        ("seeds_beyond_the_floats_are_told_apart", large_seeds),
+        ("without_threads_the_models_follow_each_other", no_threads),
+        ("an_interrupted_sweep_says_how_to_continue", interrupted),
         ("what_makes_no_sense_is_refused", refusals),
     ];
     let others = others
@@ -82,12 +95,16 @@ impl Place {
         fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     }
 
-    fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_gpu-makemore"))
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
+        command
             .current_dir(self.0.path())
-            .args(args)
-            .output()
-            .unwrap()
+            .args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
     }
 
     /// Runs a command that has to succeed.
@@ -261,6 +278,23 @@ fn wider_than_the_cores(found: &Found) -> Outcome {
         same(&format!("the bytes of point {point}"), &wide?, &narrow?)?;
     }
     Ok(())
+}
+
+/// So many models as any command may ask for, each of half a megabyte: 60 GB if they were made before the
+/// adapter's limits were asked.
+fn wider_than_the_adapter(found: &Found) -> Outcome {
+    let dims = Dims {
+        hidden: 2048,
+        ..Dims::LECTURE
+    };
+    let params = Params::init(&dims, &mut TorchGenerator::manual_seed(1));
+    let model = 4 * dims.parameter_count() as u64;
+    let limit = found.adapter.limits().max_storage_buffer_binding_size;
+    let resident = Resident::at_most(Gpu::open(found)?, found, dims, &params, 65_535)?;
+    let count = resident.count() as u64;
+    assert!(0 < count && count <= limit / model, "{count} models");
+    let last = resident.read_params(resident.count() - 1)?;
+    same("the last model", &last, &params)
 }
 
 /// A model that is small, and yet has a step of so many examples that some drivers would leave its
@@ -677,4 +711,174 @@ fn refusals() -> Outcome {
     place.refuse(&["sweep", "--backend", "cpu", "--seeds", "2", "--out", "run"], 1, &["run already holds a run"])?;
     assert!(Path::new(&place.path("run/model.safetensors")).exists());
     Ok(())
+}
+
+/// Two options and two seeds: the plot of each has a line for each value of the other, and no bar that
+/// spans two of them.
+fn compares() -> Outcome {
+    let place = Place::new();
+    place.sweep(&[
+        "--lr",
+        "0.01,0.2",
+        "--n-hidden",
+        "4,64",
+        "--seeds",
+        "2",
+        "--steps",
+        "60",
+        "--out",
+        "out",
+    ])?;
+    let report = place.succeed(&["sweep", "report", "out", "--png", "plot.png"])?;
+    for part in [
+        "val loss against n_hidden; a letter is the mean of its lr\n  a: 0.01\n  b: 0.2\n",
+        "val loss against lr; a letter is the mean of its n_hidden\n  a: 4\n  b: 64\n",
+    ] {
+        assert!(report.contains(part), "{part:?} is not in {report}");
+    }
+    assert!(fs::read(place.path("plot.png"))?.starts_with(b"\x89PNG"));
+    // What is swept alone has one line, and the seeds need none.
+    place.sweep(&[
+        "--lr", "0.1,0.2", "--seeds", "2", "--steps", "5", "--out", "one",
+    ])?;
+    let report = place.succeed(&["sweep", "report", "one"])?;
+    let line = "val loss against lr; the line joins the means\n";
+    assert!(report.contains(line), "{report}");
+    Ok(())
+}
+
+/// 2^53 and its neighbour, which are one float.
+fn large_seeds() -> Outcome {
+    let place = Place::new();
+    let seeds = ["9007199254740992", "9007199254740993"];
+    let list = seeds.join(",");
+    let printed = place.sweep(&["--seeds", &list, "--steps", "5", "--out", "out"])?;
+    for seed in seeds {
+        let line = printed
+            .lines()
+            .find(|line| line.ends_with(&format!("  seed {seed}")));
+        assert!(line.is_some(), "{seed} is not in {printed}");
+    }
+    let report = place.succeed(&["sweep", "report", "out"])?;
+    assert!(report.contains("val loss against seed"), "{report}");
+    let ends = report.lines().find(|line| line.starts_with(seeds[0]));
+    assert!(
+        ends.is_some_and(|line| line.ends_with(seeds[1])),
+        "{report}"
+    );
+    // As another sweep than one with the first seed twice as far away.
+    let other = [
+        "sweep",
+        "--backend",
+        "cpu",
+        "--data",
+        "words.txt",
+        "--steps",
+        "5",
+        "--out",
+        "out",
+    ];
+    let list = [seeds[0], "9007199254740994"].join(",");
+    let args = [&other[..], &["--seeds", &list]].concat();
+    place.refuse(&args, 1, &["out holds another sweep"])
+}
+
+/// A system that grants no thread: the standard library asks for each with a stack of this size.
+fn no_threads() -> Outcome {
+    let place = Place::new();
+    let sweep = [
+        "sweep",
+        "--data",
+        "words.txt",
+        "--backend",
+        "cpu",
+        "--width",
+        "3",
+    ];
+    let grid = ["--seeds", "4", "--steps", "20"];
+    place.succeed(&[&sweep[..], &grid, &["--out", "with"]].concat())?;
+    let output = place
+        .command(&[&sweep[..], &grid, &["--out", "without"]].concat())
+        .env("RUST_MIN_STACK", (1_u64 << 61).to_string())
+        .output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    same("exit code", &output.status.code(), &Some(0))?;
+    same("stderr", &stderr.as_ref(), &"")?;
+    let stdout = String::from_utf8(output.stdout)?;
+    let note = "1 model at once, not 3: the system grants no more threads";
+    assert!(stdout.contains(note), "{stdout}");
+    same("results", &place.losses("without"), &place.losses("with"))
+}
+
+/// Ctrl-C: the very command is told, and it trains what is missing to what it would have been.
+fn interrupted() -> Outcome {
+    let place = Place::new();
+    fs::rename(place.path("words.txt"), place.path("my words.txt"))?;
+    let sweep = |out: &str| {
+        let args = [
+            "sweep",
+            "--backend",
+            "cpu",
+            "--data",
+            "my words.txt",
+            "--lr",
+            "0.1,0.2:log",
+            "--seeds",
+            "20",
+            "--width",
+            "1",
+            "--steps",
+            "1000",
+            "--out",
+            out,
+        ];
+        args.map(str::to_owned)
+    };
+    let as_text = |args: &[String]| {
+        args.iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let (whole, out) = (sweep("whole"), sweep("out"));
+    place.succeed(&whole.each_ref().map(String::as_str))?;
+    let mut child = place
+        .command(&out.each_ref().map(String::as_str))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+    let first = lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with(" 1/40  ")));
+    first.ok_or("no model ended")??;
+    let kill = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()?;
+    assert!(kill.success());
+    for line in lines {
+        line?; // until the program has ended: it is not to be kept waiting for a reader
+    }
+    let output = child.wait_with_output()?;
+    same("exit code", &output.status.code(), &Some(130))?;
+    let stderr = String::from_utf8(output.stderr)?;
+    let ended = place.results("out").len();
+    assert!((1..40).contains(&ended), "{ended} models have ended");
+    let command = as_text(&out).replace("my words.txt", "'my words.txt'");
+    let want =
+        format!("interrupted after {ended} of 40 models; continue with: gpu-makemore {command}\n");
+    same("stderr", &stderr, &want)?;
+    // As a user would, who has the program on the path.
+    let (_, command) = stderr.split_once("continue with: ").ok_or("no command")?;
+    let program = Path::new(env!("CARGO_BIN_EXE_gpu-makemore"))
+        .parent()
+        .ok_or("no folder")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let paths = std::iter::once(program.to_path_buf()).chain(std::env::split_paths(&path));
+    let status = Command::new("sh")
+        .args(["-c", command])
+        .env("PATH", std::env::join_paths(paths)?)
+        .current_dir(place.0.path())
+        .output()?
+        .status;
+    same("exit code", &status.code(), &Some(0))?;
+    same("results", &place.losses("out"), &place.losses("whole"))
 }

@@ -4,6 +4,7 @@
 //! on an adapter ([`Split`]), where everything lies in the four buffers ([`Plan`]), the words of a
 //! chunk of steps, and the proof that all of them were done.
 
+use std::iter::repeat_n;
 use std::ops::Range;
 
 use serde::Serialize;
@@ -554,7 +555,36 @@ impl Resident {
         Self::probed(gpu, found, dims, params, &answers)
     }
 
-    /// The same with a driver that has been probed.
+    /// Room for `most` models of one size, each of which begins with `params`; or for half as many, and so
+    /// on, until the adapter can hold them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resident::new`].
+    pub fn at_most(
+        gpu: Gpu,
+        found: &Found,
+        dims: Dims,
+        params: &Params<f32>,
+        most: usize,
+    ) -> Result<Self, GpuError> {
+        let split = Split::of(found, &dims);
+        let answers = Probe::new(&gpu, split)?.ask()?;
+        answers.check(Schedule::Resident, &found.info.name)?;
+        let mut count = most;
+        // The limits are asked before anything is made for so many models.
+        let plan = loop {
+            let plan = Plan::for_driver(found, dims, count, split, answers.loops.done)?;
+            match plan.check(found) {
+                Err(GpuError::Limit { .. }) if count > 1 => count /= 2,
+                checked => break checked.map(|()| plan)?,
+            }
+        };
+        let module = resident_module(split.lanes > 1);
+        Self::with(gpu, found, plan, repeat_n(params, count), module)
+    }
+
+    /// As [`Resident::several`], with a driver that has been probed.
     ///
     /// # Errors
     ///
@@ -618,11 +648,11 @@ impl Resident {
     /// # Errors
     ///
     /// As [`Resident::new`].
-    pub fn with(
+    pub fn with<'a>(
         gpu: Gpu,
         found: &Found,
         plan: Plan,
-        params: &[Params<f32>],
+        params: impl IntoIterator<Item = &'a Params<f32>>,
         module: Module,
     ) -> Result<Self, GpuError> {
         plan.check(found)?;
@@ -660,7 +690,7 @@ impl Resident {
             staged: None,
             profiler: None,
         };
-        for (i, params) in params.iter().enumerate() {
+        for (i, params) in params.into_iter().enumerate() {
             resident.write_params(i, params);
         }
         resident.gpu.check()?;

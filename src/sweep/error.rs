@@ -84,6 +84,18 @@ pub enum SweepError {
         /// The folder.
         path: PathBuf,
     },
+    /// The sweep was ended from outside; the models that have ended are kept.
+    #[error("interrupted after {ended} of {total} models; continue with: {command}")]
+    Interrupted {
+        /// Models that have ended, now or before.
+        ended: usize,
+        /// Models of the whole sweep, or of the shard.
+        total: usize,
+        /// The command that was interrupted.
+        command: String,
+        /// What shells expect for the signal that came.
+        exit_code: u8,
+    },
     /// Nobody listens any more: the sweep has failed elsewhere.
     #[error("the sweep was stopped")]
     Stopped,

@@ -22,7 +22,10 @@ pub mod values;
 pub mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
+use std::iter::once;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Checkpoint;
@@ -34,7 +37,7 @@ use crate::files::{FileError, remove_leftovers};
 use crate::gpu::adapter::Choice;
 use crate::gpu::schedule::Schedule;
 use crate::report::RunDir;
-use crate::train;
+use crate::train::{self, Interrupt};
 pub use error::SweepError;
 use manifest::Manifest;
 use points::{FIELDS, Grid, Point};
@@ -106,27 +109,39 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
     }
     let width = args.width.map(|width| width as usize);
     let count = jobs.len();
-    let mut sink = |event| match event {
-        Event::Steps(steps) => {
-            progress.steps(steps);
-            Ok(())
-        }
-        Event::Note(text) => Ok(progress.line(&text)?),
-        Event::Ended(finished) => {
-            let record = sweep.add(*finished)?;
-            let ended = progress.ended(sweep.best());
-            Ok(progress.line(&sweep.line(&record, ended, count))?)
-        }
-    };
-    match device.choice() {
-        Choice::Cpu { .. } => work::on_cpu(&jobs, width, &mut sink)?,
-        Choice::Gpu { found, .. } => {
-            for jobs in by_size(jobs) {
-                work::on_gpu(&jobs, found, args.schedule, width, &mut sink)?;
+    let own = (0..sweep.manifest.total).filter(|&point| shard.has(point));
+    let own = own.count();
+    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
+    let mut sink = |event| -> Result<(), Error> {
+        match event {
+            Event::Steps(steps) => progress.steps(steps),
+            Event::Note(text) => progress.line(&text)?,
+            Event::Ended(finished) => {
+                let record = sweep.add(*finished)?;
+                let ended = progress.ended(sweep.best());
+                progress.line(&sweep.line(&record, ended, count))?;
             }
         }
-    }
+        let ended = sweep.ended.len();
+        match interrupt.exit_code() {
+            Some(exit_code) if ended < own => Err(SweepError::Interrupted {
+                ended,
+                total: own,
+                command: command(&args.words),
+                exit_code,
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    };
+    let worked = match device.choice() {
+        Choice::Cpu { .. } => work::on_cpu(&jobs, width, &mut sink),
+        Choice::Gpu { found, .. } => by_size(jobs)
+            .into_iter()
+            .try_for_each(|jobs| work::on_gpu(&jobs, found, args.schedule, width, &mut sink)),
+    };
     progress.finish();
+    worked?;
     for line in sweep.summary() {
         progress.line(&line)?;
     }
@@ -174,16 +189,36 @@ fn by_size(jobs: Vec<Job>) -> Vec<Vec<Job>> {
     groups
 }
 
+/// The command with these arguments, for a shell.
+fn command(words: &[OsString]) -> String {
+    let words = words.iter().map(|word| quoted(word));
+    let words: Vec<String> = once("gpu-makemore".to_owned()).chain(words).collect();
+    words.join(" ")
+}
+
+/// A word as a shell has to be given it.
+fn quoted(word: &OsStr) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=.,:/@%".contains(c);
+    match word.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        Some(text) if !text.contains(char::is_control) => {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
+        // What no line can show: bash, zsh and ksh read it like this.
+        _ => format!("$'{}'", word.as_encoded_bytes().escape_ascii()),
+    }
+}
+
 /// The names and values of the options that differ between points: `lr 0.1 seed 3`.
 fn named(point: &Point, swept: &[&points::Field]) -> String {
     let parts: Vec<String> = swept
         .iter()
-        .map(|(name, value)| format!("{name} {}", short(value(point))))
+        .map(|(name, value)| format!("{name} {}", value(point)))
         .collect();
     parts.join("  ")
 }
 
-/// A value of an option as a person would write it.
+/// A number as a person would write it.
 pub(crate) fn short(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e15 {
         format!("{value}")
@@ -213,6 +248,8 @@ pub fn swept(points: &[Point]) -> Vec<&'static points::Field> {
 struct Sweep {
     folder: RunDir,
     manifest: Manifest,
+    /// The options that differ between its points: found once, since there may be 100,000 points.
+    swept: Vec<&'static points::Field>,
     results: Results,
     /// Points that have ended, now or before.
     ended: BTreeSet<usize>,
@@ -259,6 +296,7 @@ impl Sweep {
         }
         let mut sweep = Self {
             folder,
+            swept: swept(&manifest.points),
             manifest,
             results,
             ended: BTreeSet::new(),
@@ -285,23 +323,26 @@ impl Sweep {
         self.best.map(|(loss, _)| loss)
     }
 
-    /// Takes a record into the account.
-    fn count(&mut self, record: &Record) {
+    /// Takes a record into the account. Returns the point whose model is no longer among the best.
+    fn count(&mut self, record: &Record) -> Option<usize> {
         self.ended.insert(record.point);
         self.diverged += usize::from(record.status == Status::Diverged);
-        let Some(loss) = record.val_loss else { return };
+        let loss = record.val_loss?;
         if self.best.is_none_or(|(best, _)| loss < best) {
             self.best = Some((loss, record.point));
         }
         let at = self.kept.partition_point(|&(kept, _)| kept <= loss);
         self.kept.insert(at, (loss, record.point));
-        self.kept.truncate(self.keep);
+        if self.kept.len() <= self.keep {
+            return None;
+        }
+        self.kept.pop().map(|(_, point)| point)
     }
 
-    /// Removes models that are no longer among the best, which may also be left from a run that was
-    /// interrupted.
+    /// Removes models that are not among the best: an interruption, or a smaller `--keep`, leaves some.
     fn remove_others(&self) -> Result<(), Error> {
         let folder = self.folder.file(MODELS);
+        let kept: BTreeSet<usize> = self.kept.iter().map(|&(_, point)| point).collect();
         let Ok(entries) = fs::read_dir(&folder) else {
             return Ok(()); // nothing was kept so far
         };
@@ -312,9 +353,8 @@ impl Sweep {
                 .and_then(|name| name.strip_suffix(".safetensors")?.parse::<usize>().ok());
             // What is not named by a point is not of this program.
             let Some(point) = point else { continue };
-            if !self.kept.iter().any(|&(_, kept)| kept == point) {
-                let path = entry.path();
-                fs::remove_file(&path).map_err(FileError::at("remove", &path))?;
+            if !kept.contains(&point) {
+                remove(&entry.path())?;
             }
         }
         Ok(())
@@ -352,8 +392,9 @@ impl Sweep {
         // The model is on the disk before its line, and what it replaces goes after it: however
         // this is interrupted, the best models that the lines tell of are there.
         self.results.append(&record)?;
-        self.count(&record);
-        self.remove_others()?;
+        if let Some(point) = self.count(&record).filter(|&point| point != record.point) {
+            remove(&self.model(point))?;
+        }
         Ok(record)
     }
 
@@ -378,7 +419,7 @@ impl Sweep {
         };
         format!(
             "{ended:width$}/{of}  {what}  {}",
-            named(&record.options, &swept(&self.manifest.points))
+            named(&record.options, &self.swept)
         )
     }
 
@@ -386,7 +427,7 @@ impl Sweep {
     fn summary(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some((best, point)) = self.best {
-            let options = named(&self.manifest.points[point], &swept(&self.manifest.points));
+            let options = named(&self.manifest.points[point], &self.swept);
             lines.push(format!(
                 "best        val {}: point {point}  {options}",
                 loss(best)
@@ -412,6 +453,13 @@ impl Sweep {
             self.folder.path().display()
         ));
         lines
+    }
+}
+
+fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(FileError::at("remove", path)(e)),
+        _ => Ok(()),
     }
 }
 
@@ -450,4 +498,92 @@ fn set_up(
     }
     lines.push(format!("output      {}", sweep.folder.path().display()));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// A sweep with so many points, in a folder.
+    fn sweep(folder: &Path, seeds: usize) -> Sweep {
+        let command = format!("gpu-makemore sweep --seeds {seeds}");
+        let cli = Cli::of(command.split(' ').map(Into::into)).unwrap();
+        let Command::Sweep(args) = cli.command else {
+            panic!("sweep");
+        };
+        let grid = Grid::new(&args).unwrap();
+        let points = grid.points().unwrap();
+        let manifest = Manifest {
+            version: crate::VERSION.to_owned(),
+            data: "names".to_owned(),
+            clean: false,
+            data_sha256: String::new(),
+            grid: grid.texts(),
+            log: grid.log(),
+            shard: Shard::WHOLE.to_string(),
+            total: points.len(),
+            points,
+        };
+        Sweep::open(&folder.join(seeds.to_string()), manifest, 3).unwrap()
+    }
+
+    fn record(sweep: &Sweep, point: usize) -> Record {
+        Record {
+            point,
+            options: sweep.manifest.points[point].clone(),
+            train_loss: Some(2.0),
+            val_loss: Some(2.0),
+            test_loss: Some(2.0),
+            seconds: 1.0,
+            status: Status::Done,
+            diverged: None,
+            backend: "cpu".to_owned(),
+            adapter: "CPU".to_owned(),
+            schedule: None,
+        }
+    }
+
+    /// The line of a model costs the same in a sweep of a hundred points and of a thousand times as many.
+    #[test]
+    fn the_line_of_a_model_takes_no_longer_among_many_points() {
+        let folder = tempfile::tempdir().unwrap();
+        let time = |seeds: usize| {
+            let sweep = sweep(folder.path(), seeds);
+            let record = record(&sweep, seeds - 1);
+            let mut best = Duration::MAX;
+            for _ in 0..20 {
+                let start = Instant::now();
+                for _ in 0..20 {
+                    assert!(
+                        sweep
+                            .line(&record, 1, seeds)
+                            .contains(&format!("seed {seeds}"))
+                    );
+                }
+                best = best.min(start.elapsed());
+            }
+            best
+        };
+        let (few, many) = (time(100), time(100_000));
+        assert!(many < 20 * few, "{few:?} and {many:?}");
+    }
+
+    #[test]
+    fn a_command_can_be_pasted_into_a_shell() {
+        let words = [
+            "sweep",
+            "--lr",
+            "0.03,0.1:log",
+            "--out",
+            "my runs/it's",
+            "a\nb",
+            "",
+        ];
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        let want = r"gpu-makemore sweep --lr 0.03,0.1:log --out 'my runs/it'\''s' $'a\nb' ''";
+        assert_eq!(command(&words), want);
+    }
 }

@@ -1,10 +1,13 @@
 //! The points of a sweep: what each of its models is trained with.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::SweepError;
+use super::short;
 use super::values::{Value, Values};
 use crate::cli::{SweepArgs, TrainArgs};
 use crate::rng::TorchGenerator;
@@ -29,19 +32,72 @@ pub struct Point {
     pub seed: u64,
 }
 
-/// An option of a point: its name, and its value as a number.
-pub type Field = (&'static str, fn(&Point) -> f64);
+/// The value of an option. Whole numbers stay whole: as floats, neighbouring seeds above 2^53 would be
+/// the same.
+#[derive(Clone, Copy, Debug)]
+pub enum Number {
+    /// A size, a number of steps or a seed.
+    Whole(u64),
+    /// A learning rate.
+    Real(f64),
+}
+
+impl Number {
+    /// The nearest float, to place it on an axis.
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Self::Whole(value) => value as f64,
+            Self::Real(value) => value,
+        }
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Whole(a), Self::Whole(b)) => a.cmp(b),
+            (a, b) => a.to_f64().total_cmp(&b.to_f64()),
+        }
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Number {}
+
+/// As a person would write it.
+impl Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(value) => write!(f, "{value}"),
+            Self::Real(value) => f.write_str(&short(*value)),
+        }
+    }
+}
+
+/// An option of a point: its name, and its value.
+pub type Field = (&'static str, fn(&Point) -> Number);
 
 /// The options that can be swept, those that fix the model's size first.
 pub const FIELDS: [Field; 8] = [
-    ("block_size", |p| p.block_size as f64),
-    ("batch_size", |p| p.batch_size as f64),
-    ("n_embd", |p| p.n_embd as f64),
-    ("n_hidden", |p| p.n_hidden as f64),
-    ("steps", |p| p.steps as f64),
-    ("lr", |p| p.lr),
-    ("lr_final", |p| p.lr_final),
-    ("seed", |p| p.seed as f64),
+    ("block_size", |p| Number::Whole(p.block_size)),
+    ("batch_size", |p| Number::Whole(p.batch_size)),
+    ("n_embd", |p| Number::Whole(p.n_embd)),
+    ("n_hidden", |p| Number::Whole(p.n_hidden)),
+    ("steps", |p| Number::Whole(p.steps)),
+    ("lr", |p| Number::Real(p.lr)),
+    ("lr_final", |p| Number::Real(p.lr_final)),
+    ("seed", |p| Number::Whole(p.seed)),
 ];
 
 impl Point {

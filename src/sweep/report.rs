@@ -8,10 +8,10 @@ use comfy_table::{CellAlignment, Table};
 
 use super::error::SweepError;
 use super::manifest::Manifest;
-use super::plot::{self, Axis};
-use super::points::{Field, Point};
+use super::plot::{self, Axis, Series};
+use super::points::{Field, Number, Point};
 use super::results::{self, Record, Status};
-use super::{loss, short, swept};
+use super::{loss, swept};
 use crate::cli::ReportArgs;
 use crate::error::Error;
 use crate::files::write_atomic;
@@ -229,7 +229,7 @@ fn table(merged: &Merged) -> String {
         } = &configuration;
         let mut row: Vec<String> = columns
             .iter()
-            .map(|(_, value)| short(value(options)))
+            .map(|(_, value)| value(options).to_string())
             .collect();
         row.push(shown(mean(val)));
         if seeded {
@@ -256,17 +256,34 @@ fn axes(merged: &Merged) -> Vec<Axis> {
     if swept.len() > 1 {
         swept.retain(|(name, _)| *name != "seed");
     }
-    let axis = |&&(name, value): &&Field| Axis {
-        name,
-        log: merged.manifest.log.iter().any(|log| log == name),
-        drawn: (merged.manifest.grid)
+    let axis = |&&(name, value): &&Field| {
+        let others: Vec<&Field> = (swept.iter().copied())
+            .filter(|(other, _)| *other != name)
+            .collect();
+        // Models are compared with those that differ from them in this option, or in the seed alone.
+        let mut series: BTreeMap<Vec<Number>, Vec<(Number, f64)>> = BTreeMap::new();
+        for record in merged.records.values() {
+            let Some(loss) = record.val_loss else {
+                continue;
+            };
+            let of_others = others.iter().map(|(_, value)| value(&record.options));
+            let models = series.entry(of_others.collect()).or_default();
+            models.push((value(&record.options), loss));
+        }
+        let text = |values: Vec<Number>| {
+            let values: Vec<String> = values.iter().map(Number::to_string).collect();
+            values.join(", ")
+        };
+        let log = merged.manifest.log.iter().any(|log| log == name);
+        let drawn = (merged.manifest.grid)
             .get(&format!("--{}", name.replace('_', "-")))
-            .is_some_and(|text| text.contains("..")),
-        points: merged
-            .records
-            .values()
-            .filter_map(|record| Some((value(&record.options), record.val_loss?)))
-            .collect(),
+            .is_some_and(|text| text.contains(".."));
+        let others = others.iter().map(|(other, _)| *other).collect();
+        let series = series.into_iter().map(|(values, models)| Series {
+            label: text(values),
+            models,
+        });
+        Axis::new(name, log, drawn, others, series.collect())
     };
     swept.iter().map(axis).collect()
 }

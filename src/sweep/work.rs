@@ -4,17 +4,16 @@
 //! has a stream of steps of its own and neither chunks nor neighbours change a bit.
 
 use std::ops::ControlFlow;
-use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use super::error::SweepError;
 use crate::backend::{Backend, BackendError, BackendInfo, Steps};
 use crate::checkpoint::Checkpoint;
 use crate::cli::TrainArgs;
-use crate::cores::{cores, share_out};
+use crate::cores::{both, cores, share_out};
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
 use crate::dims::Dims;
@@ -29,6 +28,8 @@ use crate::params::Params;
 use crate::rng::TorchGenerator;
 use crate::train::{self, Ended, LearningRate, Snapshot, Stream};
 
+/// Threads on the CPU at most, for each core: more would only take turns, each with a model's memory.
+const PER_CORE: usize = 4;
 /// Models in a dispatch at most, unless `--width` says otherwise: some for each part of the largest
 /// GPUs.
 const MAX_WIDTH: usize = 1024;
@@ -144,33 +145,67 @@ fn diverged(what: &str, step: u64) -> String {
     format!("{what} at step {step}")
 }
 
-/// Trains every job on the CPU, `width` at a time.
+/// Trains every job on the CPU, `width` at a time, but no more than a few for each core: the others
+/// follow as those end.
 ///
 /// # Errors
 ///
 /// Those of the sink; then no further model is begun.
 pub fn on_cpu(jobs: &[Job], width: Option<usize>, sink: Sink<'_>) -> Result<(), Error> {
-    let threads = width.unwrap_or_else(cores).min(jobs.len());
+    let asked = width.unwrap_or_else(cores).min(jobs.len());
+    let threads = asked.min(PER_CORE * cores());
+    if threads < asked {
+        let cores = cores();
+        let plural = if cores == 1 { "core" } else { "cores" };
+        sink(Event::Note(format!(
+            "{threads} models at once, not {asked}: {cores} {plural} would gain nothing from more"
+        )))?;
+    }
+    on_threads(jobs, threads, |_| Builder::new(), sink)
+}
+
+/// Trains every job on so many threads, each of which `builder` builds, or on those that the system
+/// grants.
+fn on_threads(
+    jobs: &[Job],
+    threads: usize,
+    builder: impl Fn(usize) -> Builder,
+    sink: Sink<'_>,
+) -> Result<(), Error> {
     let next = AtomicUsize::new(0);
+    let work = |tell: Sink<'_>| -> Result<(), Error> {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (params, _) = job.start();
+            job.alone(&mut CpuBackend::new(job.dims, params), tell)?;
+        }
+        Ok(())
+    };
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || {
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (params, _) = job.start();
-                    let mut backend = CpuBackend::new(job.dims, params);
-                    let mut tell = |event| {
-                        let told = sender.send(Ok(event));
-                        told.map_err(|_| Error::from(SweepError::Stopped))
-                    };
-                    if let Err(error) = job.alone(&mut backend, &mut tell) {
-                        // If nobody listens, the sweep has failed already.
-                        let _ = sender.send(Err(error));
-                        return;
-                    }
+        for started in 0..threads {
+            let (sender, work) = (sender.clone(), &work);
+            let thread = move || {
+                let mut tell = |event| {
+                    let told = sender.send(Ok(event));
+                    told.map_err(|_| Error::from(SweepError::Stopped))
+                };
+                if let Err(error) = work(&mut tell) {
+                    // If nobody listens, the sweep has failed already.
+                    let _ = sender.send(Err(error));
                 }
-            });
+            };
+            if let Err(error) = builder(started).spawn_scoped(scope, thread) {
+                let count = started.max(1);
+                let plural = if count == 1 { "model" } else { "models" };
+                sink(Event::Note(format!(
+                    "{count} {plural} at once, not {threads}: the system grants no more threads \
+                     ({error})"
+                )))?;
+                if started == 0 {
+                    return work(sink);
+                }
+                break;
+            }
         }
         drop(sender);
         // When this returns early, the receiver is gone and every thread stops at its next chunk.
@@ -226,11 +261,11 @@ fn why_staged(error: GpuError, asked: Schedule) -> Result<String, GpuError> {
         GpuError::Loops {
             needed, available, ..
         } => Ok(format!(
-            "a step of the resident schedule goes {needed} times round loops, which the driver leaves \
-             after {available}"
+            "a step of the resident schedule needs {needed} loop iterations, and the driver stops at \
+             {available}"
         )),
         // What the staged schedule relies on was probed too, and it will say so itself if it is wrong.
-        GpuError::Driver { found, .. } => Ok(format!("the driver was probed: {found}")),
+        GpuError::Driver { found, .. } => Ok(format!("the probe found {found}")),
         other => Err(other),
     }
 }
@@ -248,15 +283,8 @@ fn room(
         true => 2 * cores(),
         false => MAX_WIDTH,
     };
-    let gpu = Gpu::open(found)?;
-    let mut count = width.unwrap_or(useful).min(jobs);
-    loop {
-        let params = vec![params.clone(); count];
-        match Resident::several(gpu.clone(), found, dims, &params) {
-            Err(GpuError::Limit { .. }) if count > 1 => count /= 2,
-            other => return other,
-        }
-    }
+    let most = width.unwrap_or(useful).min(jobs);
+    Resident::at_most(Gpu::open(found)?, found, dims, params, most)
 }
 
 /// Trains jobs of one size in waves, each of so many models as are done well at once.
@@ -268,7 +296,11 @@ fn waves(
 ) -> Result<(), Error> {
     let dims = *resident.dims();
     warm_up(&mut resident).map_err(BackendError::from)?;
-    let (at_once, why) = match width {
+    let (at_once, why) = match width.map(|width| width.min(jobs.len())) {
+        Some(asked) if asked > resident.count() => (
+            resident.count(),
+            format!("{asked} were asked for, and the adapter has no room for more"),
+        ),
         Some(_) => (resident.count(), "as asked for".to_owned()),
         None => measured_width(&mut resident).map_err(BackendError::from)?,
     };
@@ -380,13 +412,11 @@ fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Err
         // While the device is busy with this chunk, the next one is drawn.
         let next = chunk.min((steps - done) as usize - len);
         let trained;
-        (trained, drawn) = thread::scope(|scope| {
-            let next = scope.spawn(|| draw(&mut members, next));
-            let now: Vec<&Steps> = now.iter().collect();
-            let trained = resident.train_all(&now, &mut losses);
-            let next = next.join();
-            (trained, next.unwrap_or_else(|panic| resume_unwind(panic)))
-        });
+        let now: Vec<&Steps> = now.iter().collect();
+        (drawn, trained) = both(
+            || draw(&mut members, next),
+            || resident.train_all(&now, &mut losses),
+        );
         trained.map_err(failed)?;
         chunk = train::next_chunk(len, began.elapsed()).clamp(1, most.max(1));
         for (member, losses) in members.iter_mut().zip(&mut losses) {
@@ -435,7 +465,82 @@ fn draw(members: &mut [Member], count: usize) -> Vec<Steps> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::data;
+
+    /// Runs some tiny jobs and gives the notes and the points that ended.
+    fn run(count: u64, work: impl FnOnce(&[Job], Sink<'_>)) -> (Vec<String>, Vec<usize>) {
+        let dataset = data::load(&data::Options::default()).unwrap();
+        let small = "gpu-makemore train --steps 2 --n-hidden 1 --batch-size 2";
+        let cli = Cli::of(small.split(' ').map(Into::into)).unwrap();
+        let Command::Train(args) = cli.command else {
+            panic!("train");
+        };
+        let jobs: Vec<Job> = (0..count)
+            .map(|seed| Job {
+                point: seed as usize,
+                args: TrainArgs {
+                    seed,
+                    ..args.clone()
+                },
+                dims: train::dims(&args, &dataset).unwrap(),
+                dataset: &dataset,
+            })
+            .collect();
+        let (mut notes, mut ended) = (Vec::new(), Vec::new());
+        work(&jobs, &mut |event| {
+            match event {
+                Event::Note(text) => notes.push(text),
+                Event::Ended(finished) => ended.push(finished.point),
+                Event::Steps(_) => {}
+            }
+            Ok(())
+        });
+        ended.sort_unstable();
+        (notes, ended)
+    }
+
+    #[test]
+    fn a_width_beyond_the_cores_has_a_few_threads_for_each() {
+        let most = PER_CORE * cores();
+        let count = 2 * most as u64;
+        let (notes, ended) = run(count, |jobs, sink| {
+            on_cpu(jobs, Some(65_535), sink).unwrap();
+        });
+        assert_eq!(ended, (0..2 * most).collect::<Vec<_>>());
+        let note = format!("{most} models at once, not {count}: ");
+        assert!(notes[0].starts_with(&note), "{notes:?}");
+        let (notes, _) = run(2, |jobs, sink| on_cpu(jobs, Some(2), sink).unwrap());
+        assert_eq!(notes, [""; 0]);
+    }
+
+    #[test]
+    fn threads_that_the_system_refuses_are_done_without() {
+        // No system has so much memory for a stack.
+        let refused = || Builder::new().stack_size(1 << (usize::BITS - 3));
+        for granted in [0, 1, 2] {
+            let built = Cell::new(0);
+            let builder = |i| {
+                built.set(built.get() + 1);
+                if i < granted {
+                    Builder::new()
+                } else {
+                    refused()
+                }
+            };
+            let (notes, ended) = run(6, |jobs, sink| on_threads(jobs, 4, builder, sink).unwrap());
+            assert_eq!(ended, [0, 1, 2, 3, 4, 5], "{granted} threads");
+            assert_eq!(built.get(), granted + 1);
+            let at_once = granted.max(1);
+            let plural = if at_once == 1 { "model" } else { "models" };
+            let note =
+                format!("{at_once} {plural} at once, not 4: the system grants no more threads");
+            assert!(notes[0].starts_with(&note), "{notes:?}");
+        }
+    }
 
     #[test]
     fn what_does_not_fit_runs_staged_unless_the_schedule_was_asked_for() {
@@ -454,7 +559,7 @@ mod tests {
         assert_eq!(why, "the resident schedule needs more maxBufferSize");
         let why = why_staged(loops(), Schedule::Auto).unwrap();
         assert!(
-            why.contains("70000 times") && why.contains("57344"),
+            why.contains("70000 loop iterations") && why.contains("57344"),
             "{why}"
         );
         let driver = || GpuError::Driver {

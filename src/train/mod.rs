@@ -22,7 +22,7 @@ use crate::report::{
     LossCurve, Metrics, MetricsMark, ProfileReport, Progress, RunDir, Summary, loss_png,
 };
 use crate::sample::{self, Sampler};
-use interrupt::Interrupt;
+pub(crate) use interrupt::Interrupt;
 use keeper::Keeper;
 use resume::Resumed;
 pub(crate) use steps::{Ended, Snapshot, next_chunk, steps};

@@ -1,12 +1,11 @@
 //! The stream of minibatches, and the loop that sends them to a device.
 
 use std::ops::ControlFlow;
-use std::panic::resume_unwind;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, BackendError, Steps};
 use crate::cli::TrainArgs;
+use crate::cores::both;
 use crate::data::Examples;
 use crate::dims::Dims;
 use crate::error::Error;
@@ -188,12 +187,7 @@ pub(crate) fn steps(
         // While the device is busy with this chunk, the next one is drawn.
         let next = fitting(chunk, done);
         let trained;
-        (trained, drawn) = thread::scope(|scope| {
-            let next = scope.spawn(|| stream.take(next));
-            let trained = backend.train(&steps, &mut losses);
-            let next = next.join();
-            (trained, next.unwrap_or_else(|panic| resume_unwind(panic)))
-        });
+        (drawn, trained) = both(|| stream.take(next), || backend.train(&steps, &mut losses));
         if let Err(error) = trained {
             return Ok(Ended::Failed { error, before: now });
         }
