@@ -106,14 +106,14 @@ fn lines(found: &Found, answers: &Answers) -> Vec<String> {
         .collect();
     let staged = match answers.refuses(Schedule::Staged) {
         None => "good".to_owned(),
-        Some(found) => format!("not with this driver: {found}"),
+        Some(found) => format!("cannot be used here: {found}"),
     };
     let resident = match (
         answers.refuses(Schedule::Resident),
         steps_of_a_dispatch(found, answers),
     ) {
-        (Some(found), _) => format!("not with this driver: {found}"),
-        (None, Err(error)) => format!("not with this driver: {error}"),
+        (Some(found), _) => format!("cannot be used here: {found}"),
+        (None, Err(error)) => format!("cannot be used here: {error}"),
         (None, Ok(steps)) => format!("good, {steps} steps of the lecture a dispatch"),
     };
     lines.push(line("staged", &staged));

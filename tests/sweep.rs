@@ -97,9 +97,7 @@ impl Place {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
-        command
-            .current_dir(self.0.path())
-            .args(args);
+        command.current_dir(self.0.path()).args(args);
         command
     }
 

@@ -12,6 +12,7 @@ use crate::cpu::chunked::chunk_of;
 use crate::data;
 use crate::error::Error;
 use crate::params::Tensor;
+use crate::report::heatmap::Axis;
 use crate::report::{Output, colour_png, grey_png};
 use crate::rng::TorchGenerator;
 use crate::train::{LearningRate, Stream};
@@ -103,7 +104,16 @@ pub fn two(
     );
     grey_png(&grey, dlogits, vocab)?;
     let title = "dlogits: red is pushed down, blue pulled up";
-    colour_png(&colour, dlogits, title, &characters, &targets)?;
+    let columns = Axis {
+        title: "character that may come next",
+        labels: &characters,
+    };
+    let rows = Axis {
+        title: "example, by its target",
+        labels: &targets,
+    };
+    let scale = "gradient of the loss (square-root scale)";
+    colour_png(&colour, dlogits, title, &columns, &rows, scale)?;
     out.line(&format!(
         "pictures: {} and {}",
         grey.display(),

@@ -144,7 +144,7 @@ fn exercises_pass(engine: &Engine) -> Outcome {
     exercise::extras(engine, 1, false, &mut out)?;
     for (name, size) in [
         ("dlogits.png", (27 * 18, 32 * 18)),
-        ("dlogits-colour.png", (554, 650)),
+        ("dlogits-colour.png", (678, 670)),
     ] {
         let file = std::io::BufReader::new(fs::File::open(folder.path().join(name))?);
         let reader = png::Decoder::new(file).read_info()?;
