@@ -8,7 +8,8 @@
 //! The resident schedule shares a step out among the invocations of a workgroup (`Split::hardware` in
 //! `src/gpu/resident.rs`); the staged one cuts long sums until there are invocations enough (`ENOUGH`,
 //! `ADDERS` and `IN_PARTS` of `Layout` in `src/gpu/machine.rs`). Whoever has a GPU that the constants there
-//! do not suit sees it here. Each way first does a few steps that are held against the CPU.
+//! do not suit sees it here. Each layout is first held against the CPU for a few steps. It is printed as it
+//! is timed; a table of all of them follows, the fastest first.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use gpu_makemore::data::{self, Dataset};
 use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::adapter::{Api, Found, enumerate};
 use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::environment;
 use gpu_makemore::gpu::machine::Layout;
 use gpu_makemore::gpu::probe::Probe;
 use gpu_makemore::gpu::resident::{Plan, Resident, Split};
@@ -225,50 +227,90 @@ fn time_staged(training: &Training<'_>, found: &Found, layout: &Layout) -> Resul
     })
 }
 
-/// A table of times; the first row is the program's own way.
+/// The columns behind those of the layouts: the time of a step, and how many times the program's own that
+/// is.
+const LAST: [&str; 2] = ["us per step", "times ours"];
+
+/// A table of times; the first layout is the program's own.
 struct Times {
-    table: Table,
+    header: Vec<&'static str>,
+    /// Layouts so far.
+    tried: usize,
+    /// The time of the program's own layout, if it can be had.
     own: Option<Duration>,
     rows: Vec<(Duration, Vec<String>)>,
 }
 
 impl Times {
-    fn new(header: &[&str]) -> Self {
+    /// Prints what the table is about, and on stderr the heads of the columns, for the rows that come
+    /// one by one.
+    fn new(about: &str, header: &[&'static str]) -> io::Result<Self> {
+        let header: Vec<&str> = ["layout"]
+            .iter()
+            .chain(header)
+            .chain(&LAST)
+            .copied()
+            .collect();
+        writeln!(io::stdout(), "{about}")?;
+        let heads: Vec<String> = header.iter().map(|&head| head.to_owned()).collect();
+        eprintln!("{}", aligned(&header, &heads));
+        Ok(Self {
+            header,
+            tried: 0,
+            own: None,
+            rows: Vec::new(),
+        })
+    }
+
+    /// A layout with its sizes, or why it cannot be had.
+    fn add(&mut self, sizes: &[String], time: Result<Duration, Error>) {
+        let is_own = self.tried == 0;
+        self.tried += 1;
+        let mut cells = vec![if is_own { "ours" } else { "tried" }.to_owned()];
+        cells.extend_from_slice(sizes);
+        match time {
+            Ok(time) => {
+                if is_own {
+                    self.own = Some(time);
+                }
+                cells.extend(self.last(time));
+                eprintln!("{}", aligned(&self.header, &cells));
+                self.rows.push((time, cells));
+            }
+            Err(error) => eprintln!("{}  {error}", aligned(&self.header, &cells)),
+        }
+    }
+
+    /// The cells of the last columns.
+    fn last(&self, time: Duration) -> [String; 2] {
+        let ratio = |own: Duration| format!("{:.2}", time.as_secs_f64() / own.as_secs_f64());
+        let ratio = self.own.map_or("-".to_owned(), ratio);
+        [format!("{:.1}", micros(time)), ratio]
+    }
+
+    /// Prints the table, the fastest layout first.
+    fn print(mut self) -> io::Result<()> {
         let mut table = Table::new();
         table.load_style(NOTHING);
-        table.set_header(header.iter().copied().chain(["us a step", "times ours"]));
+        table.set_header(&self.header);
         for column in table.column_iter_mut() {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        Self {
-            table,
-            own: None,
-            rows: Vec::new(),
-        }
-    }
-
-    /// A way, or why it cannot be gone.
-    fn add(&mut self, cells: Vec<String>, time: Result<Duration, Error>) {
-        match time {
-            Ok(time) => {
-                eprintln!("{}: {:.1} us", cells.join(" "), micros(time));
-                self.own.get_or_insert(time);
-                self.rows.push((time, cells));
-            }
-            Err(error) => eprintln!("{}: {error}", cells.join(" ")),
-        }
-    }
-
-    fn print(mut self) -> io::Result<()> {
-        let own = self.own.unwrap_or_default();
         self.rows.sort();
-        for (time, cells) in self.rows {
-            let ratio = time.as_secs_f64() / own.as_secs_f64();
-            let last = [format!("{:.1}", micros(time)), format!("{ratio:.2}")];
-            self.table.add_row(cells.into_iter().chain(last));
+        for (_, cells) in self.rows {
+            table.add_row(cells);
         }
-        writeln!(io::stdout(), "{}\n", self.table)
+        writeln!(io::stdout(), "{table}\n")
     }
+}
+
+/// Cells below the heads of their columns.
+fn aligned(header: &[&str], cells: &[String]) -> String {
+    let cells = header.iter().zip(cells).map(|(head, cell)| {
+        let width = head.len().max(6);
+        format!("{cell:>width$}")
+    });
+    cells.collect::<Vec<_>>().join("  ")
 }
 
 fn micros(time: Duration) -> f64 {
@@ -276,6 +318,8 @@ fn micros(time: Duration) -> f64 {
 }
 
 fn main() -> Result<(), Error> {
+    // SAFETY: no thread has been started yet.
+    unsafe { environment::silence_device_select() };
     let args = Args::parse();
     let dims = Dims {
         batch: args.batch_size,
@@ -293,19 +337,13 @@ fn main() -> Result<(), Error> {
             continue;
         }
         for &models in &args.models {
-            writeln!(
-                io::stdout(),
-                "{found}, resident, {models} at once; {dims}; the least of some chunks"
+            let mut times = Times::new(
+                &format!(
+                    "{found}, resident, {models} at once; {dims}; least time of several chunks"
+                ),
+                &["workers", "lanes", "slices", "row slices", "row workers"],
             )?;
-            let mut times = Times::new(&[
-                "",
-                "workers",
-                "lanes",
-                "slices",
-                "row slices",
-                "row workers",
-            ]);
-            for (i, split) in splits(&found, &dims).into_iter().enumerate() {
+            for split in splits(&found, &dims) {
                 let Split {
                     workers,
                     lanes,
@@ -314,27 +352,22 @@ fn main() -> Result<(), Error> {
                     row_workers,
                 } = split;
                 let sizes = [workers, lanes, slices, row_slices, row_workers];
-                let mark = if i == 0 { "ours" } else { "" };
-                let cells = [mark.to_owned()].into_iter();
-                let cells = cells.chain(sizes.map(|size| size.to_string())).collect();
-                times.add(cells, time_resident(&training, &found, split, models));
+                let sizes = sizes.map(|size| size.to_string());
+                times.add(&sizes, time_resident(&training, &found, split, models));
             }
             times.print()?;
         }
-        writeln!(
-            io::stdout(),
-            "{found}, staged; {dims}; the least of some chunks"
+        let mut times = Times::new(
+            &format!("{found}, staged; {dims}; least time of several chunks"),
+            &["enough", "adders", "in parts"],
         )?;
-        let mut times = Times::new(&["", "enough", "adders", "in parts"]);
-        for (i, layout) in layouts(&found, dims).iter().enumerate() {
-            let mark = if i == 0 { "ours" } else { "" };
-            let cells = [
-                mark.to_owned(),
+        for layout in &layouts(&found, dims) {
+            let sizes = [
                 layout.enough.to_string(),
                 layout.adders.to_string(),
                 layout.in_parts.to_string(),
             ];
-            times.add(cells.to_vec(), time_staged(&training, &found, layout));
+            times.add(&sizes, time_staged(&training, &found, layout));
         }
         times.print()?;
     }
