@@ -502,8 +502,6 @@ fn set_up(
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
     use crate::cli::{Cli, Command};
 
@@ -546,29 +544,17 @@ mod tests {
         }
     }
 
-    /// The line of a model costs the same in a sweep of a hundred points and of a thousand times as many.
+    /// What differs between the points is found once, and not for the line of each model: there may be
+    /// 100,000 of both.
     #[test]
-    fn the_line_of_a_model_takes_no_longer_among_many_points() {
+    fn the_line_of_a_model_needs_no_look_at_the_other_points() {
         let folder = tempfile::tempdir().unwrap();
-        let time = |seeds: usize| {
-            let sweep = sweep(folder.path(), seeds);
-            let record = record(&sweep, seeds - 1);
-            let mut best = Duration::MAX;
-            for _ in 0..20 {
-                let start = Instant::now();
-                for _ in 0..20 {
-                    assert!(
-                        sweep
-                            .line(&record, 1, seeds)
-                            .contains(&format!("seed {seeds}"))
-                    );
-                }
-                best = best.min(start.elapsed());
-            }
-            best
-        };
-        let (few, many) = (time(100), time(100_000));
-        assert!(many < 20 * few, "{few:?} and {many:?}");
+        let mut sweep = sweep(folder.path(), 100);
+        let record = record(&sweep, 99);
+        let line = sweep.line(&record, 1, 100);
+        assert!(line.contains("seed 100"), "{line}");
+        sweep.manifest.points.clear();
+        assert_eq!(sweep.line(&record, 1, 100), line);
     }
 
     #[test]
