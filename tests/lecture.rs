@@ -302,10 +302,9 @@ fn the_whole_run_ends_where_pytorch_ends() {
 /// additions, and has its own `exp` and `tanh`, good to some units in the last place. So the names
 /// are not promised letter by letter.
 ///
-/// Not among the tests that run by themselves: it takes a minute to a minute and a half on two cores,
-/// and fails where there is no Vulkan adapter. CI runs it.
+/// It takes a minute to a minute and a half on two cores, and fails where there is no Vulkan adapter.
 #[test]
-#[ignore = "takes a minute and a Vulkan adapter; CI runs it"]
+#[ignore = "long: tests/run --all runs it"]
 fn the_whole_run_on_a_software_adapter() {
     let allowed = Allowed {
         minibatch: 0.02,
