@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         mistake(mutation.kernel, mutation.name, |found| {
             mutation.is_caught(found)
         })
+        .long()
     });
     let all = Trial::test("every_kernel_of_a_step_is_tested", all_kernels);
     adapters::run(checks.chain(kernels).chain(pads).chain(mistakes), vec![all])

@@ -9,7 +9,9 @@
 //!   long tests are `#[ignore = "long: …"]`; `tests/run --all` passes that option to every file.
 
 use std::borrow::Cow;
-use std::process::ExitCode;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::process::{Child, Command, ExitCode};
 use std::sync::Arc;
 
 use gpu_makemore::gpu::adapter::{Api, Found, enumerate};
@@ -110,34 +112,96 @@ fn too_long() -> Completion {
 }
 
 /// Runs `others`, which need no adapter, and the checks on each adapter.
+///
+/// OpenGL has a process of its own beside that of all the rest. A software driver compiles kernels on
+/// one core, so on two cores this halves the time. And two drivers at work in one process share more
+/// than they should, see docs/drivers.md.
 pub fn run<T: Into<OnEach>>(checks: impl IntoIterator<Item = T>, others: Vec<Trial>) -> ExitCode {
     // SAFETY: no thread has been started yet.
     unsafe { environment::silence_device_select() };
     let mut arguments = Arguments::from_args();
-    // One at a time: a software driver uses every core by itself.
+    // One at a time: a software driver runs kernels on every core by itself.
     arguments.test_threads.get_or_insert(1);
     let checks: Vec<OnEach> = checks.into_iter().map(T::into).collect();
-    let required = std::env::var("GPU_MAKEMORE_REQUIRE").unwrap_or_default();
-    let mut trials = others;
-    for (api, name) in [(Api::Vulkan, "vulkan"), (Api::Gl, "gl")] {
-        let target = Target {
-            name: format!("{name}_software"),
-            found: enumerate(api).into_iter().find(Found::is_software),
-            software: true,
-            required: required.split(',').any(|r| r == name),
-        };
-        target.add(&mut trials, &checks, &arguments);
+    if std::env::var_os(OPENGL_ALONE).is_some() {
+        let mut trials = Vec::new();
+        software(Api::Gl, "gl").add(&mut trials, &checks, &arguments);
+        return libtest_mimic::run(&arguments, trials).exit_code();
     }
+    let opengl = OpenGl::start();
+    let mut trials = others;
+    software(Api::Vulkan, "vulkan").add(&mut trials, &checks, &arguments);
     let hardware = Target {
         name: "hardware".to_owned(),
         found: enumerate(Api::Auto)
             .into_iter()
             .find(|f| !f.is_software() && f.computes()),
         software: false,
-        required: required.split(',').any(|r| r == "hardware"),
+        required: is_required("hardware"),
     };
     hardware.add(&mut trials, &checks, &arguments);
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let failed = libtest_mimic::run(&arguments, trials).has_failed();
+    match opengl.and_then(OpenGl::finish) {
+        Ok(true) if !failed => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(101),
+        Err(error) => {
+            eprintln!("the tests on OpenGL: {error}");
+            ExitCode::from(101)
+        }
+    }
+}
+
+/// In the environment of the process that tests OpenGL and nothing else.
+const OPENGL_ALONE: &str = "GPU_MAKEMORE_TEST_OPENGL_ALONE";
+
+/// That process.
+struct OpenGl {
+    process: Child,
+    /// Both of its streams, as it goes on beside the tests of this process.
+    printed: File,
+}
+
+impl OpenGl {
+    fn start() -> io::Result<Self> {
+        let printed = tempfile::tempfile()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(std::env::args_os().skip(1))
+            .env(OPENGL_ALONE, "1");
+        command
+            .stdout(printed.try_clone()?)
+            .stderr(printed.try_clone()?);
+        Ok(Self {
+            process: command.spawn()?,
+            printed,
+        })
+    }
+
+    /// Waits for it, prints what it has printed, and says whether all of its tests passed.
+    fn finish(mut self) -> io::Result<bool> {
+        let status = self.process.wait()?;
+        self.printed.rewind()?;
+        io::copy(&mut self.printed, &mut io::stdout())?;
+        if status.code().is_none() {
+            eprintln!("the tests on OpenGL ended with {status}");
+        }
+        Ok(status.success())
+    }
+}
+
+fn is_required(name: &str) -> bool {
+    let required = std::env::var("GPU_MAKEMORE_REQUIRE").unwrap_or_default();
+    required.split(',').any(|required| required == name)
+}
+
+/// The software adapter of an API.
+fn software(api: Api, name: &str) -> Target {
+    Target {
+        name: format!("{name}_software"),
+        found: enumerate(api).into_iter().find(Found::is_software),
+        software: true,
+        required: is_required(name),
+    }
 }
 
 /// An adapter that the tests look for.
