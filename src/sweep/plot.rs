@@ -29,7 +29,7 @@ const RIGHT: u32 = 32;
 const X_LABELS: u32 = 46;
 const Y_LABELS: u32 = 66;
 /// Height of the caption, and of a row of the legend below it.
-const CAPTION: u32 = 30;
+const CAPTION: u32 = 22;
 const LEGEND_ROW: u32 = 20;
 /// Size of its plot in the terminal in Braille dots: two in a letter's width, four in its height.
 const DOTS: (u32, u32) = (120, 48);
@@ -277,11 +277,16 @@ impl Axis {
         placed.lines && (2..=LINES.len()).contains(&self.series.len())
     }
 
-    /// What the lines are, where there are too many of them for a legend.
+    /// What a line joins, where there are too many of them for a legend.
     fn many_lines(&self, placed: &Placed) -> Option<String> {
         let many = placed.lines && self.series.len() > LINES.len();
         let others = self.others.join(", ");
-        many.then(|| format!("{} lines, one for each {others}", self.series.len()))
+        many.then(
+            || match placed.series.iter().any(|series| series.means.len() > 1) {
+                true => format!("a line joins means with the same {others}"),
+                false => format!("every mean has another {others}, so no line joins them"),
+            },
+        )
     }
 }
 
@@ -706,10 +711,11 @@ mod tests {
     }
 
     #[test]
-    fn more_lines_than_colours_are_counted() {
+    fn more_lines_than_colours_have_no_legend() {
         let axis = of_sizes(9);
         let text = terminal(&axis);
-        assert!(text.contains("9 lines, one for each n_hidden"), "{text}");
+        let joined = "a line joins means with the same n_hidden";
+        assert!(text.contains(joined), "{text}");
         let picture = picture(axis);
         assert!(rows_with(&picture, MEAN) > 0);
         assert_eq!(rows_with(&picture, LINES[2]), 0);
