@@ -114,7 +114,7 @@ fn lines(found: &Found, answers: &Answers) -> Vec<String> {
     ) {
         (Some(found), _) => format!("cannot be used here: {found}"),
         (None, Err(error)) => format!("cannot be used here: {error}"),
-        (None, Ok(steps)) => format!("good, {steps} steps of the lecture a dispatch"),
+        (None, Ok(steps)) => format!("good, {steps} steps of the lecture per dispatch"),
     };
     lines.push(line("staged", &staged));
     lines.push(line("resident", &resident));

@@ -86,7 +86,7 @@ pub enum Grid {
     Elements(Size, Size),
     /// One invocation for each four values of a row.
     Vectors(Size, Size),
-    /// One invocation for each.
+    /// One invocation for each row or column: as many as the size.
     Each(Size),
     /// `(rows, cols, terms)`: one invocation for each slice of each tile of 8 x 4 sums.
     Tiles(Size, Size, Size),
@@ -120,8 +120,8 @@ pub enum Dx {
     InParts,
 }
 
-/// How the sums of a launch are cut: by slices, which meet in a workgroup, and by parts, which another
-/// launch adds up. Constants of its pipeline.
+/// How the sums of a launch are cut: into slices, which a workgroup adds up, and into parts, which another
+/// launch adds up. They are constants of its pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cut {
     /// Slices of a sum.
@@ -297,10 +297,10 @@ pub struct Layout {
     pub offsets: [usize; 7],
     /// Values in that buffer.
     pub params: usize,
-    /// Invocations that are enough: sums are cut into slices until a launch has as many.
+    /// Sums are cut into slices until a launch has this many invocations.
     pub enough: usize,
-    /// Invocations of a workgroup that adds up columns. Its loads are all that it does: so many of them
-    /// hide each other's time, and find neighbouring columns for all that.
+    /// Invocations of a workgroup that adds up columns. It does little but load: many loads in flight hide
+    /// each other's latency, and neighbouring invocations load neighbouring columns.
     pub adders: usize,
     /// Whether the long sums of the products are cut into parts.
     pub in_parts: bool,
@@ -313,8 +313,8 @@ impl Layout {
     const ALIGN: usize = 64;
     /// Values of the widest activation in an evaluation batch: 4 MiB.
     const EVAL_VALUES: usize = 1 << 20;
-    /// Steps of a chunk at most, which is what its buffers have room for; the training loop chooses
-    /// the number by the time that a chunk takes.
+    /// The most steps that a chunk's buffers have room for. The training loop chooses the number by the
+    /// time that a chunk takes.
     const MAX_STEPS: usize = 1024;
     /// Tokens of a chunk.
     const MAX_TOKENS: usize = 1 << 20;
@@ -354,7 +354,7 @@ impl Layout {
         }
     }
 
-    /// The layout for a model of these sizes on a GPU, or on a processor that plays one.
+    /// The layout for a model of these sizes, on a GPU or on a software adapter.
     pub fn new(dims: Dims, software: bool) -> Self {
         let widest = dims.hidden.max(dims.fan_in()).max(dims.vocab);
         let mut layout = Self {
@@ -822,7 +822,7 @@ impl Machine {
         Self::with_layout(found, layout, tables, modules)
     }
 
-    /// The same with a layout of one's own.
+    /// The same with a given layout.
     ///
     /// # Errors
     ///
@@ -842,7 +842,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// As for [`Machine::new`], but what does not fit is a fault of the device.
+    /// As for [`Machine::new`], but a model that does not fit is a fault of the device.
     pub fn on(
         gpu: Gpu,
         layout: Layout,
@@ -872,8 +872,8 @@ impl Machine {
         })
     }
 
-    /// Compiles the kernels of some tables, each for launches over so many examples, those that are
-    /// not there yet. Drivers take up to a second for one: several cores do several at once.
+    /// Compiles those kernels of some tables that are not compiled yet, each table for launches over a
+    /// number of rows. A driver takes up to a second per kernel, so several cores compile at once.
     ///
     /// A kernel that is refused is a fault of the device.
     pub fn compile(&self, tables: &[(&[Launch], usize)]) {
@@ -1094,8 +1094,8 @@ impl Machine {
 }
 
 impl Pass {
-    /// Changes the number of rows, at most that for which the pass was made, and of the examples that
-    /// they stand for. It concerns what is encoded and submitted from now on.
+    /// Sets the number of rows, at most that for which the pass was made, and of the examples that they
+    /// stand for. It applies to what is encoded and submitted after this.
     ///
     /// The sums are cut as before: rows without examples at the end change no bit of them.
     pub fn set_rows(&mut self, machine: &Machine, rows: usize, examples: usize) {

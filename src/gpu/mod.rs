@@ -56,19 +56,19 @@ pub enum GpuError {
     },
     /// A step that is too long for one dispatch.
     #[error(
-        "a step of this size goes {needed} times round loops in the resident schedule, and {adapter} \
-         leaves them after {available} rounds; use --schedule staged"
+        "a step of this size needs {needed} loop iterations in the resident schedule, and the driver of \
+         {adapter} stops at {available}; use --schedule staged"
     )]
     Loops {
         /// The adapter's name.
         adapter: String,
-        /// Rounds of the busiest invocation in a step.
+        /// Loop iterations of the busiest invocation in a step.
         needed: usize,
-        /// Rounds that are safe.
+        /// Loop iterations that are safe.
         available: usize,
     },
-    /// The probe's kernels gave answers on which a schedule cannot rely. The kernels are those of this
-    /// program, so it may be they that are wrong.
+    /// The probe measured something that a schedule cannot work with. The driver may be wrong, or the
+    /// kernels that the probe runs.
     #[error(
         "the {schedule} schedule cannot run on {adapter}, where the probe found {found}; either the \
          driver is wrong or a shader was changed (`git diff shaders` tells): undo the change, update \

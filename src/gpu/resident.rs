@@ -279,7 +279,7 @@ impl Plan {
         plan
     }
 
-    /// The plan for a driver that leaves loops after `rounds` rounds.
+    /// The plan for a driver that stops loops after `rounds` iterations.
     ///
     /// # Errors
     ///
@@ -746,7 +746,7 @@ impl Resident {
         )
     }
 
-    /// Has at most so many steps in a submission from now on. Their results do not depend on it.
+    /// Limits later submissions to `steps` steps. The results do not depend on it.
     pub fn set_most(&mut self, steps: usize) {
         self.most = steps.clamp(1, self.plan.capacity);
     }

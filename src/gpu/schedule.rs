@@ -145,13 +145,15 @@ pub fn open_with(
         Schedule::Auto => {
             let small = match resident("the model is small") {
                 Err(BackendError::Gpu(GpuError::Limit { limit, .. })) => {
-                    return staged(&format!("the other one needs more {limit}"));
+                    return staged(&format!("the resident one needs more {limit}"));
                 }
                 Err(BackendError::Gpu(GpuError::Loops { .. })) => {
-                    return staged("the driver leaves loops that are as long as the other one's");
+                    return staged(
+                        "a step of the resident one needs more loop iterations than the driver does",
+                    );
                 }
                 Err(BackendError::Gpu(GpuError::Driver { found, .. })) => {
-                    return staged(&format!("the driver cannot run the other one: {found}"));
+                    return staged(&format!("the resident one cannot be used: {found}"));
                 }
                 other => other?,
             };
@@ -177,7 +179,7 @@ fn faster(both: [Opened; 2], dims: &Dims, params: &Params<f32>) -> Result<Opened
         unreachable!("two schedules were timed")
     };
     opened.why = format!(
-        "measured: {:.0} us a step, the other one {:.0}",
+        "measured: {:.0} us per step, the other one {:.0}",
         time.as_secs_f64() * 1e6,
         other.as_secs_f64() * 1e6
     );

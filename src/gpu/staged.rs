@@ -1,4 +1,4 @@
-//! The staged schedule: one launch an operation, any size. A row of an activation is a context, however
+//! The staged schedule: one launch per operation, any size. A row of an activation is a context, however
 //! many examples have it: see `shaders/shape.wgsl`.
 //!
 //! [`STEP`] is the table of launches, in execution order: it reads as the forward and the backward
@@ -121,8 +121,8 @@ fn tables(layout: &Layout) -> [&'static [Launch]; 3] {
     [step_of(layout), &CALIBRATE, &EVALUATE]
 }
 
-/// Examples of a submission from which on it pays to have their contexts found by all cores: to start a
-/// thread takes as long as a few hundred of them.
+/// From this many examples in a submission, all cores find their contexts: starting a thread takes as long
+/// as a few hundred examples.
 const SHARED: usize = 1 << 14;
 
 /// A model on a device, trained by the staged schedule.
@@ -169,7 +169,7 @@ impl Staged {
         Self::with(machine, found, params)
     }
 
-    /// The same on an adapter of which no question is asked, with a layout of one's own.
+    /// The same without probing, with a given layout.
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ impl Staged {
         machine.write_params(params);
         let dims = machine.layout.dims;
         let rows = machine.layout.rows;
-        // All of them at once: each pass by itself has few kernels to share out.
+        // All tables together: a single pass has too few kernels to keep every core compiling.
         let table = step_of(&machine.layout);
         machine.compile(&[(table, dims.batch), (&CALIBRATE, rows), (&EVALUATE, rows)]);
         let staged = Self {
@@ -233,12 +233,12 @@ impl Staged {
         self.machine.run(&self.step, launches)
     }
 
-    /// Has at most so many steps in a submission from now on. Their results do not depend on it.
+    /// Limits later submissions to `steps` steps. The results do not depend on it.
     pub fn set_most(&mut self, steps: usize) {
         self.most = steps.clamp(1, self.machine.layout.steps);
     }
 
-    /// Steps that a submission may have: so many as its buffers and its timestamps have room for.
+    /// The most steps that a submission's buffers and timestamps have room for.
     fn steps_of_a_submission(&self) -> usize {
         match &self.profiler {
             None => self.most,
@@ -246,7 +246,7 @@ impl Staged {
         }
     }
 
-    /// Has the device do some of the steps, in one submission. Gives the rows of each, too.
+    /// Submits some of the steps together. Also returns how many rows each of them has.
     fn submit(&mut self, steps: &Steps, range: Range<usize>) -> (Submitted, usize) {
         let Dims { batch, block, .. } = self.machine.layout.dims;
         let count = range.len();
@@ -274,7 +274,7 @@ impl Staged {
         (self.machine.gpu.submit(encoder, &sources), rows)
     }
 
-    /// Waits for them, and appends their losses if all of them were done.
+    /// Waits for submitted steps, and appends their losses if the device did all of them.
     fn finish(
         &mut self,
         steps: &Steps,

@@ -1,11 +1,8 @@
-//! Work that is handed to a device: in parts, so that the host prepares the next one while the device
-//! is busy with this one.
+//! Work for a device, cut into parts: the host prepares the next part while the device does this one.
 //!
-//! What must there be two of for that? Of the tensors, none: uploads, kernels and copies of a queue
-//! are done in the order in which they were given. `write_buffer` keeps what it was given elsewhere
-//! until its turn comes, behind all that was submitted before, and the results of a part are copied
-//! out of the way before the next part begins. Only what the host itself reads there is twice: each
-//! submission has a buffer of its own for it.
+//! Only the read-back buffer is double-buffered: each submission has its own. The queue orders everything
+//! else. It does uploads, kernels and copies in the order in which they were given; `write_buffer` keeps
+//! its data aside until then; and the results of a part are copied out before the next part begins.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,15 +13,15 @@ use wgpu::{Buffer, BufferDescriptor, BufferUsages, CommandEncoder, MapMode, Subm
 use super::GpuError;
 use super::device::Gpu;
 
-/// Parts of a run of steps: the host's work on the first of them, and what it does when it has read
-/// the last, are all that the device has to wait for.
+/// Parts of a run of steps. The device waits for the host only while the host prepares the first part and
+/// after it has read the last.
 const PARTS: usize = 8;
-/// Steps of a part at least: a submission costs the host some 100 us, whatever is in it. (Measured on
+/// The fewest steps of a part: a submission costs the host about 100 us, whatever is in it. (Measured on
 /// lavapipe.)
 const LEAST: usize = 16;
 
-/// Cuts a run of steps into parts of at most `most` and, if that is not too many, of a multiple of
-/// `unit`.
+/// Cuts a run of steps into parts of at most `most` steps. Where `most` allows it, each part but the last
+/// is a multiple of `unit`.
 pub fn parts(steps: usize, most: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
     let wanted = steps.div_ceil(PARTS).max(LEAST).next_multiple_of(unit);
     let part = wanted.min(most);
@@ -33,9 +30,9 @@ pub fn parts(steps: usize, most: usize, unit: usize) -> impl Iterator<Item = Ran
         .map(move |first| first..steps.min(first + part))
 }
 
-/// Has a device do parts of some work one after another. While it is busy with one, the next one is
-/// prepared and submitted: there are two in flight at most. `finish` waits for a part and looks at
-/// its results; after an error nothing more is done, and what was in flight counts for nothing.
+/// Runs the parts of some work on a device, in order. While the device does one part, the next is prepared
+/// and submitted: at most two are in flight. `finish` waits for a part and checks its results. After an
+/// error no further part is submitted, and the part in flight is discarded.
 pub fn overlapped<D, S>(
     device: &mut D,
     parts: impl Iterator<Item = Range<usize>>,
@@ -55,12 +52,12 @@ pub fn overlapped<D, S>(
     }
 }
 
-/// Work that was submitted. It goes on if this is dropped, and nobody reads its results.
+/// Submitted work. Dropping this does not stop the work; its results are then lost.
 pub struct Submitted {
     gpu: Gpu,
     index: SubmissionIndex,
     at: Instant,
-    /// Holds what is to be read when the work is done.
+    /// The results, once the work is done.
     results: Buffer,
     /// Bytes of each of them.
     lens: Vec<u64>,
@@ -68,9 +65,9 @@ pub struct Submitted {
     refused: Arc<Mutex<Option<String>>>,
 }
 
-/// Work that was done.
+/// Finished work.
 pub struct Done {
-    /// What was read after it.
+    /// The bytes of each source.
     pub read: Vec<Vec<u8>>,
     /// When it was submitted.
     pub submitted: Instant,
@@ -79,7 +76,7 @@ pub struct Done {
 }
 
 impl Gpu {
-    /// Submits the work in `encoder`; `len` bytes of each source are to be read after it.
+    /// Submits the work in `encoder`, and after it a copy of each source `(buffer, offset, len)`, in bytes.
     pub fn submit(
         &self,
         mut encoder: CommandEncoder,
@@ -117,7 +114,7 @@ impl Gpu {
         }
     }
 
-    /// Submits the work in `encoder` and reads `len` bytes of each source after it.
+    /// Submits the work in `encoder`, waits for it, and reads each source `(buffer, offset, len)`.
     ///
     /// # Errors
     ///
@@ -132,11 +129,11 @@ impl Gpu {
 }
 
 impl Submitted {
-    /// Waits for the end of this work, not of what was submitted after it, and reads its results.
+    /// Waits for this work, not for what was submitted after it, and reads its results.
     ///
     /// # Errors
     ///
-    /// The device failed, be it in this work or in other work.
+    /// The device failed, in this work or in other work.
     pub fn wait(self) -> Result<Done, GpuError> {
         let waited = self.gpu.wait(Some(&self.index));
         let ended = Instant::now();
@@ -149,7 +146,7 @@ impl Submitted {
                 ended,
             }),
             Err(error) => {
-                // If it is for the loss of the device, that is told when all work has ended.
+                // wgpu reports a lost device only once all work has ended.
                 self.gpu.wait(None)?;
                 self.gpu.check()?;
                 Err(error)

@@ -18,7 +18,9 @@ pub enum SweepError {
         option: &'static str,
     },
     /// A number of draws, and no range.
-    #[error("--random draws from ranges, and there is none: give one, as in --lr 0.01..0.3:log")]
+    #[error(
+        "--random draws from ranges, and no option is one: give a range, as in --lr 0.01..0.3:log"
+    )]
     NothingToDraw,
     /// The ranges are too small.
     #[error(
@@ -67,8 +69,8 @@ pub enum SweepError {
         /// The folder.
         path: PathBuf,
     },
-    /// A file of the sweep that cannot be understood.
-    #[error("{}: {reason}; restore the file, or begin anew in another --out", .path.display())]
+    /// A file of the sweep that cannot be read as such.
+    #[error("{}: {reason}; restore the file, or start again in another --out", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -77,7 +79,7 @@ pub enum SweepError {
     },
     /// Another process writes into the folder.
     #[error(
-        "{} is in use by another sweep that still runs; wait for it, or choose another --out (each --shard needs one of its own)",
+        "{} is in use by a sweep that is still running; wait for it, or choose another --out (each --shard needs its own)",
         .path.display()
     )]
     InUse {
@@ -96,7 +98,7 @@ pub enum SweepError {
         /// What shells expect for the signal that came.
         exit_code: u8,
     },
-    /// Nobody listens any more: the sweep has failed elsewhere.
+    /// Another thread has ended the sweep.
     #[error("the sweep was stopped")]
     Stopped,
 }

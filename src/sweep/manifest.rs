@@ -1,6 +1,6 @@
 //! `sweep.json`: what the sweep is, written before the first model is trained.
 //!
-//! It holds what decides the models and nothing of how they are run: a sweep may go on with another
+//! It holds what determines the models, not how they are run: a sweep may continue with another
 //! `--backend`, `--width` or `--keep`, and each result says what it was trained on.
 
 use std::collections::BTreeMap;

@@ -3,13 +3,13 @@
 //! ```text
 //! options ── values, points   what is tried: a numbered list of points
 //!         ── manifest         sweep.json says what the sweep is, before anything is trained
-//!         ── work             trains: a model a core, or many in a dispatch
-//!         ── results          results.jsonl gets a line as each model ends
-//!         ── report, plot     what came of it, from one folder or from many
+//!         ── work             trains: a model per core, or many in a dispatch
+//!         ── results          results.jsonl gets a line when a model ends
+//!         ── report, plot     the results, from one folder or from many
 //! ```
 //!
-//! Nothing runs between machines: each trains the points whose numbers are its own (`--shard`), and
-//! the report reads all folders.
+//! Machines do not talk to each other: each trains its own share of the points (`--shard`), and the report
+//! reads all folders.
 
 pub mod error;
 pub mod manifest;
@@ -164,7 +164,7 @@ fn load(args: &SweepArgs, points: &[Point]) -> Result<BTreeMap<u64, Dataset>, Er
     Ok(datasets)
 }
 
-/// The same folder for the same command, so that it finds what it began.
+/// The same folder for the same command, so that it continues its own sweep.
 fn default_out(manifest: &Manifest, shard: Shard) -> PathBuf {
     let mut name = format!("sweep-{}", manifest.fingerprint());
     if shard != Shard::WHOLE {
@@ -227,7 +227,7 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
-/// A loss with the four digits of the lecture, unless it is beyond any use.
+/// A loss with the lecture's four digits, or with two where it is enormous.
 pub(crate) fn loss(value: f64) -> String {
     if value < 1e4 {
         format!("{value:.4}")
@@ -260,14 +260,14 @@ struct Sweep {
     /// The best of all, whether it is kept or not.
     best: Option<(f64, usize)>,
     keep: usize,
-    /// Whether half a line was taken off the results.
+    /// Whether an incomplete last line was removed from the results.
     torn: bool,
     /// Points found in the results.
     before: usize,
 }
 
 impl Sweep {
-    /// Makes the folder, or goes on with what is there.
+    /// Creates the folder, or continues the sweep in it.
     fn open(out: &Path, manifest: Manifest, keep: usize) -> Result<Self, Error> {
         let folder = RunDir::create(Some(out))?;
         match Manifest::load(out)? {
@@ -288,7 +288,7 @@ impl Sweep {
         }
         manifest.save(out)?;
         let (results, found) = Results::open(out, &manifest)?;
-        // Nobody else writes here now: what a killed process left half written is no use.
+        // No other process writes here now, so temporary files are what a killed one left.
         for folder in [out.to_path_buf(), out.join(MODELS)] {
             if folder.is_dir() {
                 remove_leftovers(&folder)?;
@@ -323,7 +323,7 @@ impl Sweep {
         self.best.map(|(loss, _)| loss)
     }
 
-    /// Takes a record into the account. Returns the point whose model is no longer among the best.
+    /// Counts a result. Returns the point whose model is no longer among the best.
     fn count(&mut self, record: &Record) -> Option<usize> {
         self.ended.insert(record.point);
         self.diverged += usize::from(record.status == Status::Diverged);
@@ -351,7 +351,7 @@ impl Sweep {
             let point = name
                 .to_str()
                 .and_then(|name| name.strip_suffix(".safetensors")?.parse::<usize>().ok());
-            // What is not named by a point is not of this program.
+            // Files with other names are the user's.
             let Some(point) = point else { continue };
             if !kept.contains(&point) {
                 remove(&entry.path())?;
@@ -360,7 +360,7 @@ impl Sweep {
         Ok(())
     }
 
-    /// Writes down how a model ended, and keeps it if it is among the best.
+    /// Records how a model ended, and keeps the model if it is among the best.
     fn add(&mut self, finished: Finished) -> Result<Record, Error> {
         let mut record = Record {
             point: finished.point,
@@ -377,7 +377,7 @@ impl Sweep {
         };
         match finished.end {
             End::Diverged(what) => record.diverged = Some(what),
-            // The last step can leave a model whose minibatch was still fine.
+            // The last step can ruin a model whose last loss was still finite.
             End::Done(_, losses) if losses.iter().any(|loss| !loss.is_finite()) => {
                 let steps = record.options.steps;
                 record.diverged =
@@ -389,8 +389,8 @@ impl Sweep {
                 self.save_if_good(&checkpoint, finished.point, losses[1])?;
             }
         }
-        // The model is on the disk before its line, and what it replaces goes after it: however
-        // this is interrupted, the best models that the lines tell of are there.
+        // The model is saved before its line is written, and the model that it replaces is removed
+        // after that. So at any moment the best models of all recorded ones are on the disk.
         self.results.append(&record)?;
         if let Some(point) = self.count(&record).filter(|&point| point != record.point) {
             remove(&self.model(point))?;
@@ -467,7 +467,7 @@ fn models(count: usize) -> &'static str {
     if count == 1 { "model" } else { "models" }
 }
 
-/// The lines that say what is about to be done.
+/// The lines that are printed before the first model.
 fn set_up(
     sweep: &Sweep,
     device: &Device,

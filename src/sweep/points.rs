@@ -12,9 +12,9 @@ use super::values::{Value, Values};
 use crate::cli::{SweepArgs, TrainArgs};
 use crate::rng::TorchGenerator;
 
-/// Points of a sweep at most: `sweep.json` lists each.
+/// The most points of a sweep: `sweep.json` lists each.
 pub const MAX_POINTS: usize = 100_000;
-/// Draws in a row that gave nothing new before the ranges count as exhausted.
+/// The ranges count as exhausted after this many draws in a row without a new point.
 const MAX_REPEATS: usize = 1000;
 
 /// What one model is trained with, under the names of `train`'s options.
@@ -284,10 +284,9 @@ impl Grid {
         let Some(asked) = self.random else {
             return Ok(self.draw(&mut TorchGenerator::manual_seed(self.sweep_seed)));
         };
-        // What is listed goes with each draw, so that two draws are alike in their first points or
-        // in none.
+        // Every draw is combined with the same lists, so two draws are equal if their first points are.
         let mut points: Vec<Point> = Vec::new();
-        // As text, since floats have no hash. Each with each, 20,000 took most of a second.
+        // As text, since floats have no hash. Comparing each with each took most of a second for 20,000.
         let mut firsts: HashSet<String> = HashSet::new();
         let mut generator = TorchGenerator::manual_seed(self.sweep_seed);
         let mut repeats = 0;

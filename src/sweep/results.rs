@@ -1,5 +1,4 @@
-//! `results.jsonl`: a line for each model that has ended, on the disk before the next one is
-//! waited for.
+//! `results.jsonl`: a line for each model that has ended, synced to the disk at once.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -59,7 +58,7 @@ pub const FILE: &str = "results.jsonl";
 pub struct Found {
     /// Its records.
     pub records: Vec<Record>,
-    /// Whether there is half a line at the end: the program was killed while it wrote.
+    /// Whether the last line is incomplete: the program was killed while it wrote.
     pub torn: bool,
     /// Length of the whole lines.
     bytes: u64,
@@ -84,7 +83,7 @@ pub fn load(folder: &Path, manifest: &Manifest) -> Result<Found, Error> {
 }
 
 fn parse(bytes: &[u8], manifest: &Manifest) -> Result<Found, String> {
-    // A line counts when its end is there.
+    // A line counts once its newline is there.
     let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
     let mut records = Vec::new();
     for (i, line) in bytes[..whole].split_inclusive(|&b| b == b'\n').enumerate() {
@@ -125,7 +124,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Opens the file, makes it if need be, and takes half a line off its end.
+    /// Opens or creates the file, and removes an incomplete last line.
     ///
     /// # Errors
     ///
@@ -139,7 +138,7 @@ impl Results {
             .truncate(false)
             .open(&path)
             .map_err(FileError::at("open", &path))?;
-        // Some network file systems have no locks: there, nothing warns of a second process.
+        // Some network file systems have no locks: there, a second process goes unnoticed.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             let path = folder.to_path_buf();
             return Err(SweepError::InUse { path }.into());
@@ -153,17 +152,17 @@ impl Results {
         Ok((results, found))
     }
 
-    /// Takes off what comes after the whole lines.
+    /// Truncates the file after its complete lines.
     fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.bytes)?;
         self.file.seek(SeekFrom::Start(self.bytes)).map(drop)
     }
 
-    /// Adds a line and waits until it is on the disk.
+    /// Appends a line and waits until it is on the disk.
     ///
     /// # Errors
     ///
-    /// The file cannot be written. It has no half of a line then.
+    /// The file cannot be written. No part of the line is left in it.
     pub fn append(&mut self, record: &Record) -> Result<(), FileError> {
         let path = self.path.clone();
         let error = FileError::at("write", &path);

@@ -1,4 +1,4 @@
-//! What a swept option may take: a list of values, or a range that values are drawn from.
+//! The values of a swept option: a list, or a range to draw from.
 
 use std::fmt::{Debug, Display};
 
@@ -38,8 +38,8 @@ impl Value for f64 {
         self
     }
 
-    /// Rounded to four digits: those a person can type, and the logarithm of one platform's C
-    /// library differs from another's in the sixteenth.
+    /// Rounded to four digits: a person can type those, and logarithms of different C libraries differ
+    /// in the sixteenth.
     fn between(low: f64, high: f64, log: bool, u: f64) -> f64 {
         let value = if log {
             (low.ln() + u * (high.ln() - low.ln())).exp()
@@ -57,7 +57,7 @@ impl Value for u64 {
     }
 
     fn between(low: u64, high: u64, log: bool, u: f64) -> u64 {
-        // A whole number stands for the half on each side of it: so each is as likely as another.
+        // A whole number stands for half a unit on each side of it, which makes all equally likely.
         let (from, to) = (low as f64 - 0.5, high as f64 + 0.5);
         let value = if log {
             (from.ln() + u * (to.ln() - from.ln())).exp()

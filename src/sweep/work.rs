@@ -1,7 +1,7 @@
-//! Trains the points: one model a core, one after another, or many in a dispatch.
+//! Trains the points: a model per core, one after another, or many in a dispatch.
 //!
-//! However they are grouped, each model is bit for bit what `train` makes of its options, since it
-//! has a stream of steps of its own and neither chunks nor neighbours change a bit.
+//! However they are grouped, each model is bit for bit what `train` makes of its options: it has its own
+//! stream of steps, and neither chunks nor other models change a bit.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,16 +30,15 @@ use crate::train::{self, Ended, LearningRate, Snapshot, Stream};
 
 /// Threads on the CPU at most, for each core: more would only take turns, each with a model's memory.
 const PER_CORE: usize = 4;
-/// Models in a dispatch at most, unless `--width` says otherwise: some for each part of the largest
-/// GPUs.
+/// The most models in a dispatch, unless `--width` says otherwise: several per core of the largest GPUs.
 const MAX_WIDTH: usize = 1024;
-/// Bytes of drawn steps that wait for the device at most, over all models.
+/// The most bytes of drawn steps that wait for the device, over all models.
 const MAX_DRAWN: usize = 64 << 20;
-/// How long each width is measured.
+/// How long each width is timed.
 const TRIAL: Duration = Duration::from_millis(20);
-/// How often.
+/// How often it is timed.
 const TRIES: usize = 3;
-/// Twice the models are worth it if so much more is done in a second.
+/// Twice as many models are worth it if the model-steps per second rise by this factor.
 const WORTHWHILE: f64 = 1.1;
 
 /// A point that is to be trained.
@@ -54,9 +53,9 @@ pub struct Job<'a> {
     pub dataset: &'a Dataset,
 }
 
-/// What is told while the work goes on.
+/// What happens during a sweep.
 pub enum Event {
-    /// So many steps were done, over all models.
+    /// This many steps were done, over all models.
     Steps(u64),
     /// A model has ended.
     Ended(Box<Finished>),
@@ -84,7 +83,7 @@ pub enum End {
     Diverged(String),
 }
 
-/// Who is told.
+/// Receives the events.
 pub type Sink<'a> = &'a mut dyn FnMut(Event) -> Result<(), Error>;
 
 impl<'a> Job<'a> {
@@ -190,7 +189,7 @@ fn on_threads(
                     told.map_err(|_| Error::from(SweepError::Stopped))
                 };
                 if let Err(error) = work(&mut tell) {
-                    // If nobody listens, the sweep has failed already.
+                    // Without a receiver, the sweep has failed already.
                     let _ = sender.send(Err(error));
                 }
             };
@@ -270,7 +269,7 @@ fn why_staged(error: GpuError, asked: Schedule) -> Result<String, GpuError> {
     }
 }
 
-/// Room for as many models as may be of use, or as the adapter can hold.
+/// Room for as many models as are useful, or as the adapter can hold.
 fn room(
     found: &Found,
     dims: Dims,
@@ -278,7 +277,7 @@ fn room(
     jobs: usize,
     width: Option<usize>,
 ) -> Result<Resident, GpuError> {
-    // A software adapter does a workgroup on each core, and more of them one after another.
+    // A software adapter runs one workgroup per core, and further ones after those.
     let useful = match found.is_software() {
         true => 2 * cores(),
         false => MAX_WIDTH,
@@ -287,7 +286,7 @@ fn room(
     Resident::at_most(Gpu::open(found)?, found, dims, params, most)
 }
 
-/// Trains jobs of one size in waves, each of so many models as are done well at once.
+/// Trains jobs of one size in waves of as many models as are worth training at once.
 fn waves(
     mut resident: Resident,
     jobs: &[Job],
@@ -325,23 +324,26 @@ fn idle_steps(dims: &Dims, count: usize) -> Steps {
     }
 }
 
-/// Some drivers compile a kernel at its first use: that is not to count as time of a model's steps.
+/// Some drivers compile a kernel at its first use, which must not count as time of a model's steps.
 fn warm_up(resident: &mut Resident) -> Result<(), GpuError> {
     let steps = idle_steps(resident.dims(), 1);
     resident.train_all(&[&steps], &mut [Vec::new()])
 }
 
-/// How many models at once are worth it: twice as many again, until that does not pay any more.
+/// How many models at once are worth it: doubled until that gains too little.
 fn measured_width(resident: &mut Resident) -> Result<(usize, String), GpuError> {
     let most = resident.count();
     if most == 1 {
-        return Ok((1, "there is no more to do, or no more room".to_owned()));
+        return Ok((
+            1,
+            "no others are left, or there is no room for them".to_owned(),
+        ));
     }
     let dims = *resident.dims();
     let mut time = |models: usize, count: usize| -> Result<Duration, GpuError> {
         let steps = idle_steps(&dims, count);
-        // The best of some: what else the machine does can only add to a time, and one that is too
-        // long would keep the whole sweep at half its speed.
+        // The best of a few: other work on the machine only adds to a time, and one bad measurement
+        // would halve the speed of the whole sweep.
         let mut best = Duration::MAX;
         for _ in 0..TRIES {
             let start = Instant::now();
@@ -374,8 +376,8 @@ fn measured_width(resident: &mut Resident) -> Result<(usize, String), GpuError> 
 struct Member<'a> {
     job: &'a Job<'a>,
     stream: Stream<'a>,
-    /// Set when a loss or a parameter is no longer finite. The device goes on with it, which costs
-    /// nothing and harms no other: the dispatch waits for the others anyway.
+    /// Set when a loss or a parameter is no longer finite. The device keeps training it: that costs nothing,
+    /// since the dispatch takes as long as the other models need, and affects none of them.
     diverged: Option<String>,
 }
 
@@ -430,7 +432,7 @@ fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Err
         done += len as u64;
         sink(Event::Steps((len * jobs.len()) as u64))?;
     }
-    // What diverged all at once leaves steps undone, which are to be counted.
+    // If all models diverged, steps are left over, which the progress bar has to count.
     sink(Event::Steps((steps - done) * jobs.len() as u64))?;
     let seconds = start.elapsed().as_secs_f64();
     let params: Result<Vec<_>, _> = (0..jobs.len())

@@ -8,22 +8,22 @@ use crate::gpu::schedule::Schedule;
 /// Bytes of workgroup memory that the staged kernels use: `partial` of
 /// `shaders/staged/linear.wgsl`. The resident kernel needs less.
 const MEMORY_USED: u32 = 576 * 16;
-/// How far our tanh may be off: its own error is 4.5e-7, and a division may have some of its own.
+/// The largest error that our tanh may have: 4.5e-7 of its own, and that of a division.
 const TANH_ERROR: f64 = 2e-6;
-/// What WGSL allows exp, in units of the last place: 3 + 2|x|. So many times that is let pass.
+/// WGSL allows exp an error of 3 + 2|x| ULP. This many times as much still passes.
 const EXP_SLACK: f64 = 4.0;
 
-/// How often an invocation went round a loop.
+/// Iterations of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loops {
-    /// How often it was asked to.
+    /// Asked for.
     pub asked: u32,
-    /// How often it says it did.
+    /// Counted by the loop itself.
     pub done: u32,
 }
 
 impl Loops {
-    /// Rounds that a dispatch can have, if the answer makes sense.
+    /// Iterations that a dispatch can have, if the answer makes sense.
     pub fn rounds(&self) -> Option<u32> {
         (1..=self.asked).contains(&self.done).then_some(self.done)
     }
@@ -33,24 +33,27 @@ impl fmt::Display for Loops {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { asked, done } = self;
         match self.rounds() {
-            None => write!(f, "a loop of {asked} rounds was reported as {done}"),
-            Some(_) if done == asked => write!(f, "all {asked} rounds were done"),
-            Some(_) => write!(f, "left after {done} of {asked} rounds, with no error"),
+            None => write!(f, "a loop of {asked} iterations was reported as {done}"),
+            Some(_) if done == asked => write!(f, "all {asked} iterations were done"),
+            Some(_) => write!(
+                f,
+                "stopped after {done} of {asked} iterations, with no error"
+            ),
         }
     }
 }
 
-/// Counters that all have to come to the same number.
+/// Counters, all of which should reach the same number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counters {
     /// That number.
     pub asked: u32,
-    /// What each came to.
+    /// What each reached.
     pub done: Vec<u32>,
 }
 
 impl Counters {
-    /// How many did not arrive.
+    /// How many did not reach it.
     fn short(&self) -> usize {
         self.done.iter().filter(|&&done| done != self.asked).count()
     }
@@ -60,7 +63,7 @@ impl Counters {
         match self.done.iter().find(|&&done| done != asked) {
             None => format!("{of} of {of} {what} counted to {asked}"),
             Some(done) => format!(
-                "{} of {of} {what} did not count to {asked}; one came to {done}",
+                "{} of {of} {what} did not count to {asked}; one stopped at {done}",
                 self.short()
             ),
         }
@@ -70,13 +73,13 @@ impl Counters {
 /// What workgroup memory held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// What the driver says there is.
+    /// The size that the driver reports.
     pub bytes: u32,
-    /// So much of it, from its beginning, held what was written.
+    /// Bytes from its beginning that kept what was written to them.
     pub right: u32,
 }
 
-/// What became of one value.
+/// What the formulas made of one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Edge {
     /// The value.
@@ -122,7 +125,7 @@ impl Edge {
         (f64::from(tanh) - f64::from(self.x).tanh()).abs()
     }
 
-    /// Distance of exp; what is flushed to zero is no error.
+    /// The error of exp. A result that is flushed to zero has none.
     fn exp_error(&self) -> f64 {
         let error = (f64::from(self.exp) - f64::from(self.x).exp()).abs();
         match error <= f64::from(f32::MIN_POSITIVE) {
@@ -131,7 +134,7 @@ impl Edge {
         }
     }
 
-    /// A unit in the last place of what exp should be.
+    /// One ULP of the exact exp.
     fn exp_ulp(&self) -> f64 {
         f64::from(self.x).exp() * f64::from(f32::EPSILON)
     }
@@ -166,8 +169,8 @@ pub struct Finding {
     pub what: &'static str,
     /// What was measured.
     pub measured: String,
-    /// The schedule that cannot be used with that. Without the staged one there is no other: it
-    /// evaluates what the resident one trained.
+    /// The schedule that cannot be used then. If it is the staged one, neither can be: the resident
+    /// schedule evaluates with the staged kernels.
     pub refuses: Option<Schedule>,
 }
 
@@ -518,10 +521,13 @@ mod tests {
             at(a, f32::NAN).min = 0.25;
         });
         for (what, part) in [
-            ("loops", "left after 655 of 1000 rounds, with no error"),
+            (
+                "loops",
+                "stopped after 655 of 1000 iterations, with no error",
+            ),
             (
                 "counters",
-                "1 of 32 invocations did not count to 64; one came to 7",
+                "1 of 32 invocations did not count to 64; one stopped at 7",
             ),
             (
                 "launches",

@@ -1,8 +1,8 @@
-//! What a driver really does, found out before it is relied upon: a few tiny kernels, and what their
-//! answers mean for each schedule.
+//! What a driver really does, measured before the program relies on it: a few tiny kernels, and what their
+//! results mean for each schedule.
 //!
-//! What is asked decides whether a training can be right at all; each question costs a fraction of a
-//! millisecond to run. [`Answers`] is what was measured, and [`Answers::refuses`] what follows.
+//! Each question decides whether training can be right at all, and takes a fraction of a millisecond.
+//! [`Answers`] holds the measurements; [`Answers::refuses`] draws the conclusions.
 
 mod answers;
 
@@ -21,14 +21,14 @@ use super::schedule::Schedule;
 use super::shader::ProbeModules;
 use crate::dims::Dims;
 
-/// Rounds that are tried: more than a dispatch needs to be worth its launch, and a few milliseconds
-/// on the slowest device.
+/// Loop iterations that are tried: more than a dispatch needs to be worth its launch, and a few
+/// milliseconds on the slowest device.
 const ROUNDS: u32 = 1 << 18;
 /// Launches in a chain.
 const LAUNCHES: u32 = 16;
-/// Invocations of such a launch: some workgroups of 64.
+/// Invocations of each of those launches: four workgroups of 64.
 const LAUNCHED: u32 = 256;
-/// Rounds in which the invocations of the resident kernel's workgroup wait for each other.
+/// Barriers at which the invocations of the resident kernel's workgroup wait for each other.
 const COUNTED: u32 = 64;
 /// Invocations that share workgroup memory.
 const SHARING: u32 = 64;
@@ -46,7 +46,7 @@ const VALUES: [f32; 18] = [
 /// How long the probe took.
 #[derive(Clone, Copy, Debug)]
 pub struct Took {
-    /// To make its pipelines and run them once: a driver compiles at the one or at the other.
+    /// To create its pipelines and run them once. A driver compiles at either of the two.
     pub first: Duration,
     /// To run them again.
     pub again: Duration,
@@ -111,7 +111,7 @@ fn words(bytes: &[u8]) -> Vec<u32> {
     bytemuck::pod_collect_to_vec(bytes)
 }
 
-/// All questions, ready to be asked.
+/// All questions, compiled and bound.
 pub struct Probe {
     gpu: Gpu,
     loops: Ready,
@@ -128,7 +128,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The questions for a device whose resident kernel would have this split.
+    /// The questions for a device, with the split that its resident kernel would have.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl Probe {
     /// The device failed.
     pub fn ask(&self) -> Result<Answers, GpuError> {
         let [rounds, numbers, results, wrong, counted] = &self.left;
-        // What a kernel does not write must not look like an answer.
+        // A result that no kernel wrote must not look like an answer.
         let fill = |buffer: &Buffer, first: u64, word: u32| {
             let words = vec![word; (buffer.size() - first) as usize / 4];
             let bytes = bytemuck::cast_slice(&words);
@@ -238,8 +238,8 @@ impl Probe {
         })
     }
 
-    /// Asks, and times it; then asks again: what the first time took longer is the compiler's. The
-    /// answers are those of the first time, when nothing lay about yet that looks like them.
+    /// Asks twice and times both: the difference is the time of the compiler. The answers are the first
+    /// ones, from before the buffers could hold old answers.
     ///
     /// # Errors
     ///
@@ -267,11 +267,11 @@ pub fn steps_of_a_dispatch(found: &Found, answers: &Answers) -> Result<usize, Gp
     Ok(plan.steps_of_a_dispatch())
 }
 
-/// How often an invocation can go round its loops in one dispatch, nested ones counted.
+/// Loop iterations that an invocation can do in one dispatch, those of nested loops included.
 ///
 /// # Errors
 ///
-/// The device failed, or did not even begin.
+/// The device failed, or its count makes no sense.
 pub fn loop_rounds(gpu: &Gpu) -> Result<usize, GpuError> {
     let answers = Probe::new(gpu, Split::software())?.ask()?;
     match answers.loops.rounds() {
