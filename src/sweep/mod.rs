@@ -89,6 +89,7 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
         .collect();
     let steps = todo.iter().map(|&point| sweep.manifest.points[point].steps);
     let steps = steps.fold(0, u64::saturating_add);
+    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
     let mut progress = Progress::new(todo.len(), steps, sweep.best());
     for line in set_up(&sweep, &device, dataset, &grid, shard, todo.len()) {
         progress.line(&line)?;
@@ -111,7 +112,6 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
     let count = jobs.len();
     let own = (0..sweep.manifest.total).filter(|&point| shard.has(point));
     let own = own.count();
-    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
     let mut sink = |event| -> Result<(), Error> {
         match event {
             Event::Steps(steps) => progress.steps(steps),
