@@ -1,7 +1,7 @@
 //! Draws the three growth curves that `cargo bench` measured, and prints their numbers as tables:
 //!
 //! ```sh
-//! cargo bench && cargo run --release --example growth -- growth.png
+//! cargo bench && cargo run --release --example growth
 //! ```
 //!
 //! An example costs the same in a minibatch of any size, as far as the arithmetic goes: what falls in
@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
@@ -27,8 +28,8 @@ type Error = Box<dyn std::error::Error>;
 /// Draws the growth curves from what criterion saved.
 #[derive(Parser)]
 struct Args {
-    /// The picture
-    png: PathBuf,
+    /// The picture [default: growth.png in the folder of criterion's results]
+    png: Option<PathBuf>,
     /// Folder of criterion's results
     #[arg(long, default_value = "target/criterion")]
     criterion: PathBuf,
@@ -74,8 +75,17 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(0xe6, 0x9f, 0x00),
 ];
 
-fn main() -> Result<(), Error> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match draw_growth(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn draw_growth(args: &Args) -> Result<(), Error> {
     let growth = read(&args.criterion)?;
     let Growth {
         batch,
@@ -96,20 +106,29 @@ fn main() -> Result<(), Error> {
             .get(&1)
             .map_or(f64::NAN, |&one| step(n, us) / step(1, one))
     });
-    fs::write(&args.png, encode(&draw(&growth)?)?)?;
-    println!("\nthe curves are in {}", args.png.display());
+    let png = match &args.png {
+        Some(png) => png.clone(),
+        None => args.criterion.join("growth.png"),
+    };
+    let image = encode(&draw(&growth)?)?;
+    fs::write(&png, image).map_err(|e| format!("cannot write {}: {e}", png.display()))?;
+    println!("\nthe curves are in {}", png.display());
     Ok(())
 }
 
 /// The curves, from every `new/estimates.json` below `folder`.
 fn read(folder: &Path) -> Result<Growth, Error> {
+    let absent = || {
+        format!(
+            "no results in {}; run `cargo bench` first",
+            folder.display()
+        )
+    };
     let mut found = Vec::new();
-    find(folder, &mut found).map_err(|e| format!("{}: {e}: run cargo bench", folder.display()))?;
-    let newest = found
-        .iter()
-        .map(|f| f.1)
-        .max()
-        .ok_or("no results: run cargo bench")?;
+    if folder.exists() {
+        find(folder, &mut found).map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
+    }
+    let newest = found.iter().map(|f| f.1).max().ok_or_else(absent)?;
     let (mut growth, mut old) = (Growth::default(), 0);
     for (path, modified) in found {
         let json = |name| -> Result<serde_json::Value, Error> {
@@ -280,7 +299,7 @@ fn chart(
 ) -> Result<(), Error> {
     let sizes: Vec<f64> = sizes(curves).into_iter().map(f64::from).collect();
     let (Some(first), Some(last)) = (sizes.first(), sizes.last()) else {
-        return Err("no results of the growth curves: run cargo bench".into());
+        return Err("the results lack a growth curve; run `cargo bench` without a filter".into());
     };
     let (first, last) = (*first, *last);
     let decades = us.start.log10().floor() as i32..=us.end.log10().ceil() as i32;

@@ -56,6 +56,9 @@ struct Args {
     /// How long each way is timed
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
+    /// Only the first N layouts of each schedule; the program's own is the first
+    #[arg(long, value_name = "N")]
+    first: Option<usize>,
 }
 
 /// Steps that are held against the CPU.
@@ -332,6 +335,7 @@ fn main() -> Result<(), Error> {
         ..data::Options::default()
     })?;
     let training = Training::new(&names, dims, Duration::from_millis(args.milliseconds))?;
+    let first = args.first.unwrap_or(usize::MAX);
     for found in enumerate(Api::Auto) {
         if !found.computes() || !found.info.name.contains(&args.gpu) {
             continue;
@@ -343,7 +347,7 @@ fn main() -> Result<(), Error> {
                 ),
                 &["workers", "lanes", "slices", "row slices", "row workers"],
             )?;
-            for split in splits(&found, &dims) {
+            for split in splits(&found, &dims).into_iter().take(first) {
                 let Split {
                     workers,
                     lanes,
@@ -361,7 +365,7 @@ fn main() -> Result<(), Error> {
             &format!("{found}, staged; {dims}; least time of several chunks"),
             &["enough", "adders", "in parts"],
         )?;
-        for layout in &layouts(&found, dims) {
+        for layout in layouts(&found, dims).iter().take(first) {
             let sizes = [
                 layout.enough.to_string(),
                 layout.adders.to_string(),

@@ -122,6 +122,7 @@ mod tests {
                 distinct += contexts.keys().len();
             }
             let mean = distinct as f64 / steps.len() as f64;
+            println!("{batch} examples: {mean:.1} distinct contexts, mean of 200 minibatches");
             assert!(
                 (mean / told - 1.0).abs() < 0.02,
                 "{mean} of {batch}, not {told}"
