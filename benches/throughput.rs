@@ -21,6 +21,7 @@ use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::{Api, Found, api_name, enumerate};
 use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::environment;
 use gpu_makemore::gpu::resident::Resident;
 use gpu_makemore::gpu::staged::Staged;
 use gpu_makemore::params::Params;
@@ -310,6 +311,8 @@ fn bench_models(
 }
 
 fn main() {
+    // SAFETY: no thread has been started yet.
+    unsafe { environment::silence_device_select() };
     // Short, since the rows are many: the spread that criterion prints tells whether too short.
     let mut criterion = Criterion::default()
         .sample_size(10)

@@ -17,7 +17,6 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
 
 use common::Fixture;
-use gpu_makemore::gpu::adapter::{Api, enumerate};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use safetensors::SafeTensors;
@@ -28,6 +27,9 @@ use tempfile::TempDir;
 type Outcome = Result<(), Failed>;
 
 // ------------------------------------------------------------------------------- what there is to run
+
+/// The program that the tests were built with.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_gpu-makemore");
 
 /// What a command of the README begins with.
 const PROGRAMS: [&str; 6] = [
@@ -233,7 +235,7 @@ const COMMANDS: &[Entry] = &[
     })
     .plus("--steps 200"),
     run(SWEEP_REPORT, |ran, place| {
-        ran.prints(&["rates.png"])?;
+        ran.prints(&["56 of 56 models have ended"])?;
         place.png("rates.png")
     })
     .after(&[SWEEP]),
@@ -261,6 +263,12 @@ const COMMANDS: &[Entry] = &[
     }),
     run("gpu-makemore gradcheck --explain bndiff", |ran, _| {
         ran.prints(&["forward:  bndiff2 = bndiff**2", "backward: dbndiff"])
+    }),
+    run("gpu-makemore gradcheck --explain --exercise 2", |ran, _| {
+        ran.prints(&["softmax"])
+    }),
+    run("gpu-makemore gradcheck --explain --exercise 3", |ran, _| {
+        ran.prints(&["bnvar"])
     }),
     run(
         "python3 benches/peers/run.py --adapters vulkan,gl",
@@ -444,7 +452,8 @@ fn completed(
         Needs::Never(why) => Some(why.to_owned()),
         Needs::Vulkan if is_required("vulkan") => None,
         Needs::Vulkan => {
-            let none = !enumerate(Api::Vulkan).iter().any(|found| found.computes());
+            let adapters = Command::new(PROGRAM).arg("adapters").output()?;
+            let none = !String::from_utf8_lossy(&adapters.stdout).contains("\n vulkan ");
             none.then(|| "no Vulkan adapter; tests/run installs one".to_owned())
         }
         Needs::Torch => match Command::new(interpreter()).args(["-c", IMPORTS]).output() {
@@ -744,7 +753,7 @@ impl Ran {
 
     /// Nothing else will do, and no word of an error.
     fn succeeded(self) -> Result<Self, Failed> {
-        let error = self.stderr.lines().find(|line| line.starts_with("error"));
+        let error = self.stderr.lines().find(|line| line.starts_with("error:"));
         match (self.code, error) {
             (Some(0), None) => Ok(self),
             _ => Err(self.shown("failed")),
@@ -853,12 +862,7 @@ impl Place {
         if entry.bare {
             hide_drivers(&mut command);
         }
-        let ran = Ran::of(written.trim(), &mut command)?;
-        // Cargo reports on stderr what it builds, and a name there may begin with `error`.
-        let ran = match ran.command.starts_with("cargo ") && ran.code == Some(0) {
-            true => ran,
-            false => ran.succeeded()?,
-        };
+        let ran = Ran::of(written.trim(), &mut command)?.succeeded()?;
         (entry.check)(&ran, self)?;
         Ok(ran)
     }
@@ -874,7 +878,6 @@ impl Place {
         if let Some(c) = line.chars().find(|c| "\"'`$*?;|<>()#~".contains(*c)) {
             return Err(format!("`{line}` has a {c}, which only a shell understands").into());
         }
-        let program = env!("CARGO_BIN_EXE_gpu-makemore");
         let folder = self
             .folder
             .path()
@@ -884,14 +887,14 @@ impl Place {
             .split_whitespace()
             .map(|word| {
                 word.replace("{place}", folder)
-                    .replace("{program}", program)
+                    .replace("{program}", PROGRAM)
             })
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (mut command, arguments) = match &words[..] {
             // `cargo run` would build the program that is there already, in a folder with `src`.
             ["gpu-makemore", rest @ ..] | ["cargo", "run", "--release", "--", rest @ ..] => {
-                let mut command = Command::new(program);
+                let mut command = Command::new(PROGRAM);
                 command.current_dir(&self.folder);
                 (command, rest)
             }
@@ -1049,23 +1052,20 @@ fn sweep_table(place: &Place, block: &str) -> Outcome {
     place.ensure(SWEEP_REPORT)?;
     let stdout = place.ran(SWEEP_REPORT).stdout;
     let header = block.lines().next().ok_or("an empty block")?;
-    let printed: Vec<&str> = stdout.lines().skip_while(|line| *line != header).collect();
-    let rates = |lines: &mut dyn Iterator<Item = &str>| -> BTreeSet<String> {
-        let columns = header
-            .split("  ")
-            .filter(|column| !column.is_empty())
-            .count();
-        let fields = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let rows = fields.filter(|fields| fields.len() == columns);
-        rows.map(|fields| fields[0].to_owned()).collect()
+    let printed: Vec<&str> = stdout
+        .lines()
+        .skip_while(|line| *line != header)
+        .take(block.lines().count())
+        .collect();
+    expect("the sweep's header", printed.first(), Some(&header))?;
+    // The first column of each row; which rate is best after a few steps is another matter.
+    let rates = |lines: &[&str]| -> BTreeSet<String> {
+        let first = |line: &&str| line.split_whitespace().next().map(str::to_owned);
+        lines[1..].iter().filter_map(first).collect()
     };
-    let want = rates(&mut block.lines().skip(1));
+    let want = rates(&block.lines().collect::<Vec<_>>());
     expect("rates", want.len(), 7)?;
-    expect(
-        "the sweep's rows",
-        rates(&mut printed.into_iter().skip(1)),
-        want,
-    )
+    expect("the sweep's rows", rates(&printed), want)
 }
 
 /// The whole sweep, and its figures to the last digit.
