@@ -454,7 +454,7 @@ fn completed(
         Needs::Vulkan => {
             let adapters = Command::new(PROGRAM).arg("adapters").output()?;
             let none = !String::from_utf8_lossy(&adapters.stdout).contains("\n vulkan ");
-            none.then(|| "no Vulkan adapter; tests/run installs one".to_owned())
+            none.then(|| "no adapter: Vulkan finds none; tests/run installs one".to_owned())
         }
         Needs::Torch => match Command::new(interpreter()).args(["-c", IMPORTS]).output() {
             Ok(output) if output.status.success() => None,
