@@ -5,6 +5,10 @@
 //! runs as it is written; some commands get an option on top that makes them shorter. A command
 //! without an entry in [`COMMANDS`] fails the test, and so does an entry whose command is no longer
 //! in the README. The same holds for the other code blocks and [`BLOCKS`].
+//!
+//! The Python blocks need torch, safetensors and numpy. Where `python3` lacks them they are left out;
+//! `GPU_MAKEMORE_PYTHON` names another interpreter, and `GPU_MAKEMORE_REQUIRE=torch` makes their
+//! absence a failure.
 
 mod common;
 
