@@ -15,10 +15,22 @@ use crate::gradcheck::explain::Topic;
 use crate::gradcheck::step::Checked;
 use crate::sweep::values::{self, Shard, Value, Values};
 
+/// Columns of the help at most. Where stdout is no terminal clap assumes 100, and a pager in a terminal
+/// of 80 would then break lines inside words.
+const HELP_WIDTH: usize = 80;
+
+/// The sizes, by their fields, and the ranges that [`Dims`] allows them.
+const SIZES: [(&str, RangeInclusive<usize>); 4] = [
+    ("batch_size", Dims::BATCH),
+    ("block_size", Dims::BLOCK),
+    ("n_embd", Dims::EMBD),
+    ("n_hidden", Dims::HIDDEN),
+];
+
 /// Trains the character model of the lecture "makemore, part 4: becoming a backprop ninja" with
 /// hand-written GPU kernels, forward and backward.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, max_term_width = HELP_WIDTH)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -42,7 +54,7 @@ impl Cli {
     /// They are no command, or ask for help.
     pub fn of(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = args.into_iter().collect();
-        let matches = Self::command().try_get_matches_from(&words)?;
+        let matches = Self::definition().try_get_matches_from(&words)?;
         let mut cli = Self::from_arg_matches(&matches)?;
         if let Command::Sweep(args) = &mut cli.command {
             args.words = words[1..].to_vec();
@@ -60,6 +72,26 @@ impl Cli {
                 .collect();
         }
         Ok(cli)
+    }
+
+    /// The commands and options, with the ranges of the sizes in their help.
+    fn definition() -> clap::Command {
+        let with_ranges = |command: clap::Command| {
+            let with_range =
+                |command: clap::Command, (id, range): (&str, RangeInclusive<usize>)| {
+                    command.mut_arg(id, |arg| {
+                        let help = arg.get_help().cloned().unwrap_or_default();
+                        let (min, max) = range.into_inner();
+                        arg.help(format!("{help} [{min} to {max}]"))
+                    })
+                };
+            SIZES.into_iter().fold(command, with_range)
+        };
+        ["train", "sweep", "gradcheck"]
+            .into_iter()
+            .fold(Self::command(), |cli, name| {
+                cli.mut_subcommand(name, with_ranges)
+            })
     }
 }
 
@@ -139,9 +171,9 @@ pub struct TrainArgs {
     /// Learning rate
     #[arg(long, default_value_t = 0.1, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub lr: f64,
-    /// Learning rate from step --lr-decay-at on
-    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
-    pub lr_final: f64,
+    /// Learning rate from step --lr-decay-at on [default: a tenth of --lr]
+    #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
+    pub lr_final: Option<f64>,
     /// First step with --lr-final [default: half of --steps]
     #[arg(long, value_name = "STEP", value_parser = whole(0), allow_negative_numbers = true)]
     pub lr_decay_at: Option<u64>,
@@ -154,17 +186,18 @@ pub struct TrainArgs {
         allow_negative_numbers = true
     )]
     pub seed: u64,
-    /// Print the loss and write a row of metrics every N steps
-    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
-    pub log_every: u64,
+    /// Print the loss and write a row of metrics every N steps [default: a twentieth of --steps]
+    #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
+    pub log_every: Option<u64>,
     /// Folder for the model and its records [default: runs/ and the date and time]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Save all that it takes to go on every N steps [default: a tenth of --steps]
+    /// Measure the validation loss, and save all that --resume needs, every N steps [default: a tenth
+    /// of --steps]
     #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u64>,
-    /// Go on with the run in DIR where it was interrupted, with its options
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    /// Continue an interrupted run, with its options: the run's folder, or its last.safetensors
+    #[arg(long, value_name = "PATH", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
     /// Measure where a GPU's time goes, by kernel; the run is slower, the model the same
     #[arg(long)]
@@ -183,6 +216,16 @@ impl TrainArgs {
         }
     }
 
+    /// Learning rate from step `--lr-decay-at` on.
+    pub fn lr_final(&self) -> f64 {
+        self.lr_final.unwrap_or_else(|| tenth(self.lr))
+    }
+
+    /// Steps between two rows of metrics.
+    pub fn log_every(&self) -> u64 {
+        self.log_every.unwrap_or(self.steps.div_ceil(20)).max(1)
+    }
+
     /// Steps between two checkpoints.
     pub fn checkpoint_every(&self) -> u64 {
         self.checkpoint_every
@@ -195,6 +238,12 @@ impl TrainArgs {
         let name = option.trim_start_matches('-').replace('-', "_");
         self.given.contains(&name)
     }
+}
+
+/// A tenth of a rate: the number whose digits are the same with the point one place further left, as
+/// a person would write it. (0.7 / 10.0 is 0.06999999999999999.)
+pub fn tenth(rate: f64) -> f64 {
+    format!("{rate}e-1").parse().unwrap_or(rate / 10.0)
 }
 
 /// `sweep`
@@ -236,7 +285,7 @@ pub struct SweepArgs {
     /// Learning rates
     #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
     pub lr: Option<Values<f64>>,
-    /// Learning rates from step --lr-decay-at on
+    /// Learning rates from step --lr-decay-at on [default: a tenth of each model's --lr]
     #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
     pub lr_final: Option<Values<f64>>,
     /// First step with --lr-final, for all models [default: half of --steps]
@@ -499,12 +548,47 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        Cli::definition().debug_assert();
+    }
+
+    #[test]
+    fn a_tenth_has_the_same_digits() {
+        assert_eq!(tenth(0.1).to_bits(), 0.01_f64.to_bits());
+        for (rate, lower) in [(0.7, 0.07), (3.0, 0.3), (1e-300, 1e-301), (0.0, 0.0)] {
+            assert_eq!(tenth(rate), lower);
+        }
+        assert_eq!(tenth(3e38), 3e37);
+    }
+
+    /// Each range in the help is the one that is checked, and every command that has a size shows it.
+    #[test]
+    fn the_help_tells_the_ranges_that_are_checked() {
+        for name in ["train", "sweep", "gradcheck"] {
+            let cli = Cli::definition();
+            let command = cli.find_subcommand(name).unwrap();
+            for (id, range) in SIZES {
+                let arg = command.get_arguments().find(|arg| arg.get_id() == id);
+                let help = arg.unwrap().get_help().unwrap().to_string();
+                let (min, max) = range.into_inner();
+                assert!(help.ends_with(&format!("[{min} to {max}]")), "{help}");
+                let option = format!("--{}", id.replace('_', "-"));
+                for (value, allowed) in [
+                    (min.wrapping_sub(1), false),
+                    (min, true),
+                    (max, true),
+                    (max + 1, false),
+                ] {
+                    let value = value.to_string();
+                    let given = ["gpu-makemore", name, &option, &value].map(OsString::from);
+                    assert_eq!(Cli::of(given).is_ok(), allowed, "{option} {value}");
+                }
+            }
+        }
     }
 
     #[test]
     fn the_defaults_are_the_lectures() {
-        let cli = Cli::try_parse_from(["gpu-makemore", "train"]).unwrap();
+        let cli = Cli::of(["gpu-makemore", "train"].map(OsString::from)).unwrap();
         let Command::Train(args) = cli.command else {
             panic!("train");
         };
@@ -513,7 +597,7 @@ mod tests {
             (200_000, 32, 2_147_483_647)
         );
         assert_eq!(
-            (args.lr, args.lr_final, args.log_every),
+            (args.lr, args.lr_final(), args.log_every()),
             (0.1, 0.01, 10_000)
         );
         assert_eq!((args.block_size, args.n_embd, args.n_hidden), (3, 10, 200));

@@ -18,7 +18,7 @@ impl Device {
     /// Resolves `--backend` and `--adapter`.
     pub fn choose(args: &DeviceArgs) -> Result<Self, Error> {
         if args.backend == Api::Cpu && args.adapter.is_some() {
-            let message = "--adapter chooses a GPU; it does not go with --backend cpu";
+            let message = "--adapter chooses a GPU; it cannot be combined with --backend cpu";
             return Err(Error::Usage(message.to_owned()));
         }
         Ok(Self(choose(args.backend, args.adapter.as_deref())?))

@@ -52,6 +52,14 @@ pub enum Error {
     /// Standard output cannot be written.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] std::io::Error),
+    /// A run is finished, with all its files; only its results could not be printed.
+    #[error("{error}; the run is finished all the same, and the model is in {}", .model.display())]
+    Unprinted {
+        /// Why they could not.
+        error: Box<Error>,
+        /// The trained model.
+        model: PathBuf,
+    },
     /// A loss or a parameter is no longer a finite number.
     #[error(
         "training diverged: {what} at step {step} with learning rate {lr:?}; try a smaller --lr{}",
@@ -67,8 +75,27 @@ pub enum Error {
         /// The last model known to give a finite loss: steps done and file, or why there is none.
         saved: Result<(u64, PathBuf), Box<CheckpointError>>,
     },
+    /// Every number is finite, but training has left the model far worse than it found it.
+    #[error(
+        "training diverged: after {steps} steps the loss over the training set is {loss:.4}, and that \
+         of the untrained model was {untrained:.4}; try a smaller --lr than {lr:?}{}",
+        last_good(.saved)
+    )]
+    Worse {
+        /// Steps of the run.
+        steps: u64,
+        /// Mean loss over the training set in the end.
+        loss: f64,
+        /// The same before the first step.
+        untrained: f64,
+        /// The largest learning rate of the run.
+        lr: f64,
+        /// The best checkpoint, or the untrained model if all were bad: steps done and file, or why
+        /// there is none.
+        saved: Result<(u64, PathBuf), Box<CheckpointError>>,
+    },
     /// A run was ended from outside, and is kept.
-    #[error("interrupted after {step} of {steps} steps; {}", go_on(.folder))]
+    #[error("interrupted after {step} of {steps} steps; {}", how_to_continue(.folder))]
     Interrupted {
         /// Steps done.
         step: u64,
@@ -80,7 +107,7 @@ pub enum Error {
         exit_code: u8,
     },
     /// A run failed, and is kept as it was at its last checkpoint.
-    #[error("{error}; the run is kept as it was after {step} steps: {}", go_on(.folder))]
+    #[error("{error}; the run is kept as it was after {step} steps: {}", how_to_continue(.folder))]
     Kept {
         /// What failed.
         error: Box<Error>,
@@ -91,8 +118,8 @@ pub enum Error {
     },
     /// `train --resume` with an option that would make another model.
     #[error(
-        "{option} {new} does not go with --resume {}: that run was begun with {old}; leave {option} \
-         out, or start a run of its own",
+        "{option} {new} cannot be combined with --resume {}: that run was begun with {old}; leave \
+         {option} out, or start a new run",
         .folder.display()
     )]
     Changed {
@@ -146,9 +173,9 @@ pub enum Error {
     },
 }
 
-fn go_on(folder: &Path) -> String {
+fn how_to_continue(folder: &Path) -> String {
     format!(
-        "go on with: gpu-makemore train --resume {}",
+        "continue with: gpu-makemore train --resume {}",
         folder.display()
     )
 }
@@ -178,7 +205,7 @@ impl Error {
             Error::Usage(_) | Error::Dims(_) | Error::Prefix { .. } | Error::Changed { .. } => 2,
             Error::Interrupted { exit_code, .. }
             | Error::Sweep(SweepError::Interrupted { exit_code, .. }) => *exit_code,
-            Error::Kept { error, .. } => error.exit_code(),
+            Error::Kept { error, .. } | Error::Unprinted { error, .. } => error.exit_code(),
             Error::Sweep(error) if error.is_usage() => 2,
             _ => 1,
         }

@@ -593,6 +593,22 @@ fn rows(text: &str) -> Vec<Value> {
         .collect()
 }
 
+/// Those of training steps.
+#[track_caller]
+fn training_rows(text: &str) -> Vec<Value> {
+    let mut rows = rows(text);
+    rows.retain(|row| !row["loss"].is_null());
+    rows
+}
+
+/// Those of checkpoints.
+#[track_caller]
+fn validation_rows(text: &str) -> Vec<Value> {
+    let mut rows = rows(text);
+    rows.retain(|row| !row["val_loss"].is_null());
+    rows
+}
+
 /// A limit on the size of files stands for a full disk: what fits is written, and then there is
 /// an error. `trap` keeps the signal away with which the system would end the program.
 #[cfg(unix)]
@@ -622,7 +638,7 @@ fn a_file_that_does_not_fit_leaves_no_half_of_it() {
         1,
         &["cannot write rows/metrics.jsonl: File too large"],
     );
-    let rows = rows(&place.text("rows/metrics.jsonl"));
+    let rows = training_rows(&place.text("rows/metrics.jsonl"));
     assert!((150..499).contains(&rows.len()), "{} rows", rows.len());
     let names = place.names("rows").join(" ");
     assert_eq!(names, "best.safetensors last.safetensors metrics.jsonl");
@@ -679,7 +695,7 @@ fn a_full_disk_is_an_error() {
             format!("error: cannot write disk/out/last.safetensors: {full}"),
             format!(
                 "error: cannot write disk/out/loss.png: {full}; the run is kept as it was after 30 \
-                 steps: go on with: gpu-makemore train --resume disk/out"
+                 steps: continue with: gpu-makemore train --resume disk/out"
             ),
             "error: cannot open disk/out/.lock: Read-only file system (os error 30)".to_owned(),
         ]
@@ -827,7 +843,7 @@ fn lecture() -> (Place, Vec<String>) {
 #[test]
 fn train_prints_the_lectures_lines_and_writes_them_down() {
     let (place, lines) = lecture();
-    let rows = rows(&place.text("a/b/metrics.jsonl"));
+    let rows = training_rows(&place.text("a/b/metrics.jsonl"));
     let steps: Vec<u64> = rows.iter().map(|r| r["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [0, 200, 400]);
     let lrs: Vec<f64> = rows.iter().map(|r| r["lr"].as_f64().unwrap()).collect();
@@ -845,6 +861,132 @@ fn train_prints_the_lectures_lines_and_writes_them_down() {
     assert_eq!(loss as f32, mean as f32);
     let mean = rows[1]["loss_mean"].as_f64().unwrap();
     assert!((2.5..3.2).contains(&mean), "{mean}");
+}
+
+/// At each tenth of the run, in the file and on the screen; the last one is printed with the other
+/// results, over the statistics of the whole training set.
+#[test]
+fn train_tells_the_validation_losses_along_the_way() {
+    let (place, lines) = lecture();
+    let text = place.text("a/b/metrics.jsonl");
+    let found = validation_rows(&text);
+    let steps: Vec<u64> = found.iter().map(|r| r["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [50, 100, 150, 200, 250, 300, 350, 400, 450, 500]);
+    for row in &found {
+        let fields: Vec<&String> = row.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["step", "val_loss"]);
+        let step = row["step"].as_u64().unwrap();
+        let line = format!("{step:7}/    500: val {}", four_digits(&row["val_loss"]));
+        assert_eq!(lines.contains(&line), step < 500, "{line}");
+    }
+    assert_eq!(rows(&text).len(), found.len() + 3, "rows of a third kind");
+    let all: Vec<u64> = rows(&text)
+        .iter()
+        .map(|r| r["step"].as_u64().unwrap())
+        .collect();
+    assert!(all.is_sorted(), "{all:?}");
+    let last = found[9]["val_loss"].as_f64().unwrap();
+    let whole = place.json("a/b/summary.json")["val_loss"].as_f64().unwrap();
+    assert!((last - whole).abs() < 0.01, "{last} {whole}");
+    let best = found.iter().map(|r| r["val_loss"].as_f64().unwrap());
+    let best = best.fold(f64::INFINITY, f64::min);
+    let saved = place.checkpoint("a/b/best.safetensors").training.unwrap();
+    assert_eq!(saved.best.unwrap().val_loss, best);
+}
+
+/// Whatever the rate is, it falls.
+#[test]
+fn the_last_rate_is_a_tenth_of_the_first_unless_it_is_given() {
+    let place = Place::new();
+    for (out, options, last) in [
+        ("small", &["--lr", "0.001"][..], 0.0001),
+        ("odd", &["--lr", "0.7"], 0.07),
+        ("zero", &["--lr", "0"], 0.0),
+        ("given", &["--lr", "0.001", "--lr-final", "0.01"], 0.01),
+        ("lecture", &[], 0.01),
+    ] {
+        let lines = place.train(&[&["--out", out], options].concat());
+        let summary = place.json(&format!("{out}/summary.json"));
+        assert_eq!(summary["lr_final"], last, "{out}");
+        assert_eq!(
+            place
+                .checkpoint(&format!("{out}/model.safetensors"))
+                .config
+                .lr_final,
+            last
+        );
+        let rows = training_rows(&place.text(&format!("{out}/metrics.jsonl")));
+        assert_eq!(rows.last().unwrap()["lr"], last, "{out}");
+        let line = format!("from step 15 on {last:?};");
+        assert!(lines.iter().any(|l| l.contains(&line)), "{out}: {lines:?}");
+    }
+}
+
+/// In a sweep, each model has its own.
+#[test]
+fn the_last_rates_of_a_sweep_follow_the_first() {
+    let place = Place::new();
+    let sweep = |options: &[&'static str]| {
+        let common = "sweep --backend cpu --data words.txt --n-hidden 4 --steps 10";
+        let args: Vec<&str> = common.split(' ').chain(options.iter().copied()).collect();
+        place.run(&args)
+    };
+    let rates = |out: &str| -> Vec<(f64, f64)> {
+        let manifest = place.json(&format!("{out}/sweep.json"));
+        let points = manifest["points"].as_array().unwrap();
+        let rate = |point: &Value, name: &str| point[name].as_f64().unwrap();
+        points
+            .iter()
+            .map(|point| (rate(point, "lr"), rate(point, "lr_final")))
+            .collect()
+    };
+    succeeded(&sweep(&["--lr", "0.1,0.001", "--out", "follows"]));
+    assert_eq!(rates("follows"), [(0.1, 0.01), (0.001, 0.0001)]);
+    let given = ["--lr", "0.1,0.001", "--lr-final", "0.01", "--out", "given"];
+    succeeded(&sweep(&given));
+    assert_eq!(rates("given"), [(0.1, 0.01), (0.001, 0.01)]);
+    // Another sweep, and refused as such. With the rate that its manifest has, it is continued.
+    let parts = ["--lr-final is 0.01 there and a tenth of --lr now"];
+    failed(&sweep(&["--lr", "0.1,0.001", "--out", "given"]), 1, &parts);
+    succeeded(&sweep(&given));
+    // With a single rate, the default is the number.
+    succeeded(&sweep(&["--seeds", "2", "--out", "seeds"]));
+    assert_eq!(place.json("seeds/sweep.json")["grid"]["--lr-final"], "0.01");
+    // What follows from another option has no column and no plot of its own.
+    let report = place.succeed(&["sweep", "report", "follows"]);
+    assert!(
+        !report.iter().any(|line| line.contains("lr_final")),
+        "{report:?}"
+    );
+    let drawn = ["--lr", "0.01..0.3:log", "--random", "3", "--out", "drawn"];
+    succeeded(&sweep(&drawn));
+    for (lr, lr_final) in rates("drawn") {
+        assert!(
+            (lr_final * 10.0 / lr - 1.0).abs() < 1e-12,
+            "{lr} {lr_final}"
+        );
+    }
+}
+
+#[test]
+fn there_are_twenty_rows_unless_another_number_is_asked_for() {
+    let place = Place::new();
+    for (steps, apart) in [("1000", 50), ("19", 1), ("21", 2)] {
+        let args = [
+            "train",
+            "--backend",
+            "cpu",
+            "--data",
+            "words.txt",
+            "--n-hidden",
+            "4",
+        ];
+        place.succeed(&[&args[..], &["--steps", steps, "--out", steps]].concat());
+        let rows = training_rows(&place.text(&format!("{steps}/metrics.jsonl")));
+        let found: Vec<u64> = rows.iter().map(|r| r["step"].as_u64().unwrap()).collect();
+        let all: Vec<u64> = (0..steps.parse().unwrap()).step_by(apart).collect();
+        assert_eq!(found, all);
+    }
 }
 
 #[test]
@@ -872,6 +1014,8 @@ fn train_sums_the_run_up() {
     for field in ["train_loss", "val_loss", "test_loss"] {
         assert!((2.0..3.0).contains(&number(field)), "{field}");
     }
+    // Nothing is compiled on the CPU.
+    assert!((0.0..0.1).contains(&number("setup_seconds")), "{summary}");
     let speed = number("steps") / number("seconds");
     assert!((number("steps_per_second") / speed - 1.0).abs() < 1e-6);
     for (split, field) in [("train", "train_loss"), ("val  ", "val_loss")] {
@@ -911,7 +1055,7 @@ fn loss_mean_covers_every_step_since_the_row_before() {
     place.train(&["--out", "each", "--log-every", "1"]);
     place.train(&["--out", "tens", "--log-every", "10"]);
     let [each, tens] =
-        ["each", "tens"].map(|out| rows(&place.text(&format!("{out}/metrics.jsonl"))));
+        ["each", "tens"].map(|out| training_rows(&place.text(&format!("{out}/metrics.jsonl"))));
     assert_eq!((each.len(), tens.len()), (30, 3));
     for (i, row) in tens.iter().enumerate().skip(1) {
         let losses = &each[10 * i - 9..=10 * i];
@@ -1060,6 +1204,91 @@ fn a_run_that_diverges_at_once_names_no_model_that_is_not_there() {
     }
 }
 
+/// Every number is finite, and the model is of no use: the loss has risen by orders of magnitude.
+#[test]
+fn a_run_that_ends_far_above_the_untrained_model_has_diverged() {
+    let place = Place::new();
+    let output = place.run(&train(&["--lr", "50", "--steps", "500", "--out", "out"]));
+    let parts = [
+        "training diverged: after 500 steps the loss over the training set is ",
+        "and that of the untrained model was 3.",
+        "try a smaller --lr than 50.0",
+        "The last good model, after 0 steps, is in out/last-good.safetensors",
+    ];
+    failed(&output, 1, &parts);
+    let files = "best.safetensors last-good.safetensors metrics.jsonl";
+    assert_eq!(place.names("out").join(" "), files);
+    let lines = place.succeed(&eval("out/last-good.safetensors", &[]));
+    for (split, loss, _) in evaluated(&lines) {
+        assert!((3.0..3.6).contains(&loss), "{split} {loss}");
+    }
+
+    // All is well for 400 steps, and one of the checkpoints is kept.
+    let late = ["--lr-decay-at", "400", "--lr-final", "50", "--steps", "500"];
+    let output = place.run(&train(&[&late[..], &["--out", "late"]].concat()));
+    failed(&output, 1, &["training diverged", "than 50.0"]);
+    let good = place.checkpoint("late/last-good.safetensors");
+    assert!(
+        (50..=400).contains(&good.config.steps),
+        "{}",
+        good.config.steps
+    );
+    let lines = place.succeed(&eval("late/last-good.safetensors", &[]));
+    for (split, loss, _) in evaluated(&lines) {
+        assert!((2.0..2.9).contains(&loss), "{split} {loss}");
+    }
+}
+
+/// On the way the loss rises to several times that of the untrained model, and comes down again.
+#[test]
+fn a_run_that_recovers_has_not_diverged() {
+    let place = Place::new();
+    let high = ["--lr", "10", "--n-hidden", "16", "--steps", "4000"];
+    place.train(&[&high[..], &["--log-every", "100", "--out", "out"]].concat());
+    let rows = training_rows(&place.text("out/metrics.jsonl"));
+    let losses = rows.iter().map(|row| row["loss_mean"].as_f64().unwrap());
+    let highest = losses.fold(0.0, f64::max);
+    assert!(highest > 7.0, "{highest}");
+    // Nor has one that was not trained at all, or hardly.
+    place.train(&["--lr", "0", "--out", "zero"]);
+    for steps in ["1", "5", "20"] {
+        for lr in ["0.1", "0.3"] {
+            let out = format!("{steps}-{lr}");
+            place.train(&[
+                "--lr",
+                lr,
+                "--batch-size",
+                "2",
+                "--steps",
+                steps,
+                "--out",
+                &out,
+            ]);
+        }
+    }
+}
+
+/// A sweep says of the same models that they diverged.
+#[test]
+fn a_sweep_has_the_same_idea_of_divergence() {
+    let place = Place::new();
+    let args =
+        "sweep --backend cpu --data words.txt --n-hidden 16 --steps 500 --lr 0.1,50 --out out";
+    let args: Vec<&str> = args.split(' ').collect();
+    place.succeed(&args);
+    let records = rows(&place.text("out/results.jsonl"));
+    for record in records {
+        let bad = record["options"]["lr"] == 50.0;
+        assert_eq!(record["status"], if bad { "diverged" } else { "done" });
+        assert_eq!(record["val_loss"].is_null(), bad);
+        if bad {
+            let what = record["diverged"].as_str().unwrap();
+            let part = "in the end, and that of the untrained model was 3.";
+            assert!(what.contains(part), "{what}");
+        }
+    }
+}
+
 // ------------------------------------------------------------------------------ eval and sample
 
 /// The lines of `eval` that have a loss, without those about its set-up.
@@ -1202,5 +1431,47 @@ fn help_and_version_go_to_stdout() {
     ] {
         let help = place.succeed(&[command, "--help"]).join("\n");
         assert!(help.contains(option), "{help}");
+    }
+}
+
+/// However wide the terminal is, or if there is none: lines of at most 80 columns, for a narrower pager
+/// would break them inside words.
+#[test]
+fn help_fits_eighty_columns() {
+    let place = Place::new();
+    for command in [
+        "",
+        "train",
+        "sweep",
+        "sweep report",
+        "eval",
+        "sample",
+        "gradcheck",
+        "adapters",
+    ] {
+        for help in ["-h", "--help"] {
+            let args: Vec<&str> = command.split_whitespace().chain([help]).collect();
+            for columns in [None, Some("200")] {
+                let mut command = place.command(&args);
+                match columns {
+                    Some(columns) => command.env("COLUMNS", columns),
+                    None => command.env_remove("COLUMNS"),
+                };
+                for line in succeeded(&command.output().unwrap()) {
+                    assert!(line.chars().count() <= 80, "{args:?}: {line}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn help_tells_the_ranges_of_sizes() {
+    let place = Place::new();
+    for command in ["train", "sweep", "gradcheck"] {
+        let help = place.succeed(&[command, "--help"]).join("\n");
+        for range in ["[2 to 4096]", "[1 to 16]", "[1 to 128]", "[1 to 2048]"] {
+            assert!(help.contains(range), "{command}: no {range} in {help}");
+        }
     }
 }

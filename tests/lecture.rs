@@ -253,6 +253,7 @@ fn whole_run(backend: &str, allowed: Allowed) -> Run {
     let rows: Vec<Value> = read(&out.join("metrics.jsonl"))
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|row: &Value| !row["loss"].is_null()) // the others have validation losses
         .collect();
     assert_eq!(rows.len(), PYTORCH_LOSSES.len());
     for (i, (row, want)) in rows.iter().zip(PYTORCH_LOSSES).enumerate() {

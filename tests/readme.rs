@@ -299,8 +299,8 @@ const COMMANDS: &[Entry] = &[
     .needs(Needs::Release),
 ];
 
-const SWEEP: &str =
-    "gpu-makemore sweep --lr 0.03,0.05,0.07,0.1,0.15,0.2,0.3:log --seeds 8 --out runs/rates";
+const SWEEP: &str = "gpu-makemore sweep --lr 0.03,0.05,0.07,0.1,0.15,0.2,0.3:log --lr-final 0.01 \
+                     --seeds 8 --out runs/rates";
 const SWEEP_REPORT: &str = "gpu-makemore sweep report runs/rates --png rates.png";
 const AGAINST: &str = "gpu-makemore gradcheck --against mine.safetensors";
 

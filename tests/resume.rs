@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         return with_fault(&spec);
     }
     type Test = (&'static str, fn() -> Outcome);
-    let others: [Test; 12] = [
+    let others: [Test; 13] = [
         ("cpu_goes_on_from_every_step", || {
             let every: Vec<usize> = (0..=STEPS).collect();
             goes_on(&["--backend", "cpu"], &every)
@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         ("harmless_options_are_taken", harmless_options),
         ("changed_data_are_refused", changed_data),
         ("what_cannot_go_on_is_refused", refusals),
+        ("a_file_names_a_run", named_by_file),
         (
             "the_best_checkpoint_can_take_the_place_of_the_last",
             from_best,
@@ -64,16 +65,19 @@ fn main() -> ExitCode {
         .into_iter()
         .map(|(name, test)| Trial::test(name, test))
         .collect();
-    let full = || {
-        if !Path::new("/dev/full").exists() {
-            return Ok(Completion::ignored_with("there is no /dev/full here"));
-        }
-        before_the_first_step().map(|()| Completion::Completed)
-    };
-    others.push(Trial::ignorable_test(
-        "a_failure_before_the_first_step",
-        full,
-    ));
+    // Where there is no file on which nothing fits, these have nothing to write to.
+    let full: [Test; 2] = [
+        ("a_failure_before_the_first_step", before_the_first_step),
+        ("a_failure_to_print_after_the_end", after_the_end),
+    ];
+    others.extend(full.map(|(name, test)| {
+        Trial::ignorable_test(name, move || {
+            if !Path::new("/dev/full").exists() {
+                return Ok(Completion::ignored_with("there is no /dev/full here"));
+            }
+            test().map(|()| Completion::Completed)
+        })
+    }));
     others.push(long_test("killed_at_any_moment_200_times", || {
         killed_at_any_moment(200)
     }));
@@ -141,10 +145,30 @@ fn fault(path: &Path, point: Point) -> io::Result<()> {
         "full" => return Err(io::Error::from_raw_os_error(28)), // ENOSPC
         "refuse" => return Err(io::ErrorKind::PermissionDenied.into()),
         "wait" => thread::sleep(Duration::from_secs(30)),
+        "mute" => mute(),
         other => panic!("{other}"),
     }
     Ok(())
 }
+
+/// From now on nothing can be written to stdout.
+#[cfg(unix)]
+fn mute() {
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    // SAFETY: descriptor 1 is stdout's, whose owner in `std` does not close it either.
+    drop(unsafe { OwnedFd::from_raw_fd(1) });
+    // It takes the lowest number that is free.
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    assert_eq!(full.as_raw_fd(), 1);
+    std::mem::forget(full);
+}
+
+#[cfg(not(unix))]
+fn mute() {}
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
@@ -389,7 +413,7 @@ fn goes_on_or_begins(place: &Place, out: &str, nothing_saved: bool) -> Outcome {
         return Err(format!("last.safetensors is there: {}", last.exists()).into());
     }
     if nothing_saved {
-        let parts = ["has no run that could go on", "start one with train --out"];
+        let parts = ["has no run to continue", "start one with train --out"];
         place.refuse(&["train", "--resume", out], 1, &parts)?;
         succeeded(&place.program(&small(out, "8")).output()?)?;
         // What was left half written is hidden, and nobody's harm.
@@ -613,8 +637,8 @@ fn ctrl_c() -> Outcome {
                 break (out, output);
             }
         };
-        let go_on = format!("of 60000 steps; go on with: gpu-makemore train --resume {out}\n");
-        refused(&output, code, &["interrupted after ", &go_on])?;
+        let how = format!("of 60000 steps; continue with: gpu-makemore train --resume {out}\n");
+        refused(&output, code, &["interrupted after ", &how])?;
         let last = Checkpoint::load(place.path(&out).join("last.safetensors"))?;
         let steps = last.config.steps;
         let message = String::from_utf8_lossy(&output.stderr);
@@ -622,11 +646,12 @@ fn ctrl_c() -> Outcome {
             return Err(format!("{steps}: {message}").into());
         }
         place.resume(&out)?;
-        // The checkpoints are others, and so may the best be.
-        let [a, b] = [out.as_str(), "whole"]
-            .map(|folder| fs::read(place.path(folder).join("model.safetensors")).unwrap());
-        if a != b {
-            return Err(format!("{out} is not the same model").into());
+        // The checkpoints are others, and so may the best be. But the validation loss of the moment is
+        // no row: an undisturbed run has none there.
+        for file in ["model.safetensors", "metrics.jsonl", "loss.png"] {
+            if place.content(&out, file)? != place.content("whole", file)? {
+                return Err(format!("{out}/{file} is not the same").into());
+            }
         }
     }
     Ok(())
@@ -695,6 +720,10 @@ fn changed_options() -> Outcome {
     let before = fs::read(place.path("out/last.safetensors"))?;
     for (option, new, old) in [
         ("--data", "names", "words.txt"),
+        // A name like any other.
+        ("--data", "auto", "words.txt"),
+        ("--column", "auto", "not given"),
+        ("--adapter", "auto", "not given"),
         ("--column", "name", "not given"),
         ("--clean", "", "false"),
         ("--backend", "vulkan", "cpu"),
@@ -715,7 +744,7 @@ fn changed_options() -> Outcome {
             .into_iter()
             .chain(given.split_whitespace());
         let args: Vec<&str> = args.collect();
-        let parts = [option, "does not go with --resume out", old, "leave"];
+        let parts = [option, "cannot be combined with --resume out", old, "leave"];
         place.refuse(&args, 2, &parts)?;
     }
     let args = ["train", "--resume", "out", "--out", "other"];
@@ -743,15 +772,21 @@ fn harmless_options() -> Outcome {
     args.extend(["--checkpoint-every", "3", "--backend", "auto"]);
     succeeded(&place.program(&args).output()?)?;
     let rows = fs::read_to_string(place.path("log/metrics.jsonl"))?;
-    let steps: Vec<u64> = rows
+    let rows: Vec<serde_json::Value> = rows
         .lines()
-        .map(|row| {
-            let row: serde_json::Value = serde_json::from_str(row).unwrap();
-            row["step"].as_u64().unwrap()
-        })
+        .map(|row| serde_json::from_str(row).unwrap())
         .collect();
+    let steps_with = |field: &str| -> Vec<u64> {
+        let rows = rows.iter().filter(|row| !row[field].is_null());
+        rows.map(|row| row["step"].as_u64().unwrap()).collect()
+    };
+    let steps = steps_with("loss");
     if steps != [0, 7, 14, 20, 30] {
         return Err(format!("rows at {steps:?}").into());
+    }
+    let checkpoints = steps_with("val_loss");
+    if checkpoints != [8, 16, 18, 21, 24, 27, 30, 33, 36, 39, 40] {
+        return Err(format!("checkpoints at {checkpoints:?}").into());
     }
     let model = |folder| fs::read(place.path(folder).join("model.safetensors"));
     match model("log")? == model("whole")? {
@@ -779,10 +814,14 @@ fn changed_data() -> Outcome {
 fn refusals() -> Outcome {
     let place = Place::new();
     let resume = |folder| ["train", "--resume", folder];
-    place.refuse(&resume("none"), 1, &["none has no run that could go on"])?;
-    place.refuse(&resume("words.txt"), 1, &["words.txt"])?;
+    place.refuse(&resume("none"), 1, &["none has no run to continue"])?;
+    let parts = ["words.txt is a file, but no last.safetensors"];
+    place.refuse(&resume("words.txt"), 1, &parts)?;
     succeeded(&place.program(&small("done", "8")).output()?)?;
-    place.refuse(&resume("done"), 1, &["the run in done is finished"])?;
+    let parts = ["the run in done is finished: nothing left to continue"];
+    for name in ["done", "done/last.safetensors"] {
+        place.refuse(&resume(name), 1, &parts)?;
+    }
 
     stopped(&place, "out")?;
     let last = place.path("out/last.safetensors");
@@ -796,7 +835,7 @@ fn refusals() -> Outcome {
     succeeded(&place.program(&file).output()?)?;
     // A finished model is no run.
     fs::copy(place.path("done/model.safetensors"), &last)?;
-    place.refuse(&resume("out"), 1, &["out has no run that could go on"])?;
+    place.refuse(&resume("out"), 1, &["out has no run to continue"])?;
     // A damaged one is left as it is.
     let mut damaged = bytes.clone();
     let middle = damaged.len() / 2;
@@ -835,6 +874,48 @@ fn before_the_first_step() -> Outcome {
     }
     place.resume("out")?;
     place.same("out", "whole")
+}
+
+/// When every file is written, a failure to print changes nothing: the run is not said to be one that
+/// can be continued. Before that, it is, and can.
+fn after_the_end() -> Outcome {
+    let place = Place::new();
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    let output = place
+        .faulty("mute Done summary.json 1", &small("out", "8"))
+        .output()?;
+    let message = "error: cannot write to standard output: No space left on device (os error 28); \
+                   the run is finished all the same, and the model is in out/model.safetensors\n";
+    refused(&output, 1, &[message])?;
+    place.same("out", "whole")?;
+    let parts = ["the run in out is finished"];
+    place.refuse(&["train", "--resume", "out"], 1, &parts)?;
+    // With one more step that is printed, the failure comes after the third checkpoint.
+    let fault = "mute Done last.safetensors 4";
+    let output = place.faulty(fault, &small("early", "8")).output()?;
+    let how = "after 24 steps: continue with: gpu-makemore train --resume early";
+    refused(&output, 1, &[how])?;
+    place.resume("early")?;
+    place.same("early", "whole")
+}
+
+/// As well as by its folder.
+fn named_by_file() -> Outcome {
+    let place = Place::new();
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    stopped(&place, "out")?;
+    let args = ["train", "--resume", "out/best.safetensors"];
+    place.refuse(&args, 1, &["out/best.safetensors is a file, but no last"])?;
+    place.resume("out/last.safetensors")?;
+    place.same("out", "whole")?;
+    // From within the folder, where its path has no folder's name.
+    stopped(&place, "here")?;
+    let words = fs::read(place.path("words.txt"))?;
+    fs::write(place.path("here/words.txt"), words)?;
+    let mut command = place.program(&["train", "--resume", "last.safetensors"]);
+    succeeded(&command.current_dir(place.path("here")).output()?)?;
+    fs::remove_file(place.path("here/words.txt"))?;
+    place.same("here", "whole")
 }
 
 /// If the last checkpoint is lost, the best one has all that it takes too.

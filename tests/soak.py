@@ -43,7 +43,7 @@ def soak(binary, name, options, steps, folder):
     seen = []  # (time, peak) when each row was there
     whole = 0
     while process.poll() is None:
-        rows = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+        rows = metrics.read_bytes().count(b'"loss_mean"') if metrics.exists() else 0
         now = peak(process.pid)
         if now is not None:
             seen.extend([(time.monotonic(), now)] * (rows - len(seen)))
@@ -56,6 +56,7 @@ def soak(binary, name, options, steps, folder):
 
     summary = json.loads((out / "summary.json").read_text())
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    rows = [row for row in rows if "loss" in row]  # the others have validation losses
     if [row["step"] for row in rows] != list(range(0, steps, every)):
         wrong.append("rows of metrics are missing")
     if summary["steps"] != steps:

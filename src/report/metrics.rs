@@ -1,4 +1,8 @@
-//! `metrics.jsonl`: the loss over the steps, written while the training runs.
+//! `metrics.jsonl`: the losses over the steps, written while the training runs.
+//!
+//! Each line is a JSON object of one of two kinds: a [`Row`] has the loss of a training step, a
+//! [`Validation`] the loss over the validation set. A reader tells them apart by their fields
+//! (`"val_loss" in row`); both count `step` alike, and come in its order.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -8,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::FileError;
 
-/// One line of `metrics.jsonl`. A loss that is not finite is written as `null`.
+/// The line of a training step. A loss that is not finite is written as `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The step, counted from 0.
@@ -26,6 +30,25 @@ impl Row {
     /// The line that the lecture prints for this row, in a run of `steps` steps.
     pub fn lecture_line(&self, steps: u64) -> String {
         lecture_line(self.step, steps, self.loss)
+    }
+}
+
+/// The line of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Steps done before; the step of this number is the next one, so that a [`Row`] of the same step
+    /// has the loss of the same model.
+    pub step: u64,
+    /// Mean loss over the validation set, in nats. The batch-norm statistics are those over the first
+    /// 4,096 training examples, which are quick to have; `summary.json` has the loss with the
+    /// statistics over all of them, which differs in the fourth digit or so.
+    pub val_loss: f64,
+}
+
+impl Validation {
+    /// The line on the screen, in a run of `steps` steps: like the lecture's.
+    pub fn line(&self, steps: u64) -> String {
+        format!("{:7}/{steps:7}: val {:.4}", self.step, self.val_loss)
     }
 }
 
@@ -107,6 +130,8 @@ pub struct Metrics {
     /// Length of the rows in the file.
     bytes: u64,
     log: LossLog,
+    /// The rows of checkpoints in the file.
+    validation: Vec<Validation>,
 }
 
 impl Metrics {
@@ -126,6 +151,7 @@ impl Metrics {
             file,
             bytes: 0,
             log: LossLog::new(log_every),
+            validation: Vec::new(),
         })
     }
 
@@ -149,7 +175,8 @@ impl Metrics {
             .truncate(false)
             .open(path)
             .map_err(FileError::at("open", path))?;
-        let bytes = whole_lines(&mut file, mark.bytes).map_err(FileError::at("read", path))?;
+        let (bytes, validation) =
+            whole_lines(&mut file, mark.bytes).map_err(FileError::at("read", path))?;
         file.set_len(bytes)
             .and_then(|()| file.seek(SeekFrom::Start(bytes)))
             .map_err(FileError::at("write", path))?;
@@ -163,6 +190,7 @@ impl Metrics {
                 sum: mark.sum,
                 count: mark.count,
             },
+            validation,
         })
     }
 
@@ -204,8 +232,25 @@ impl Metrics {
         Ok(rows)
     }
 
+    /// Writes the row of a checkpoint, with the same guarantees.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn record_validation(&mut self, row: Validation) -> Result<(), FileError> {
+        self.write(&row)
+            .map_err(FileError::at("write", &self.path))?;
+        self.validation.push(row);
+        Ok(())
+    }
+
+    /// The rows of the checkpoints so far, those before an interruption included.
+    pub fn validation(&self) -> &[Validation] {
+        &self.validation
+    }
+
     /// One call of `write` on an unbuffered file, so that there is nothing to flush.
-    fn write(&mut self, row: &Row) -> std::io::Result<()> {
+    fn write(&mut self, row: &impl Serialize) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(row)?;
         line.push(b'\n');
         match (&self.file).write_all(&line) {
@@ -221,17 +266,22 @@ impl Metrics {
     }
 }
 
-/// Where the last whole line ends within the first `bytes` of a file.
-fn whole_lines(file: &mut File, bytes: u64) -> std::io::Result<u64> {
+/// Where the last whole line ends within the first `bytes` of a file, and the rows of checkpoints
+/// among the whole lines.
+fn whole_lines(file: &mut File, bytes: u64) -> std::io::Result<(u64, Vec<Validation>)> {
     let mut reader = BufReader::new(file.take(bytes));
     let (mut whole, mut line) = (0, Vec::new());
+    let mut validation = Vec::new();
     loop {
         line.clear();
         let length = reader.read_until(b'\n', &mut line)?;
         if !line.ends_with(b"\n") {
-            return Ok(whole);
+            return Ok((whole, validation));
         }
         whole += length as u64;
+        // A line of another kind lacks a field. One that somebody has changed does not keep the run
+        // from continuing: its point is missing in the picture.
+        validation.extend(serde_json::from_slice::<Validation>(&line));
     }
 }
 
@@ -302,6 +352,28 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let last = "{\"step\":4,\"lr\":0.1,\"loss\":null,\"loss_mean\":null}";
         assert_eq!(text.lines().last(), Some(last));
+    }
+
+    #[test]
+    fn validation_losses_have_rows_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let mut metrics = Metrics::create(&path, 2).unwrap();
+        metrics.record(&[3.5, 2.5], lr).unwrap();
+        let row = |step, val_loss| Validation { step, val_loss };
+        metrics.record_validation(row(2, 2.75)).unwrap();
+        metrics.record(&[2.0], lr).unwrap();
+        let mark = metrics.mark().unwrap();
+        metrics.record_validation(row(3, 2.7)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "{\"step\":2,\"val_loss\":2.75}");
+        assert!(lines[2].starts_with("{\"step\":2,\"lr\":0.1,"), "{text}");
+        assert_eq!(metrics.validation(), [row(2, 2.75), row(3, 2.7)]);
+        assert_eq!(row(2, 2.75).line(100), "      2/    100: val 2.7500");
+        // Those before the mark are known to a run that continues, to the bit.
+        let metrics = Metrics::go_on(&path, 2, 3, &mark).unwrap();
+        assert_eq!(metrics.validation(), [row(2, 2.75)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub mod summary;
 
 pub use curve::LossCurve;
 pub use heatmap::{colour_png, grey_png};
-pub use metrics::{LossLog, Metrics, MetricsMark, Row, lecture_line};
+pub use metrics::{LossLog, Metrics, MetricsMark, Row, Validation, lecture_line};
 pub use output::Output;
 pub use plot::{PlotError, loss_png};
 pub use profile::ProfileReport;

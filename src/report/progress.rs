@@ -32,6 +32,8 @@ pub struct Progress {
     /// The bits of the latest loss, which the bar reads when it is drawn. As a message of the bar
     /// it would have to be formatted at each update, drawn or not.
     loss: Arc<AtomicU32>,
+    /// Whether the speed is measured already.
+    timed: bool,
     out: Output,
 }
 
@@ -44,6 +46,7 @@ impl Progress {
         Self {
             bar,
             loss,
+            timed: false,
             out: Output::new(),
         }
     }
@@ -59,10 +62,17 @@ impl Progress {
 
     /// `step` steps are done, the last one with `loss`. Cheap: the screen is updated at most
     /// twenty times a second.
-    pub fn update(&self, step: u64, loss: f32) {
+    pub fn update(&mut self, step: u64, loss: f32) {
         // Nothing but the number itself is passed on, so no stronger ordering is called for.
         self.loss.store(loss.to_bits(), Ordering::Relaxed);
         self.bar.set_position(step);
+        if !self.timed {
+            self.timed = true;
+            // Speed and time left count from the end of the first chunk. It is a single step, during
+            // which some drivers compile the kernels.
+            self.bar.tick();
+            self.bar.reset_eta();
+        }
     }
 
     /// Prints a line to stdout, above the bar.
@@ -112,7 +122,7 @@ mod tests {
     #[test]
     fn the_template_is_valid_and_any_number_can_be_shown() {
         style(&Arc::default()).unwrap();
-        let progress = Progress::new(0);
+        let mut progress = Progress::new(0);
         progress.update(7, f32::NAN);
         progress.finish();
         progress.finish();

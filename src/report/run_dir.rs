@@ -60,21 +60,27 @@ pub enum RunDirError {
         path: PathBuf,
     },
     /// The folder's run has come to its end.
-    #[error("the run in {} is finished; there is nothing to go on with", .path.display())]
+    #[error("the run in {} is finished: nothing left to continue", .path.display())]
     Finished {
         /// The folder.
         path: PathBuf,
     },
     /// A finished model was asked for, but the run has not come to its end.
-    #[error("the run in {0} is not finished; go on with: gpu-makemore train --resume {0}, or take {0}/{last} as it is", .path.display(), last = RunDir::LAST)]
+    #[error("the run in {0} is not finished; continue with: gpu-makemore train --resume {0}, or use {0}/{last} as it is", .path.display(), last = RunDir::LAST)]
     Unfinished {
         /// The folder.
         path: PathBuf,
     },
-    /// The folder has no run that could go on.
-    #[error("{} has no run that could go on ({} is missing); start one with train --out", .path.display(), RunDir::LAST)]
+    /// The folder has no run that could continue.
+    #[error("{} has no run to continue ({} is missing); start one with train --out", .path.display(), RunDir::LAST)]
     NoRun {
         /// The folder.
+        path: PathBuf,
+    },
+    /// `--resume` with a file that is not the last checkpoint of a run.
+    #[error("{} is a file, but no {}; give the folder of the run", .path.display(), RunDir::LAST)]
+    NotLast {
+        /// The file.
         path: PathBuf,
     },
     /// There is a file of that name.
@@ -146,7 +152,29 @@ impl RunDir {
         Ok(run)
     }
 
-    /// The folder of a run that goes on. What a killed process left half written is removed.
+    /// The folder of a run that is named by its folder or by its last checkpoint, whether that is
+    /// there or not.
+    ///
+    /// # Errors
+    ///
+    /// The path is another file.
+    pub fn of_run(path: &Path) -> Result<&Path, RunDirError> {
+        if path.is_dir() {
+            return Ok(path);
+        }
+        match path.parent() {
+            Some(folder) if path.ends_with(Self::LAST) => Ok(match folder.as_os_str() {
+                name if name.is_empty() => Path::new("."),
+                _ => folder,
+            }),
+            _ if path.is_file() => Err(RunDirError::NotLast {
+                path: path.to_path_buf(),
+            }),
+            _ => Ok(path),
+        }
+    }
+
+    /// The folder of a run that continues. What a killed process left half written is removed.
     ///
     /// # Errors
     ///
@@ -405,6 +433,24 @@ mod tests {
         let error = RunDir::go_on(dir.path()).unwrap_err();
         assert!(matches!(error, RunDirError::Finished { .. }), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_run_is_named_by_its_folder_or_by_its_last_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let last = dir.path().join(RunDir::LAST);
+        assert_eq!(RunDir::of_run(dir.path()).unwrap(), dir.path());
+        // There or not: what is missing is found out later, with a message about the run.
+        assert_eq!(RunDir::of_run(&last).unwrap(), dir.path());
+        fs::write(&last, "").unwrap();
+        assert_eq!(RunDir::of_run(&last).unwrap(), dir.path());
+        let bare = RunDir::of_run(Path::new(RunDir::LAST)).unwrap();
+        assert_eq!(bare, Path::new("."));
+        let best = dir.path().join(RunDir::BEST);
+        assert_eq!(RunDir::of_run(&best).unwrap(), best);
+        fs::write(&best, "").unwrap();
+        let error = RunDir::of_run(&best).unwrap_err();
+        assert!(matches!(error, RunDirError::NotLast { .. }), "{error}");
     }
 
     #[test]

@@ -18,18 +18,23 @@ pub struct Summary {
     pub test_loss: Option<f64>,
     /// Training steps done.
     pub steps: u64,
-    /// Time that the steps took, without the checkpoints.
+    /// Time that the steps took, without the checkpoints, and without what is in `setup_seconds`.
     pub seconds: f64,
     /// Steps per second.
     pub steps_per_second: f64,
+    /// Time until the steps ran at that speed, since the run was begun or continued: to open the
+    /// device and compile the kernels. Some drivers compile a kernel at its first launch, so the first
+    /// step, by itself, counts among the set-up, less the time that such a step takes later.
+    pub setup_seconds: f64,
     /// Time that the checkpoints took, since the run was begun or went on.
     pub checkpoint_seconds: f64,
     /// What did the work: a GPU API or the CPU.
     pub backend: String,
-    /// The name of the GPU, or of the CPU code path.
+    /// The name of the GPU, or `CPU`.
     pub adapter: String,
-    /// The driver and its version; `None` without a GPU.
-    pub driver: Option<String>,
+    /// The driver and its version; on the CPU the instruction set that the program uses, as
+    /// `x86_64 AVX-512`. As with a driver, another one may give other bits.
+    pub driver: String,
     /// How the steps were launched: `staged` or `resident`; `None` without a GPU.
     pub schedule: Option<String>,
     /// Seed of the run.
@@ -108,10 +113,11 @@ mod tests {
             steps: 200_000,
             seconds: 12.5,
             steps_per_second: 16_000.0,
+            setup_seconds: 1.5,
             checkpoint_seconds: 0.25,
             backend: "vulkan".to_owned(),
             adapter: "Some GPU".to_owned(),
-            driver: None,
+            driver: "Some driver 1.0".to_owned(),
             schedule: None,
             seed: 2_147_483_647,
             sizes: Dims::LECTURE.into(),

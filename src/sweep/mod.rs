@@ -29,7 +29,7 @@ use std::iter::once;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Checkpoint;
-use crate::cli::{SweepArgs, SweepCommand};
+use crate::cli::{SweepArgs, SweepCommand, tenth};
 use crate::data::{self, Dataset};
 use crate::device::Device;
 use crate::error::Error;
@@ -236,10 +236,14 @@ pub(crate) fn loss(value: f64) -> String {
     }
 }
 
-/// The options that have several values among the points.
+/// The options that have several values among the points; without `lr_final` where it is a tenth of
+/// each `lr`, and so says nothing of its own.
 pub fn swept(points: &[Point]) -> Vec<&'static points::Field> {
+    let follows = |point: &Point| point.lr_final == tenth(point.lr);
+    let own = !points.iter().all(follows);
     FIELDS
         .iter()
+        .filter(|(name, _)| own || *name != "lr_final")
         .filter(|(_, value)| points.iter().any(|point| value(point) != value(&points[0])))
         .collect()
 }

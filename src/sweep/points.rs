@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::SweepError;
 use super::short;
 use super::values::{Value, Values};
-use crate::cli::{SweepArgs, TrainArgs};
+use crate::cli::{SweepArgs, TrainArgs, tenth};
 use crate::rng::TorchGenerator;
 
 /// The most points of a sweep: `sweep.json` lists each.
@@ -115,10 +115,10 @@ impl Point {
             n_embd: self.n_embd,
             n_hidden: self.n_hidden,
             lr: self.lr,
-            lr_final: self.lr_final,
+            lr_final: Some(self.lr_final),
             lr_decay_at: Some(self.lr_decay_at),
             seed: self.seed,
-            log_every: u64::MAX,
+            log_every: Some(u64::MAX),
             out: None,
             checkpoint_every: None,
             resume: None,
@@ -143,7 +143,8 @@ pub struct Grid {
     n_hidden: Values<u64>,
     steps: Values<u64>,
     lr: Values<f64>,
-    lr_final: Values<f64>,
+    /// A tenth of each point's `lr` if there is none.
+    lr_final: Option<Values<f64>>,
     seeds: Values<u64>,
     lr_decay_at: Option<u64>,
     random: Option<u64>,
@@ -185,7 +186,7 @@ impl Grid {
             n_hidden: or(&args.n_hidden, default.n_hidden),
             steps: or(&args.steps, default.steps),
             lr: or(&args.lr, default.lr),
-            lr_final: or(&args.lr_final, default.lr_final),
+            lr_final: args.lr_final.clone(),
             seeds: or(&args.seeds, default.seed),
             lr_decay_at: args.lr_decay_at,
             random: args.random,
@@ -210,9 +211,24 @@ impl Grid {
             GridOption::new("--n-hidden", "n_hidden", &self.n_hidden),
             GridOption::new("--steps", "steps", &self.steps),
             GridOption::new("--lr", "lr", &self.lr),
-            GridOption::new("--lr-final", "lr_final", &self.lr_final),
+            self.lr_final_option(),
             GridOption::new("--seeds", "seed", &self.seeds),
         ]
+    }
+
+    fn lr_final_option(&self) -> GridOption {
+        let option = |values| GridOption::new("--lr-final", "lr_final", values);
+        match (&self.lr_final, &self.lr) {
+            (Some(given), _) => option(given),
+            // With a single `--lr`, it reads as if it had been given.
+            (None, Values::List { values, .. }) if let [lr] = values[..] => {
+                option(&or(&None, tenth(lr)))
+            }
+            (None, _) => GridOption {
+                text: "a tenth of --lr".to_owned(),
+                ..option(&or(&None, 0.0))
+            },
+        }
     }
 
     /// The whole grid as text, by option, for the manifest.
@@ -315,7 +331,7 @@ impl Grid {
         let n_hiddens = self.n_hidden.choices(generator);
         let steps = self.steps.choices(generator);
         let lrs = self.lr.choices(generator);
-        let lr_finals = self.lr_final.choices(generator);
+        let lr_finals = (self.lr_final.as_ref()).map(|values| values.choices(generator));
         let seeds = self.seeds.choices(generator);
         let mut points = vec![Point {
             block_size: 0,
@@ -336,8 +352,13 @@ impl Grid {
             p.steps = v;
             p.lr_decay_at = self.lr_decay_at.unwrap_or(v / 2);
         });
-        cross(&mut points, &lrs, |p, v| p.lr = v);
-        cross(&mut points, &lr_finals, |p, v| p.lr_final = v);
+        cross(&mut points, &lrs, |p, v| {
+            p.lr = v;
+            p.lr_final = tenth(v);
+        });
+        if let Some(lr_finals) = lr_finals {
+            cross(&mut points, &lr_finals, |p, v| p.lr_final = v);
+        }
         cross(&mut points, &seeds, |p, v| p.seed = v);
         points
     }

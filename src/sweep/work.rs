@@ -79,7 +79,7 @@ pub struct Finished {
 pub enum End {
     /// With its training, validation and test loss.
     Done(Box<Checkpoint>, [f64; 3]),
-    /// What was no longer finite, and when.
+    /// What was no longer finite and when, or how far the loss has risen.
     Diverged(String),
 }
 
@@ -111,6 +111,14 @@ impl<'a> Job<'a> {
         );
         let checkpoint = train::finish(backend, config, params, self.dataset.train.x())?;
         let losses = train::evaluate(backend, &train::statistics(&checkpoint), self.dataset)?;
+        let untrained = train::worse_than_untrained(backend, &self.args, self.dataset, losses[0])?;
+        if let Some(untrained) = untrained {
+            let loss = losses[0];
+            return Ok(End::Diverged(format!(
+                "the training loss is {loss:.4} in the end, and that of the untrained model was \
+                 {untrained:.4}"
+            )));
+        }
         Ok(End::Done(Box::new(checkpoint), losses))
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
-use crate::checkpoint::{Best, Config, Training};
+use crate::checkpoint::{Best, Checkpoint, Config, Training};
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
 use crate::error::Error;
@@ -19,6 +19,13 @@ use super::steps::Snapshot;
 /// shuffled, so the first are as good as any, and so few take a millisecond. The finished model has
 /// them over all.
 const CALIBRATED: usize = 4096;
+
+/// A model that is to be saved, with its validation loss.
+pub(crate) struct Measured {
+    checkpoint: Checkpoint,
+    /// Mean loss over the validation set, if it is finite.
+    pub(crate) val_loss: Option<f64>,
+}
 
 /// Writes the checkpoints of a run.
 pub(crate) struct Keeper<'a> {
@@ -82,31 +89,20 @@ impl<'a> Keeper<'a> {
         self.training.best
     }
 
-    /// Saves the run as it stands. Until the last file has its name, the checkpoint before is there.
+    /// Measures the validation loss of the model as it stands. `None` if its batch-norm statistics
+    /// are not finite: parameters so large diverge at the next step, and are not to be saved.
     ///
     /// # Errors
     ///
-    /// A file cannot be written.
-    pub(crate) fn save(
-        &mut self,
-        now: &Snapshot,
-        metrics: MetricsMark,
-        curve: &LossCurve,
-        seconds: f64,
-    ) -> Result<(), Error> {
+    /// The evaluation fails.
+    pub(crate) fn measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
         let begun = Instant::now();
-        let result = self.try_save(now, metrics, curve, seconds);
+        let result = self.try_measure(now);
         self.took += begun.elapsed();
         result
     }
 
-    fn try_save(
-        &mut self,
-        now: &Snapshot,
-        metrics: MetricsMark,
-        curve: &LossCurve,
-        seconds: f64,
-    ) -> Result<(), Error> {
+    fn try_measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
         let examples = &self.dataset.train;
         let count = examples.len().min(CALIBRATED);
         let contexts = &examples.x()[..count * examples.block()];
@@ -114,7 +110,7 @@ impl<'a> Keeper<'a> {
             steps: now.steps,
             ..self.config.clone()
         };
-        let mut checkpoint = finish(&mut self.evaluator, config, now.params.clone(), contexts)?;
+        let checkpoint = finish(&mut self.evaluator, config, now.params.clone(), contexts)?;
         let stats = super::statistics(&checkpoint);
         if stats
             .bnmean
@@ -122,13 +118,49 @@ impl<'a> Keeper<'a> {
             .chain(&stats.bnvar)
             .any(|v| !v.is_finite())
         {
-            // Parameters so large diverge at the next step: no model to go on with.
-            return Ok(());
+            return Ok(None);
         }
         let val = &self.dataset.val;
         let val_loss = self.evaluator.evaluate(&stats, val.x(), val.y())?;
         // Without examples to validate on, it is 0/0.
         let val_loss = Some(val_loss).filter(|loss| loss.is_finite());
+        Ok(Some(Measured {
+            checkpoint,
+            val_loss,
+        }))
+    }
+
+    /// Saves the run as it stands. Until the last file has its name, the checkpoint before is there.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub(crate) fn save(
+        &mut self,
+        measured: Measured,
+        now: &Snapshot,
+        metrics: MetricsMark,
+        curve: &LossCurve,
+        seconds: f64,
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        let result = self.try_save(measured, now, metrics, curve, seconds);
+        self.took += begun.elapsed();
+        result
+    }
+
+    fn try_save(
+        &mut self,
+        measured: Measured,
+        now: &Snapshot,
+        metrics: MetricsMark,
+        curve: &LossCurve,
+        seconds: f64,
+    ) -> Result<(), Error> {
+        let Measured {
+            mut checkpoint,
+            val_loss,
+        } = measured;
         let best = match (val_loss, self.training.best) {
             (Some(val_loss), best)
                 // The initial values are nobody's best.

@@ -6,11 +6,12 @@ mod resume;
 mod steps;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, BackendInfo, Statistics};
-use crate::checkpoint::{Checkpoint, Config, Training};
+use crate::checkpoint::{Checkpoint, CheckpointError, Config, Training};
 use crate::cli::TrainArgs;
 use crate::data::{self, Dataset, Examples};
 use crate::device::Device;
@@ -19,7 +20,7 @@ use crate::error::Error;
 use crate::gpu::schedule::{Opened, Schedule};
 use crate::params::Params;
 use crate::report::{
-    LossCurve, Metrics, MetricsMark, ProfileReport, Progress, RunDir, Summary, loss_png,
+    LossCurve, Metrics, MetricsMark, ProfileReport, Progress, RunDir, Summary, Validation, loss_png,
 };
 use crate::sample::{self, Sampler};
 pub(crate) use interrupt::Interrupt;
@@ -78,11 +79,13 @@ fn run_on(
         Some(resumed) => resumed.start(&dataset)?,
         None => Snapshot::first(&dims, args.seed),
     };
+    let opening = Instant::now();
     let Opened {
         backend,
         why,
         notes,
     } = open(&device, dims, &start.params, args.schedule)?;
+    let opened = opening.elapsed();
     let info = backend.info();
     let config = config(args, &dataset, &dims, &LearningRate::of(args), info);
     let mut lines = set_up(args, &dataset, &dims, &device, info, &why);
@@ -105,14 +108,17 @@ fn run_on(
 
     let earlier = training.seconds;
     let mark = training.metrics;
+    let from = start.steps;
     let mut keeper = Keeper::new(run_dir, &dataset, config.clone(), training, &start);
     let path = keeper.file(RunDir::METRICS);
     // From here on the run can be killed at any time and go on.
     let metrics = if args.resume.is_some() {
-        Metrics::go_on(&path, args.log_every, start.steps, &mark)?
+        Metrics::go_on(&path, args.log_every(), start.steps, &mark)?
     } else {
-        keeper.save(&start, mark, &curve, 0.0)?;
-        Metrics::create(&path, args.log_every)?
+        if let Some(measured) = keeper.measure(&start)? {
+            keeper.save(measured, &start, mark, &curve, 0.0)?;
+        }
+        Metrics::create(&path, args.log_every())?
     };
     let mut run = Run {
         args,
@@ -125,13 +131,20 @@ fn run_on(
         metrics,
         curve,
         config,
+        clock: Clock::new(from, earlier, opened, &keeper),
         keeper,
-        earlier,
+        finished: false,
     };
     let result = run.go(start, &lines);
     run.progress.finish();
     result.map_err(|error| match (error, run.keeper.saved()) {
-        (error @ (Error::Interrupted { .. } | Error::Diverged { .. }), _) => error,
+        (error @ (Error::Interrupted { .. } | Error::Diverged { .. } | Error::Worse { .. }), _) => {
+            error
+        }
+        (error, _) if run.finished => Error::Unprinted {
+            error: Box::new(error),
+            model: run.keeper.file(RunDir::MODEL),
+        },
         (error, step @ 1..) => Error::Kept {
             error: Box::new(error),
             step,
@@ -162,8 +175,9 @@ struct Run<'a> {
     curve: LossCurve,
     config: Config,
     keeper: Keeper<'a>,
-    /// Time that its steps took before it was interrupted.
-    earlier: f64,
+    clock: Clock,
+    /// Whether all files are written: what fails after that costs nothing but lines on the screen.
+    finished: bool,
 }
 
 impl Run<'_> {
@@ -176,23 +190,15 @@ impl Run<'_> {
             self.backend.start_profile()?;
         }
         let interrupt = Interrupt::listen().map_err(Error::Signals)?;
-        let clock = Clock {
-            earlier: self.earlier,
-            begun: Instant::now(),
-            saved: self.keeper.took(),
-        };
-        let params = self.steps(start, &interrupt, &clock)?;
+        self.clock.start(&self.keeper);
+        let params = self.steps(start, &interrupt)?;
         self.progress.finish();
-        self.finish(params, clock.seconds(&self.keeper))
+        let times = self.clock.times(self.args.steps, &self.keeper);
+        self.finish(params, times)
     }
 
     /// The parameters after the last step.
-    fn steps(
-        &mut self,
-        start: Snapshot,
-        interrupt: &Interrupt,
-        clock: &Clock,
-    ) -> Result<Params<f32>, Error> {
+    fn steps(&mut self, start: Snapshot, interrupt: &Interrupt) -> Result<Params<f32>, Error> {
         let Self {
             args,
             schedule,
@@ -202,6 +208,7 @@ impl Run<'_> {
             metrics,
             curve,
             keeper,
+            clock,
             ..
         } = self;
         let every = args.checkpoint_every();
@@ -211,6 +218,7 @@ impl Run<'_> {
         let params = start.params;
         let mut stopped = None;
         let on_chunk = |losses: &[f32], now: &Snapshot| -> Result<ControlFlow<()>, Error> {
+            clock.first_chunk(now.steps);
             for note in notes.try_iter() {
                 progress.line(&format!("note        {note}"))?;
             }
@@ -222,8 +230,27 @@ impl Run<'_> {
                 progress.update(now.steps, loss);
             }
             stopped = interrupt.exit_code();
-            if stopped.is_some() || now.steps.is_multiple_of(every) || now.steps == args.steps {
-                keeper.save(now, metrics.mark()?, curve, clock.seconds(keeper))?;
+            let due = now.steps.is_multiple_of(every) || now.steps == args.steps;
+            if (due || stopped.is_some())
+                && let Some(measured) = keeper.measure(now)?
+            {
+                // A run that is interrupted leaves no row that an undisturbed one has not.
+                let row = measured
+                    .val_loss
+                    .filter(|_| due)
+                    .map(|val_loss| Validation {
+                        step: now.steps,
+                        val_loss,
+                    });
+                if let Some(row) = row {
+                    metrics.record_validation(row)?;
+                }
+                let seconds = clock.times(now.steps, keeper).seconds;
+                keeper.save(measured, now, metrics.mark()?, curve, seconds)?;
+                // After the last step, that over all statistics follows at once.
+                if let Some(row) = row.filter(|row| row.step < args.steps) {
+                    progress.line(&row.line(args.steps))?;
+                }
             }
             Ok(match stopped {
                 Some(_) => ControlFlow::Break(()),
@@ -242,40 +269,84 @@ impl Run<'_> {
                 // If that fails too, the checkpoint before stays, and the first error is the one to
                 // report.
                 if before.steps > keeper.saved()
+                    && let Ok(Some(measured)) = keeper.measure(&before)
                     && let Ok(mark) = metrics.mark()
                 {
-                    let _ = keeper.save(&before, mark, curve, clock.seconds(keeper));
+                    let seconds = clock.times(before.steps, keeper).seconds;
+                    let _ = keeper.save(measured, &before, mark, curve, seconds);
                 }
                 Err(error.into())
             }
             Ended::Diverged { what, step, good } => {
                 progress.finish();
-                let path = keeper.file(RunDir::LAST_GOOD);
-                let config = Config {
-                    steps: good.steps,
-                    ..self.config.clone()
-                };
-                let model = finish(&mut **backend, config, good.params, examples.x())?;
-                let saved = match model.save(&path) {
-                    Ok(()) => {
-                        // It would only come to the same end.
-                        keeper.remove_last()?;
-                        Ok((good.steps, path))
-                    }
-                    Err(error) => Err(Box::new(error)),
-                };
+                let lr = schedule.lr(step);
+                let saved = self.keep_good(good.params, good.steps)?;
                 Err(Error::Diverged {
                     what,
                     step,
-                    lr: schedule.lr(step),
+                    lr,
                     saved,
                 })
             }
         }
     }
 
+    /// Saves the last good model of a run that diverged, which was so after `steps` steps: its steps
+    /// and its file, or why that cannot be written.
+    fn keep_good(
+        &mut self,
+        params: Params<f32>,
+        steps: u64,
+    ) -> Result<Result<(u64, PathBuf), Box<CheckpointError>>, Error> {
+        let path = self.keeper.file(RunDir::LAST_GOOD);
+        let config = Config {
+            steps,
+            ..self.config.clone()
+        };
+        let contexts = self.dataset.train.x();
+        let model = finish(&mut *self.backend, config, params, contexts)?;
+        Ok(match model.save(&path) {
+            Ok(()) => {
+                // To continue would only come to the same end.
+                self.keeper.remove_last()?;
+                Ok((steps, path))
+            }
+            Err(error) => Err(Box::new(error)),
+        })
+    }
+
+    /// The error of a run whose training loss in the end is `loss`, while it was `untrained` before.
+    fn worse(&mut self, loss: f64, untrained: f64) -> Result<Error, Error> {
+        let limit = worst(&self.dims, self.args.steps, untrained);
+        let best = self.keeper.best().filter(|best| best.val_loss <= limit);
+        let good = match best {
+            Some(_) => {
+                let best = Checkpoint::load(self.keeper.file(RunDir::BEST));
+                best.map(|best| (best.params, best.config.steps))
+            }
+            None => Ok((Snapshot::first(&self.dims, self.args.seed).params, 0)),
+        };
+        let saved = match good {
+            Ok((params, steps)) => self.keep_good(params, steps)?,
+            Err(error) => Err(Box::new(error)),
+        };
+        let LearningRate { lr, lr_final, .. } = self.schedule;
+        Ok(Error::Worse {
+            steps: self.args.steps,
+            loss,
+            untrained,
+            lr: lr.max(lr_final),
+            saved,
+        })
+    }
+
     /// Evaluates the trained model and writes all about it down.
-    fn finish(&mut self, params: Params<f32>, seconds: f64) -> Result<(), Error> {
+    fn finish(&mut self, params: Params<f32>, times: Times) -> Result<(), Error> {
+        let Times {
+            seconds,
+            set_up,
+            loop_seconds,
+        } = times;
         let Self {
             args,
             dataset,
@@ -291,16 +362,21 @@ impl Run<'_> {
             params,
             dataset.train.x(),
         )?;
-        checkpoint.save(keeper.file(RunDir::MODEL))?;
         let stats = statistics(&checkpoint);
         let [train_loss, val_loss, test_loss] = evaluate(&mut **backend, &stats, dataset)?;
+        let untrained = worse_than_untrained(&mut **backend, args, dataset, train_loss)?;
+        if let Some(untrained) = untrained {
+            return Err(self.worse(train_loss, untrained)?);
+        }
+        checkpoint.save(keeper.file(RunDir::MODEL))?;
         for note in self.notes.try_iter() {
             progress.line(&format!("note        {note}"))?;
         }
-        loss_png(&keeper.file(RunDir::PLOT), &self.curve)?;
+        let validation = self.metrics.validation();
+        loss_png(&keeper.file(RunDir::PLOT), &self.curve, validation)?;
         let profile = backend
             .profile()
-            .map(|profile| ProfileReport::new(profile, seconds));
+            .map(|profile| ProfileReport::new(profile, loop_seconds));
         if let Some(profile) = &profile {
             profile.save(&keeper.file(RunDir::PROFILE))?;
         }
@@ -313,10 +389,11 @@ impl Run<'_> {
             steps: args.steps,
             seconds,
             steps_per_second: args.steps as f64 / seconds,
+            setup_seconds: set_up,
             checkpoint_seconds: keeper.took().as_secs_f64(),
             backend: info.backend.to_owned(),
             adapter: info.adapter.clone(),
-            driver: Some(info.driver.clone()),
+            driver: info.driver.clone(),
             schedule: info.schedule.map(str::to_owned),
             seed: args.seed,
             sizes: self.dims.into(),
@@ -328,6 +405,7 @@ impl Run<'_> {
         }
         .save(&keeper.file(RunDir::SUMMARY))?;
         keeper.remove_last()?;
+        self.finished = true;
 
         progress.line(&format!("train {train_loss:.4}"))?;
         progress.line(&format!("val   {val_loss:.4}"))?;
@@ -336,11 +414,17 @@ impl Run<'_> {
         for _ in 0..NAMES {
             progress.line(&sample::text(&dataset.vocab, &sampler.name(&[])))?;
         }
-        progress.line(&format!(
-            "{} steps in {seconds:.1} s: {:.0} steps/s",
+        let mut line = format!(
+            "{} steps in {} s: {:.0} steps/s",
             args.steps,
+            short(seconds),
             args.steps as f64 / seconds
-        ))?;
+        );
+        if set_up >= 0.05 {
+            let set_up = short(set_up);
+            line += &format!(" (and {set_up} s to open the device and compile the kernels)");
+        }
+        progress.line(&line)?;
         for line in profile.iter().flat_map(ProfileReport::lines) {
             progress.line(&line)?;
         }
@@ -361,26 +445,97 @@ impl Run<'_> {
 }
 
 /// How long the steps take, without the checkpoints in between.
+///
+/// A driver compiles a kernel when it is made or, like Mesa's, when it is first launched. The first
+/// chunk is a single step ([`steps::steps`]) and has launched each kernel of the training when it is
+/// through. So its time says nothing of the speed: it counts for as much as the steps after it take,
+/// and the rest of it is set-up. Where there is no step after it, all its time counts.
 struct Clock {
-    /// Seconds before the run was interrupted.
+    /// Steps that were done before this process.
+    from: u64,
+    /// Seconds that those took.
     earlier: f64,
+    /// How long it took to open the backend.
+    opened: Duration,
     begun: Instant,
     /// [`Keeper::took`] before the first step.
     saved: Duration,
+    /// Steps of the first chunk, and its time.
+    first: Option<(u64, Duration)>,
+}
+
+/// What a [`Clock`] says, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Times {
+    /// Of the steps, those before an interruption included.
+    seconds: f64,
+    /// Of the set-up of this process.
+    set_up: f64,
+    /// Of the loop, what the drivers compiled in it included.
+    loop_seconds: f64,
 }
 
 impl Clock {
-    fn seconds(&self, keeper: &Keeper) -> f64 {
-        let saving = keeper.took() - self.saved;
-        self.earlier + (self.begun.elapsed() - saving).as_secs_f64()
+    fn new(from: u64, earlier: f64, opened: Duration, keeper: &Keeper) -> Self {
+        Self {
+            from,
+            earlier,
+            opened,
+            begun: Instant::now(),
+            saved: keeper.took(),
+            first: None,
+        }
     }
+
+    /// The first step begins.
+    fn start(&mut self, keeper: &Keeper) {
+        (self.begun, self.saved) = (Instant::now(), keeper.took());
+    }
+
+    /// A chunk has ended, after `done` steps; all but the first are of no interest.
+    fn first_chunk(&mut self, done: u64) {
+        if self.first.is_none() {
+            self.first = Some((done - self.from, self.begun.elapsed()));
+        }
+    }
+
+    /// The times after `done` steps.
+    fn times(&self, done: u64, keeper: &Keeper) -> Times {
+        let saving = keeper.took() - self.saved;
+        self.at(done, self.begun.elapsed() - saving)
+    }
+
+    /// The same when the loop has run for `whole`, without the checkpoints.
+    fn at(&self, done: u64, whole: Duration) -> Times {
+        let done = done - self.from;
+        let whole = whole.as_secs_f64();
+        let seconds = match self.first {
+            Some((count, took)) if done > count => {
+                let rest = whole - took.as_secs_f64();
+                rest * done as f64 / (done - count) as f64
+            }
+            _ => whole,
+        };
+        Times {
+            seconds: self.earlier + seconds,
+            // Noise can make the first step the faster one.
+            set_up: self.opened.as_secs_f64() + (whole - seconds).max(0.0),
+            loop_seconds: self.earlier + whole,
+        }
+    }
+}
+
+/// Seconds with a digit or two that mean something.
+fn short(seconds: f64) -> String {
+    let digits = if seconds < 1.0 { 2 } else { 1 };
+    format!("{seconds:.digits$}")
 }
 
 /// What a checkpoint says of a run that begins.
 fn first_training(args: &TrainArgs, dataset: &Dataset, info: &BackendInfo) -> Training {
     Training {
         steps: args.steps,
-        log_every: args.log_every,
+        log_every: args.log_every(),
         checkpoint_every: args.checkpoint_every(),
         adapter_option: args.device.adapter.clone(),
         schedule: info.schedule.map(str::to_owned),
@@ -517,6 +672,53 @@ pub(crate) fn evaluate(
     ])
 }
 
+/// How far above the untrained model's loss that of a trained one may be before the training counts as
+/// diverged; and the steps of a run from which on this is so. In fewer steps it may be as many times
+/// more.
+///
+/// A run is judged by its end, and by the loss over the whole training set. On the way losses rise far
+/// and come down again: with `--n-hidden 1000 --lr 3` to 72, and in the end the loss is 2.8; with
+/// `--n-hidden 16 --lr 10` to 19 and 2.6. And the first steps overshoot where a minibatch is small: with
+/// two examples, hidden 1000 and `--lr 0.3` the loss is 6 times that of the untrained model after 10
+/// steps, below it after 1,000, and 2.6 after 20,000.
+///
+/// Measured over some 300 runs of 1 to 200,000 steps on the names and the municipalities, with hidden 1 to
+/// 2048, minibatches of 2 to 512, and rates from 0.1 to 100 that fall to a tenth in the middle. Whatever
+/// trains a model within 20,000 steps (to a loss below `ln(vocab)`) ends below the untrained model's loss
+/// after 1,000 steps or more; in fewer it ends at up to 8.1 times that loss (after 30 steps, where 67
+/// times are allowed). What trains none ends at 2.3 (`--lr 10`, municipalities) to 150 times it (`--lr 50`
+/// and two examples), and in between lies `--lr 5`, the edge, with 1.02.
+const WORSE: (f64, f64) = (2.0, 1000.0);
+
+/// The highest loss over the training set after `steps` steps with which a run has not diverged, if it
+/// was `untrained` before the first. A model that guesses evenly has `ln(vocab)`.
+fn worst(dims: &Dims, steps: u64, untrained: f64) -> f64 {
+    let (times, settled) = WORSE;
+    let short = (settled / steps.max(1) as f64).max(1.0);
+    times * short * untrained.max((dims.vocab as f64).ln())
+}
+
+/// Whether a training has diverged though every number is finite: the untrained model's loss over the
+/// training set if `train_loss`, that of the trained one, is far above it ([`WORSE`]). The backend has
+/// the parameters of the untrained model then.
+pub(crate) fn worse_than_untrained(
+    backend: &mut dyn Backend,
+    args: &TrainArgs,
+    dataset: &Dataset,
+    train_loss: f64,
+) -> Result<Option<f64>, Error> {
+    let dims = *backend.dims();
+    let within = |limit: f64| train_loss <= limit; // NaN is not
+    if within(worst(&dims, args.steps, 0.0)) {
+        return Ok(None); // so is nearly every run, and the untrained model need not be evaluated
+    }
+    let train = &dataset.train;
+    backend.set_params(&Snapshot::first(&dims, args.seed).params)?;
+    let stats = backend.calibrate(train.x())?;
+    let untrained = backend.evaluate(&stats, train.x(), train.y())?;
+    Ok((!within(worst(&dims, args.steps, untrained))).then_some(untrained))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -562,6 +764,93 @@ mod tests {
         fn evaluate(&mut self, s: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
             self.cpu.evaluate(s, x, y)
         }
+    }
+
+    /// A CPU whose first steps take half a second more, as those of a driver that compiles its kernels
+    /// at their first launch.
+    struct Slow {
+        cpu: CpuBackend,
+        compiled: bool,
+    }
+
+    impl Backend for Slow {
+        fn info(&self) -> &BackendInfo {
+            self.cpu.info()
+        }
+
+        fn dims(&self) -> &Dims {
+            self.cpu.dims()
+        }
+
+        fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+            if !std::mem::replace(&mut self.compiled, true) {
+                std::thread::sleep(COMPILING);
+            }
+            self.cpu.train(steps, losses)
+        }
+
+        fn params(&mut self) -> Result<Params<f32>, BackendError> {
+            self.cpu.params()
+        }
+
+        fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
+            self.cpu.set_params(params)
+        }
+
+        fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
+            self.cpu.calibrate(x)
+        }
+
+        fn evaluate(&mut self, s: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
+            self.cpu.evaluate(s, x, y)
+        }
+    }
+
+    const COMPILING: Duration = Duration::from_millis(1500);
+
+    #[test]
+    fn the_speed_is_that_of_the_steps_without_the_compiling() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let mut args = TrainArgs::defaults();
+        args.device.backend = crate::gpu::adapter::Api::Cpu;
+        (args.steps, args.n_hidden, args.out) = (200, 8, Some(out.clone()));
+        run_on(&args, |_, dims, params, _| {
+            let cpu = CpuBackend::new(dims, params.clone());
+            let compiled = false;
+            Ok(Opened::quiet(Box::new(Slow { cpu, compiled }), ""))
+        })
+        .unwrap();
+        let summary = std::fs::read_to_string(out.join(RunDir::SUMMARY)).unwrap();
+        let summary: Summary = serde_json::from_str(&summary).unwrap();
+        let compiling = COMPILING.as_secs_f64();
+        assert!(summary.setup_seconds > 0.99 * compiling, "{summary:?}");
+        // 200 such steps take some milliseconds.
+        assert!(summary.seconds < compiling / 2.0, "{summary:?}");
+        assert!(summary.steps_per_second > 400.0 / compiling, "{summary:?}");
+    }
+
+    #[test]
+    fn the_first_chunk_counts_for_as_much_as_the_others() {
+        let secs = Duration::from_secs;
+        let clock = Clock {
+            from: 100,
+            earlier: 7.0,
+            opened: secs(3),
+            begun: Instant::now(),
+            saved: Duration::ZERO,
+            first: Some((2, secs(10))),
+        };
+        // Eight steps in 4 seconds after the two that took 10.
+        let times = clock.at(110, secs(14));
+        assert_eq!((times.seconds, times.set_up), (7.0 + 5.0, 3.0 + 9.0));
+        assert_eq!(times.loop_seconds, 7.0 + 14.0);
+        // Nothing to compare them with.
+        let times = clock.at(102, secs(10));
+        assert_eq!((times.seconds, times.set_up), (7.0 + 10.0, 3.0));
+        // A first chunk that was faster than the rest has no set-up in it.
+        let times = clock.at(104, secs(30));
+        assert_eq!((times.seconds, times.set_up), (7.0 + 40.0, 3.0));
     }
 
     /// What was done until then is saved, though no checkpoint was due, and goes on to the same end.

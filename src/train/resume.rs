@@ -26,13 +26,14 @@ pub(crate) struct Resumed {
 }
 
 impl Resumed {
-    /// Opens the folder of a run, and takes its options from its last checkpoint. Of those that are
+    /// Opens the run that `path` names, by its folder or its last checkpoint, and takes its options from its last checkpoint. Of those that are
     /// given only such are taken as make no difference to the model.
     ///
     /// # Errors
     ///
     /// There is no such run, it is damaged, or another option was given.
-    pub(crate) fn open(folder: &Path, given: &TrainArgs) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, given: &TrainArgs) -> Result<Self, Error> {
+        let folder = RunDir::of_run(path)?;
         let run_dir = RunDir::go_on(folder)?;
         let checkpoint = Checkpoint::load(run_dir.file(RunDir::LAST))?;
         let Some(training) = checkpoint.training.clone() else {
@@ -40,10 +41,15 @@ impl Resumed {
             return Err(RunDirError::NoRun { path }.into());
         };
         let begun = options(&checkpoint.config, &training);
+        // With these, `auto` asks for what the run has already.
+        let open = |option: &str| match option {
+            "--backend" => given.device.backend == Api::Auto,
+            "--schedule" => given.schedule == Schedule::Auto,
+            _ => false,
+        };
         for (option, value) in FIXED {
             let (new, old) = (value(given), value(&begun));
-            // `auto` leaves it as it is.
-            if given.has(option) && new != old && new != "auto" {
+            if given.has(option) && new != old && !open(option) {
                 let folder = folder.to_path_buf();
                 return Err(Error::Changed {
                     option,
@@ -56,7 +62,7 @@ impl Resumed {
         let args = TrainArgs {
             log_every: match given.has("--log-every") {
                 true => given.log_every,
-                false => training.log_every,
+                false => Some(training.log_every),
             },
             checkpoint_every: match given.has("--checkpoint-every") {
                 true => given.checkpoint_every,
@@ -157,7 +163,7 @@ const FIXED: [Fixed; 15] = [
     ("--n-embd", |a| a.n_embd.to_string()),
     ("--n-hidden", |a| a.n_hidden.to_string()),
     ("--lr", |a| format!("{:?}", a.lr)),
-    ("--lr-final", |a| format!("{:?}", a.lr_final)),
+    ("--lr-final", |a| format!("{:?}", a.lr_final())),
     ("--lr-decay-at", |a| {
         a.lr_decay_at.map_or("half".to_owned(), |at| at.to_string())
     }),
@@ -189,10 +195,10 @@ fn options(config: &Config, training: &Training) -> TrainArgs {
         n_embd: config.n_embd as u64,
         n_hidden: config.n_hidden as u64,
         lr: config.lr,
-        lr_final: config.lr_final,
+        lr_final: Some(config.lr_final),
         lr_decay_at: Some(config.lr_decay_at),
         seed: config.seed,
-        log_every: training.log_every,
+        log_every: Some(training.log_every),
         checkpoint_every: Some(training.checkpoint_every),
         out: None,
         resume: None,

@@ -34,7 +34,7 @@ impl LearningRate {
     pub(crate) fn of(args: &TrainArgs) -> Self {
         Self {
             lr: args.lr,
-            lr_final: args.lr_final,
+            lr_final: args.lr_final(),
             decay_at: args.lr_decay_at.unwrap_or(args.steps / 2),
         }
     }
