@@ -27,6 +27,9 @@ const SIZES: [(&str, RangeInclusive<usize>); 4] = [
     ("n_hidden", Dims::HIDDEN),
 ];
 
+/// Models that `sweep` trains at once: a dispatch has no more workgroups in one direction.
+const WIDTH: RangeInclusive<usize> = 1..=65_535;
+
 /// Trains the character model of the lecture "makemore, part 4: becoming a backprop ninja" with
 /// hand-written GPU kernels, forward and backward.
 #[derive(Debug, Parser)]
@@ -76,22 +79,20 @@ impl Cli {
 
     /// The commands and options, with the ranges of the sizes in their help.
     fn definition() -> clap::Command {
-        let with_ranges = |command: clap::Command| {
-            let with_range =
-                |command: clap::Command, (id, range): (&str, RangeInclusive<usize>)| {
-                    command.mut_arg(id, |arg| {
-                        let help = arg.get_help().cloned().unwrap_or_default();
-                        let (min, max) = range.into_inner();
-                        arg.help(format!("{help} [{min} to {max}]"))
-                    })
-                };
-            SIZES.into_iter().fold(command, with_range)
+        let with_range = |command: clap::Command, (id, range): (&str, RangeInclusive<usize>)| {
+            command.mut_arg(id, |arg| {
+                let help = arg.get_help().cloned().unwrap_or_default();
+                let (min, max) = range.into_inner();
+                arg.help(format!("{help} [{min} to {max}]"))
+            })
         };
+        let with_sizes = |command| SIZES.into_iter().fold(command, with_range);
         ["train", "sweep", "gradcheck"]
             .into_iter()
             .fold(Self::command(), |cli, name| {
-                cli.mut_subcommand(name, with_ranges)
+                cli.mut_subcommand(name, with_sizes)
             })
+            .mut_subcommand("sweep", |sweep| with_range(sweep, ("width", WIDTH)))
     }
 }
 
@@ -316,7 +317,7 @@ pub struct SweepArgs {
     #[arg(long, value_name = "I/N", value_parser = Shard::parse, allow_negative_numbers = true)]
     pub shard: Option<Shard>,
     /// Models at once [default: measured on a GPU; one a core on the CPU]
-    #[arg(long, value_name = "N", value_parser = number(1..=65_535), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = size(WIDTH), allow_negative_numbers = true)]
     pub width: Option<u64>,
     /// Keep the K models with the lowest validation loss
     #[arg(long, default_value_t = 3, value_name = "K", value_parser = whole(0), allow_negative_numbers = true)]
@@ -566,7 +567,8 @@ mod tests {
         for name in ["train", "sweep", "gradcheck"] {
             let cli = Cli::definition();
             let command = cli.find_subcommand(name).unwrap();
-            for (id, range) in SIZES {
+            let width = (name == "sweep").then_some(("width", WIDTH));
+            for (id, range) in SIZES.into_iter().chain(width) {
                 let arg = command.get_arguments().find(|arg| arg.get_id() == id);
                 let help = arg.unwrap().get_help().unwrap().to_string();
                 let (min, max) = range.into_inner();

@@ -1251,6 +1251,11 @@ fn a_run_that_recovers_has_not_diverged() {
     assert!(highest > 7.0, "{highest}");
     // Nor has one that was not trained at all, or hardly.
     place.train(&["--lr", "0", "--out", "zero"]);
+    // This one is far up after 30 steps, as the first of them overshoot, and trained after 20,000.
+    let hardly = ["--lr", "0.3", "--batch-size", "2", "--n-hidden", "1000"];
+    place.train(&[&hardly[..], &["--out", "hardly"]].concat());
+    let loss = place.json("hardly/summary.json")["train_loss"].as_f64();
+    assert!(loss.unwrap() > 11.0, "{loss:?}");
     for steps in ["1", "5", "20"] {
         for lr in ["0.1", "0.3"] {
             let out = format!("{steps}-{lr}");
