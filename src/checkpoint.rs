@@ -24,7 +24,7 @@
 //! | `bnmean`, `bnvar` | `(1, n_hidden)`: mean and variance of `hprebn` over the training set |
 //!
 //! A run that is not finished leaves a file of the same kind, with two tensors more and the entry
-//! `training` in the JSON object ([`Training`]): all that it takes to go on.
+//! `training` in the JSON object ([`Training`]): all that it takes to continue.
 //!
 //! | tensor | type and shape |
 //! |---|---|
@@ -204,19 +204,19 @@ pub struct Checkpoint {
     pub bnmean: Vec<f32>,
     /// Its variance, `(1, n_hidden)`.
     pub bnvar: Vec<f32>,
-    /// What it takes to go on, if the run is not finished. The statistics above are those over the
+    /// What it takes to continue, if the run is not finished. The statistics above are those over the
     /// first examples of the training set then, which takes no time.
     pub training: Option<Training>,
 }
 
-/// What it takes to go on with a run, beside its [`Config`] and its parameters.
+/// What it takes to continue a run, beside its [`Config`] and its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// Steps of the whole run.
     pub steps: u64,
-    /// A row of metrics every so many.
+    /// Steps between two rows of metrics.
     pub log_every: u64,
-    /// A checkpoint every so many.
+    /// Steps between two checkpoints.
     pub checkpoint_every: u64,
     /// `--adapter`.
     pub adapter_option: Option<String>,

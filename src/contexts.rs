@@ -30,7 +30,7 @@ impl Numbering {
     /// Larger than any number.
     const FREE: u32 = u32::MAX;
 
-    /// Room for so many examples.
+    /// Room for `examples` examples.
     pub fn new(examples: usize) -> Self {
         Self {
             count: 0,
@@ -178,7 +178,7 @@ impl Rows {
         }
     }
 
-    /// Any number of examples with their contexts merged, in batches of at most so many rows.
+    /// Any number of examples with their contexts merged, in batches of at most `most` rows.
     pub fn batches<'a>(
         x: &'a [u8],
         y: Option<&'a [u8]>,
@@ -231,7 +231,7 @@ impl Rows {
         targets.map(|target| target.examples as usize).sum()
     }
 
-    /// The same rows in parts of at most so many.
+    /// These rows in parts of at most `most` each.
     fn parts(self, most: usize) -> impl Iterator<Item = Self> {
         (0..self.len()).step_by(most).map(move |first| {
             let end = self.len().min(first + most);

@@ -11,7 +11,7 @@ pub fn cores() -> usize {
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, |cores| cores.get()))
 }
 
-/// Does `work` for each item, on at most so many threads, this one among them, and gives the results
+/// Does `work` for each item on at most `threads` threads, including this one, and returns the results
 /// in the order of the items. A thread that is done with an item takes the next one. Where the system
 /// refuses a thread, the others do its share.
 pub fn share_out<T: Send, R: Send>(

@@ -49,7 +49,7 @@ impl TorchGenerator {
         (0..STATE_WORDS).map(|_| copy.next_u32()).collect()
     }
 
-    /// A generator that goes on with [`TorchGenerator::words_ahead`] of another; `None` unless
+    /// A generator that continues with [`TorchGenerator::words_ahead`] of another; `None` unless
     /// there are [`STATE_WORDS`].
     pub fn from_words_ahead(words: &[u32]) -> Option<Self> {
         // The twister takes words for those of its past, and goes on behind them.

@@ -11,7 +11,7 @@ use crate::report::Output;
 use crate::rng::TorchGenerator;
 use crate::trained::Trained;
 
-/// A name that goes on for longer is cut: an untrained model may never choose the end mark.
+/// A longer name is cut: an untrained model may never choose the end mark.
 const LONGEST: usize = 1000;
 
 /// Prints names.

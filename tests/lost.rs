@@ -128,7 +128,7 @@ fn same_bits(
     }
     let told = run.told();
     match &told[..] {
-        [one] if one.contains(note) && one.ends_with("and the run goes on") => Ok(run),
+        [one] if one.contains(note) && one.ends_with("and the run continues") => Ok(run),
         _ => Err(format!("{schedule}: told of the loss: {told:?}").into()),
     }
 }

@@ -310,7 +310,7 @@ pub struct CpuBackend {
     dims: Dims,
     /// Does the steps.
     trainer: ByToken<f32>,
-    /// So many cores.
+    /// Cores that work on a step.
     workers: usize,
     /// A model with room for evaluation's larger batches, made when first needed.
     large: Option<Box<Model<f32>>>,
@@ -339,8 +339,8 @@ impl CpuBackend {
         }
     }
 
-    /// The same, on at most so many cores: on as many as it pays to have. The results are the same, to
-    /// the last bit.
+    /// Trains on up to `cores` cores, as many as are worth it. The results have the same bits on any
+    /// number.
     pub fn with_cores(self, cores: usize) -> Self {
         let workers = ByToken::<f32>::workers(&self.dims, cores);
         Self { workers, ..self }

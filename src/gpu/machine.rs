@@ -497,9 +497,9 @@ impl Layout {
     /// Slices of a sum at most, where workgroups have 64 invocations.
     const MAX_SLICES: usize = 16;
     /// Invocations of a workgroup that adds up columns, on a GPU: `partial` of
-    /// shaders/staged/batchnorm.wgsl has room for so many.
+    /// shaders/staged/batchnorm.wgsl has room for this many.
     const ADDERS: usize = 256;
-    /// From so many values of `h` on, the long sums of the products are cut into parts on a GPU. With
+    /// From this many values of `h` on, the long sums of the products are cut into parts on a GPU. With
     /// slices, a workgroup has a few tiles with all of their terms, and hundreds of workgroups load the same
     /// rows and columns: for the logits of 4,096 rows with 2,048 units 184 MB. In parts, a workgroup has 64
     /// tiles, and it is 48 MB. (That is counted. No GPU was at hand to measure; on lavapipe, laid out as for
@@ -516,7 +516,7 @@ impl Layout {
     /// it: two slices everywhere made a lecture step on lavapipe take 760 us and not 500 (one thread).
     const ENOUGH: usize = 1 << 16;
 
-    /// Slices for the sums of a launch: so many that it has enough invocations. A GPU is idle while
+    /// Slices for the sums of a launch: as many as it takes for enough invocations. A GPU is idle while
     /// a few of them add up thousands of terms.
     fn slices(&self, results: usize, rounds: usize, most: usize) -> usize {
         let mut slices = 1;
@@ -535,7 +535,7 @@ impl Layout {
         self.slices(tiles, terms.div_ceil(4), Self::MAX_SLICES)
     }
 
-    /// Parts for tiles of 8 x 4 sums: so many that the launch has enough invocations.
+    /// Parts for tiles of 8 x 4 sums: as many as it takes for enough invocations.
     fn tile_parts(&self, rows: usize, cols: usize, terms: usize) -> usize {
         let (tiles, rounds) = (rows.div_ceil(8) * cols.div_ceil(4), terms.div_ceil(4));
         let mut parts = 1;
@@ -574,7 +574,7 @@ impl Layout {
         .map(|(name, value)| (name, value as f64))
     }
 
-    /// The words of the `Shape` that a launch over so many rows sees, which stand for so many examples.
+    /// The words of the `Shape` that a launch over `rows` rows sees, which stand for `examples` examples.
     pub fn shape(&self, layer: Layer, rows: usize, examples: usize) -> [u32; 8] {
         bytemuck::cast(ShapeRecord::new(&self.dims, layer, rows, examples))
     }
@@ -614,7 +614,7 @@ impl Layout {
         words
     }
 
-    /// How the sums of a launch over so many rows are cut.
+    /// How the sums of a launch over `rows` rows are cut.
     pub fn cut_of(&self, grid: Grid, rows: usize) -> Cut {
         let size = |s| self.size(s, rows);
         match grid {
@@ -670,7 +670,7 @@ impl Layout {
         }
     }
 
-    /// Workgroups of a launch over so many rows, whose sums are cut like this.
+    /// Workgroups of a launch over `rows` rows whose sums are cut by `cut`.
     pub fn groups_of(&self, grid: Grid, rows: usize, cut: Cut) -> [u32; 3] {
         let size = |s| self.size(s, rows);
         let of = |invocations: usize, results: usize| {
@@ -896,7 +896,7 @@ impl Machine {
         there.extend(made);
     }
 
-    /// What the pipeline of a launch over so many rows depends on.
+    /// What the pipeline of a launch over `rows` rows depends on.
     fn kernel(&self, launch: &Launch, rows: usize) -> Kernel {
         (launch.kernel, self.layout.cut_of(launch.grid, rows))
     }
@@ -1027,7 +1027,7 @@ impl Machine {
         (&self.buffers[&buffer], 4 * first as u64, bytes)
     }
 
-    /// Binds a table to the tensors, for launches over at most so many rows, each of them an example
+    /// Binds a table to the tensors, for launches over at most `rows` rows, each of them an example
     /// until [`Pass::set_rows`] says otherwise.
     pub fn pass(&self, table: &[Launch], rows: usize) -> Pass {
         let Self {
@@ -1146,7 +1146,7 @@ fn pad(values: &[f32], cols: usize) -> Vec<f32> {
     padded
 }
 
-/// Words of so many tokens, four to a word.
+/// Words that `tokens` tokens take, four to a word.
 fn packed_words(tokens: usize) -> usize {
     tokens.div_ceil(4)
 }

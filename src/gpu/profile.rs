@@ -48,7 +48,7 @@ impl Work {
     }
 }
 
-/// The work of one launch of a training step that has so many rows.
+/// The work of one launch of a training step that has `rows` rows.
 pub fn work_of(launch: &Launch, layout: &Layout, rows: usize) -> Work {
     Work {
         flops: flops_of(launch, layout, rows),
@@ -169,7 +169,7 @@ impl Kernel {
         }
     }
 
-    /// Adds a call that did so many steps and took `seconds`, if that is known.
+    /// Adds a call that did `steps` steps and took `seconds`, if that is known.
     fn add(&mut self, steps: u64, seconds: Option<f64>) {
         self.calls += 1;
         match seconds {
@@ -427,7 +427,7 @@ impl Profiler {
         }
     }
 
-    /// Ends a submission of so many passes: where their times will lie.
+    /// Ends a submission of `passes` passes, and tells where their times will lie.
     pub fn resolve(
         &self,
         encoder: &mut CommandEncoder,
@@ -440,13 +440,13 @@ impl Profiler {
         Some((&clock.resolved, 0, bytes))
     }
 
-    /// The rows of a step, and the work of each kernel with so many, in the submissions that are added from
+    /// The rows of a step, and the work of each kernel on them, in the submissions that are added from
     /// now on.
     pub fn set_rows(&mut self, rows: usize, work: impl IntoIterator<Item = Work>) {
         self.profile.set_rows(rows, work);
     }
 
-    /// Adds a submission of so many steps: the bytes of [`Profiler::resolve`], which it read, and for
+    /// Adds a submission of `steps` steps: the bytes of [`Profiler::resolve`], which it read, and for
     /// each pass its kernel and the steps that it did.
     pub fn add(
         &mut self,

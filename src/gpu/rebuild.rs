@@ -98,7 +98,7 @@ impl Rebuilding {
         }
         // Nobody listens to the notes of a run that has ended.
         let _ = self.notes.send(format!(
-            "the GPU was lost ({how}); it was opened again, and the run goes on"
+            "the GPU was lost ({how}); it was opened again, and the run continues"
         ));
         Ok(())
     }

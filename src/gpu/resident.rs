@@ -64,7 +64,7 @@ impl Split {
         Self::with_workers(dims, most.clamp(1, 256) as usize)
     }
 
-    /// The same with so many invocations.
+    /// The split of [`Split::hardware`] for a given number of invocations.
     pub fn with_workers(dims: &Dims, workers: usize) -> Self {
         let rows = dims.batch.div_ceil(TILE_ROWS);
         let tiles = rows * dims.vocab.max(dims.fan_in()).div_ceil(4);
@@ -72,7 +72,7 @@ impl Split {
             workers,
             lanes: 1,
             slices: (workers / tiles).max(1),
-            // More than so many would have more to do for each other's parts than for their own.
+            // With more than eight, an invocation would spend longer adding up parts than computing its own.
             row_slices: (workers / dims.hidden.div_ceil(4)).clamp(1, 8),
             row_workers: (workers / dims.batch).clamp(1, dims.vocab.div_ceil(4)),
         }
@@ -197,7 +197,7 @@ impl Plan {
             batch,
         } = dims;
         let fan_in = dims.fan_in();
-        // A tile of a weight gradient has eight rows: so many rows, and columns, all weights have.
+        // A tile of a weight gradient has eight rows: all weights are padded to multiples of eight.
         let rows = |size: usize| size.next_multiple_of(TILE_ROWS);
         let (batch_rows, hidden_rows, fan_in_rows) = (rows(batch), rows(hidden), rows(fan_in));
         let (hidden4, fan_in4, vocab4) = (hidden_rows / 4, fan_in_rows / 4, vocab.div_ceil(4));
@@ -314,7 +314,7 @@ impl Plan {
         self.words(self.capacity).map(|words| 4 * words as u64)
     }
 
-    /// Words of them for chunks of so many steps.
+    /// Words of the four buffers for chunks of `steps` steps.
     fn words(&self, steps: usize) -> [usize; BUFFERS as usize] {
         let c = &self.constants;
         let steps = self.models * steps;
@@ -572,7 +572,7 @@ impl Resident {
         let answers = Probe::new(&gpu, split)?.ask()?;
         answers.check(Schedule::Resident, &found.info.name)?;
         let mut count = most;
-        // The limits are asked before anything is made for so many models.
+        // The limits are checked before anything is allocated.
         let plan = loop {
             let plan = Plan::for_driver(found, dims, count, split, answers.loops.done)?;
             match plan.check(found) {
@@ -643,7 +643,7 @@ impl Resident {
         Self::with(gpu, found, plan, params, kernel)
     }
 
-    /// Several models with a plan for so many, and a kernel that tests may have changed.
+    /// Several models, with a plan made for them and a kernel that tests may have changed.
     ///
     /// # Errors
     ///
@@ -751,7 +751,7 @@ impl Resident {
         self.most = steps.clamp(1, self.plan.capacity);
     }
 
-    /// Steps that a submission may have: so many as its buffers and its timestamps have room for.
+    /// Steps that fit in a submission, by its buffers and its timestamps.
     fn steps_of_a_submission(&self) -> usize {
         match &self.profiler {
             None => self.most,

@@ -63,7 +63,7 @@ impl Opened {
 
 /// Multiplications of the lecture's forward pass.
 const LECTURE: usize = 32 * 200 * (30 + 27);
-/// Up to so many, the resident schedule is taken, and from so many on, the staged one; in between it
+/// Up to `SMALL`, the resident schedule is taken, and from `LARGE` on, the staged one; in between it
 /// depends on the adapter. (Measured, Mesa 22.3.6 on two cores: llvmpipe takes the same time for both
 /// at twice the lecture; lavapipe is faster with the resident one still at ten times.)
 const SMALL: usize = 2 * LECTURE;

@@ -44,10 +44,10 @@ struct KernelRecord {
     /// Calls for which the device gave no usable time. The fields below leave them out.
     untimed_calls: u64,
     seconds: f64,
-    /// Floating-point operations, and so many a second.
+    /// Floating-point operations, and the rate per second.
     flops: Option<f64>,
     flops_per_second: Option<f64>,
-    /// Bytes of the tensors that the kernel binds, and so many a second.
+    /// Bytes of the tensors that the kernel binds, and the rate per second.
     bytes: Option<f64>,
     bytes_per_second: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! The checkpoints of a run: the last one, to go on with, and the best one.
+//! The checkpoints of a run: the last one, to continue from, and the best one.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -132,7 +132,7 @@ impl<R: Real + Turn> Panel<R> {
         }
     }
 
-    /// Has room for so many chunks at a time.
+    /// Makes room for `desks` chunks at a time.
     pub fn set_desks(&mut self, desks: usize) {
         self.desks.resize(desks, Desk::new());
     }
@@ -294,7 +294,7 @@ impl<R: Real + Turn> Panel<R> {
     }
 
     /// From `dlogits (vocab, examples)` of a chunk back to `dhpreact`, with all sums over examples
-    /// that this allows. A minibatch of one chunk updates `W2` and goes on to `dhprebn`.
+    /// that this allows. A minibatch of one chunk also updates `W2` and continues to `dhprebn`.
     ///
     /// What a tile gives is computed with before it is stored: of plain stores, the compiler made
     /// vectors across the rows of this tile and of the logits'. (Measured: 35 us a step, and 26 then.)
