@@ -24,11 +24,14 @@ pub type Outcome = Result<(), Failed>;
 /// The name of a test that runs on every adapter, and the test.
 pub type Check = (&'static str, fn(&Found) -> Outcome);
 
+/// What an [`OnEach`] runs.
+type Test = dyn Fn(&Found) -> Result<Completion, Failed> + Send + Sync;
+
 /// The same for a test that is long, or made while the program runs.
 #[derive(Clone)]
 pub struct OnEach {
     name: Cow<'static, str>,
-    test: Arc<dyn Fn(&Found) -> Result<Completion, Failed> + Send + Sync>,
+    test: Arc<Test>,
     long: bool,
 }
 
