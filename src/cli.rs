@@ -154,7 +154,7 @@ pub struct TrainArgs {
     /// How a GPU's steps are launched; auto takes what is faster for the sizes
     #[arg(long, value_enum, default_value_t = Schedule::Auto)]
     pub schedule: Schedule,
-    /// Steps of gradient descent
+    /// Steps of gradient descent [1 or more]
     #[arg(long, default_value_t = 200_000, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub steps: u64,
     /// Examples in a minibatch
@@ -169,13 +169,13 @@ pub struct TrainArgs {
     /// Units of the hidden layer
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
     pub n_hidden: u64,
-    /// Learning rate
+    /// Learning rate [0 to 3e38]
     #[arg(long, default_value_t = 0.1, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub lr: f64,
-    /// Learning rate from step --lr-decay-at on [default: a tenth of --lr]
+    /// Learning rate from step --lr-decay-at on [0 to 3e38] [default: a tenth of --lr]
     #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub lr_final: Option<f64>,
-    /// First step with --lr-final [default: half of --steps]
+    /// First step with --lr-final [0 or more] [default: half of --steps]
     #[arg(long, value_name = "STEP", value_parser = whole(0), allow_negative_numbers = true)]
     pub lr_decay_at: Option<u64>,
     /// Seed of the initial values and the minibatches: torch.Generator().manual_seed(SEED)
@@ -187,14 +187,14 @@ pub struct TrainArgs {
         allow_negative_numbers = true
     )]
     pub seed: u64,
-    /// Print the loss and write a row of metrics every N steps [default: a twentieth of --steps]
+    /// Print the loss and write a row of metrics every N steps [1 or more] [default: a twentieth of --steps]
     #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub log_every: Option<u64>,
     /// Folder for the model and its records [default: runs/ and the date and time]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Measure the validation loss, and save all that --resume needs, every N steps [default: a tenth
-    /// of --steps]
+    /// Measure the validation loss, and save all that --resume needs, every N steps [1 or more]
+    /// [default: a tenth of --steps]
     #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u64>,
     /// Continue an interrupted run, with its options: the run's folder, or its last.safetensors
@@ -283,13 +283,13 @@ pub struct SweepArgs {
     /// How many seeds (8: the seeds 1 to 8) or which (1,2,3) [default: the seed of `train`]
     #[arg(long, value_name = "N|LIST", value_parser = seeds, allow_negative_numbers = true)]
     pub seeds: Option<Values<u64>>,
-    /// Learning rates
+    /// Learning rates [0 to 3e38]
     #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
     pub lr: Option<Values<f64>>,
-    /// Learning rates from step --lr-decay-at on [default: a tenth of each model's --lr]
+    /// Learning rates from step --lr-decay-at on [0 to 3e38] [default: a tenth of each model's --lr]
     #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
     pub lr_final: Option<Values<f64>>,
-    /// First step with --lr-final, for all models [default: half of --steps]
+    /// First step with --lr-final, for all models [0 or more] [default: half of --steps]
     #[arg(long, value_name = "STEP", value_parser = whole(0), allow_negative_numbers = true)]
     pub lr_decay_at: Option<u64>,
     /// Units of the hidden layer
@@ -304,10 +304,10 @@ pub struct SweepArgs {
     /// Examples in a minibatch
     #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::BATCH)), allow_negative_numbers = true)]
     pub batch_size: Option<Values<u64>>,
-    /// Steps of gradient descent
+    /// Steps of gradient descent [1 or more]
     #[arg(long, value_name = "VALUES", value_parser = listed(whole(1)), allow_negative_numbers = true)]
     pub steps: Option<Values<u64>>,
-    /// Draw N times from the ranges; each draw is combined with everything that is listed
+    /// Draw N times from the ranges [1 or more]; each draw is combined with everything that is listed
     #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub random: Option<u64>,
     /// Seed of those draws, which are the same on every machine
@@ -319,7 +319,7 @@ pub struct SweepArgs {
     /// Models at once [default: measured on a GPU; one a core on the CPU]
     #[arg(long, value_name = "N", value_parser = size(WIDTH), allow_negative_numbers = true)]
     pub width: Option<u64>,
-    /// Keep the K models with the lowest validation loss
+    /// Keep the K models with the lowest validation loss [0 or more]
     #[arg(long, default_value_t = 3, value_name = "K", value_parser = whole(0), allow_negative_numbers = true)]
     pub keep: u64,
     /// Folder for the results [default: a name in runs/ that is the same for the same sweep]
@@ -377,7 +377,7 @@ pub struct SampleArgs {
     /// The model: a model.safetensors, or the folder of a run
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
-    /// How many names
+    /// How many names [1 or more]
     #[arg(short = 'n', default_value_t = 20, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub count: u64,
     /// Text that every name begins with
@@ -388,7 +388,7 @@ pub struct SampleArgs {
         hide_default_value = true
     )]
     pub prefix: String,
-    /// Below 1: likelier names; above 1: stranger ones
+    /// Below 1: likelier names; above 1: stranger ones [above 0]
     #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = temperature, allow_negative_numbers = true)]
     pub temperature: f64,
     /// Seed of the draws: torch.Generator().manual_seed(SEED)
@@ -586,6 +586,50 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A range that a help text names, as in `Steps [1 or more]`, is the one that is checked.
+    #[test]
+    fn the_ranges_in_the_texts_are_checked() {
+        let mut seen = 0;
+        for name in ["train", "sweep", "sample"] {
+            let cli = Cli::definition();
+            let command = cli.find_subcommand(name).unwrap();
+            for arg in command.get_arguments() {
+                let help = arg.get_help().cloned().unwrap_or_default().to_string();
+                let brackets = help.split('[').filter_map(|part| part.split_once(']'));
+                let named = brackets.filter_map(|(range, _)| {
+                    Some(match range.split_once(' ')? {
+                        ("0", "or more") => (vec!["0"], vec!["-1", "0.5"]),
+                        ("1", "or more") => (vec!["1"], vec!["0", "-1", "0.5"]),
+                        ("0", "to 3e38") => (vec!["0", "3e38"], vec!["-1", "4e38", "nan"]),
+                        ("above", "0") => (vec!["0.1", "3e38"], vec!["0", "-1", "4e38"]),
+                        _ => return None, // a default, or a size: see above
+                    })
+                });
+                for (allowed, refused) in named {
+                    let option = match arg.get_long() {
+                        Some(long) => format!("--{long}"),
+                        None => format!("-{}", arg.get_short().unwrap()),
+                    };
+                    let parsed = |value: &str| {
+                        // `sample` needs a model; the others have all they need.
+                        let mut words = vec!["gpu-makemore", name, &option, value];
+                        if name == "sample" {
+                            words.extend(["--checkpoint", "x"]);
+                        }
+                        Cli::of(words.into_iter().map(OsString::from)).is_ok()
+                    };
+                    seen += 1;
+                    assert!(allowed.iter().all(|value| parsed(value)), "{name} {option}");
+                    assert!(
+                        !refused.iter().any(|value| parsed(value)),
+                        "{name} {option}"
+                    );
+                }
+            }
+        }
+        assert_eq!(seen, 14);
     }
 
     #[test]

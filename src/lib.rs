@@ -18,7 +18,7 @@
 //!                ├── device    what to run on, and why
 //!                ├── backend   one trait: train a chunk of steps, calibrate, evaluate
 //!                │     ├── cpu          the step in f32, by distinct contexts and tokens, for vector units
-//!                │     └── gpu::staged  one launch an operation
+//!                │     └── gpu::staged  one launch per operation
 //!                ├── sample    names from the trained model
 //!                └── report, checkpoint, files   what the user sees and keeps
 //! ```

@@ -24,9 +24,9 @@ use crate::rng::TorchGenerator;
 pub enum Schedule {
     /// The faster one, by size; by a short measurement where it is close
     Auto,
-    /// A launch an operation: for large models
+    /// One launch per operation: for large models
     Staged,
-    /// One workgroup keeps the model and runs many steps in a launch: for small models
+    /// One workgroup keeps the model and runs many steps per launch: for small models
     Resident,
 }
 
