@@ -16,18 +16,19 @@ use cpu::MISTAKES;
 use gpu_makemore::chunks::Chunk;
 use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::adapter::Found;
+use gpu_makemore::gpu::chunked::in_training_step;
 use gpu_makemore::gradcheck::against::{self, Given};
 use gpu_makemore::gradcheck::engine::Engine;
 use gpu_makemore::gradcheck::exercise;
 use gpu_makemore::gradcheck::step::{Checked, Code};
-use gpu_makemore::gradcheck::{Inputs, check, check_chunked, verdict};
+use gpu_makemore::gradcheck::{Inputs, Row, check, check_chunked, verdict};
 use gpu_makemore::report;
 use kernels::{By, MUTATIONS, mutation, no_mistake};
 use libtest_mimic::{Failed, Trial};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     ("the_check_passes_at_every_size", |found| {
         passes_at_every_size(&Engine::on(found))
     }),
@@ -38,6 +39,7 @@ const CHECKS: [Check; 5] = [
         exercises_pass(&Engine::on(found))
     }),
     ("a_mistake_fails_the_exercises_on_it", exercises_fail),
+    ("the_schedule_says_which_steps_are_checked", schedules),
     ("the_kernels_without_a_mistake_pass", no_mistake),
 ];
 
@@ -125,6 +127,43 @@ fn passes_at_every_size(engine: &Engine) -> Outcome {
         }
         for rows in [checked.rows, check_chunked(engine, &inputs)?] {
             verdict(&rows).map_err(|e| format!("{}: {e}", inputs.dims))?;
+        }
+    }
+    Ok(())
+}
+
+/// `--schedule`: each code gives the gradients that it stores, and the chunked pass all others.
+fn schedules(found: &Found) -> Outcome {
+    let (engine, inputs) = (Engine::on(found), default_inputs()?);
+    let trained = engine.trained(&inputs)?;
+    for (asked, codes) in [
+        (Checked::Auto, &[trained][..]),
+        (Checked::Staged, &[Code::Staged, Code::InParts]),
+        (Checked::Resident, &[Code::Resident]),
+    ] {
+        let rows = check(&engine, &inputs, &engine.codes(&inputs, asked)?)?.rows;
+        let (first, others) = rows.split_at(Chunk::ALL.len());
+        // All 26 in their order, and then what the further codes store.
+        if !first.iter().map(|row| row.chunk).eq(Chunk::ALL) {
+            return Err(format!("{asked:?}: not the 26 gradients").into());
+        }
+        for (i, &code) in codes.iter().enumerate() {
+            let rows = if i == 0 { first } else { others };
+            let stored = rows.iter().filter(|row| row.by == code);
+            let stored: Vec<Chunk> = stored.map(|row| row.chunk).collect();
+            let wanted = |chunk: &Chunk| match code {
+                // The kernel keeps a step's activations to itself.
+                Code::Resident => chunk.is_parameter(),
+                _ => in_training_step(*chunk),
+            };
+            let wanted: Vec<Chunk> = Chunk::ALL.into_iter().filter(wanted).collect();
+            if stored != wanted {
+                return Err(format!("{asked:?}: {} has {stored:?}", code.name()).into());
+            }
+        }
+        let known = |row: &Row| row.by == Code::Chunked || codes.contains(&row.by);
+        if !rows.iter().all(known) {
+            return Err(format!("{asked:?}: rows by a code that was not asked for").into());
         }
     }
     Ok(())
