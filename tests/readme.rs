@@ -137,7 +137,9 @@ const COMMANDS: &[Entry] = &[
         expect("the files", place.files("runs/first").as_str(), files)
     })
     .bare(),
-    never("tests/run", "it would run itself; .ci/run runs it"),
+    never("tests/run", "it would run itself"),
+    never("tests/run batchnorm", "it would run itself"),
+    never("tests/run --all", "it would run itself; .ci/run runs it"),
     never(
         "cargo install --path .",
         "it would install for good; the_targets_are_there looks for the program",

@@ -278,11 +278,6 @@ pub static MUTATIONS: [Mutation; 65] = [
 ];
 
 impl By {
-    /// Whether it takes so long to compile that `tests/run` leaves it to `tests/run --all`.
-    pub fn is_long(self) -> bool {
-        matches!(self, By::Parts | By::Resident)
-    }
-
     fn rows(self, engine: &Engine) -> Result<Vec<Row>, Failed> {
         let codes: &[Code] = match self {
             By::Gradcheck | By::LargeLogits => &[Code::Staged],
@@ -307,7 +302,25 @@ impl By {
     }
 }
 
+/// The mistakes that `tests/run` makes: one for each operation, and for each step that trains. It leaves
+/// the others to `tests/run --all`, since each of them is compiled.
+const QUICK: [&str; 8] = [
+    "tokens unpacked from the wrong end",
+    "nothing taken off at the target",
+    "h for its transpose",
+    "1-h for 1-h**2",
+    "the mean term dropped",
+    "dC set and not added to",
+    "only the last part",
+    "dC of the last use alone",
+];
+
 impl Mutation {
+    /// Whether it is left to `tests/run --all`.
+    pub fn is_long(&self) -> bool {
+        !QUICK.contains(&self.name)
+    }
+
     /// The kernels with the mistake in them.
     pub fn kernels(&self, found: &Found) -> Result<Engine, Failed> {
         let mut kernels = Kernels::of(found);
