@@ -40,12 +40,11 @@ fn main() -> ExitCode {
         return with_fault(&spec);
     }
     type Test = (&'static str, fn() -> Outcome);
-    let others: [Test; 12] = [
+    let others: [Test; 11] = [
         ("cpu_goes_on_from_every_step", || {
             let every: Vec<usize> = (0..=STEPS).collect();
             goes_on(&["--backend", "cpu"], &every)
         }),
-        ("killed_inside_each_step_of_saving", killed_while_saving),
         ("killed_at_any_moment", || killed_at_any_moment(20)),
         ("ctrl_c", ctrl_c),
         ("a_second_ctrl_c", second_ctrl_c),
@@ -78,6 +77,10 @@ fn main() -> ExitCode {
         })
     }));
     others.push(long_test("a_write_that_fails", failed_writes));
+    others.push(long_test(
+        "killed_inside_each_step_of_saving",
+        killed_while_saving,
+    ));
     others.push(long_test("killed_at_any_moment_200_times", || {
         killed_at_any_moment(200)
     }));
