@@ -340,7 +340,7 @@ impl Layout {
         }
     }
 
-    /// The same with no more invocations in a workgroup than the adapter allows.
+    /// Reduces the invocations of a workgroup to what the adapter allows.
     fn within_limits(self, found: &Found) -> Self {
         let limits = found.adapter.limits();
         let most = limits
@@ -822,7 +822,7 @@ impl Machine {
         Self::with_layout(found, layout, tables, modules)
     }
 
-    /// The same with a given layout.
+    /// Opens the adapter as [`Machine::new`] does, with a given layout.
     ///
     /// # Errors
     ///

@@ -169,7 +169,7 @@ impl Staged {
         Self::with(machine, found, params)
     }
 
-    /// The same without probing, with a given layout.
+    /// Opens the adapter without probing its driver, with a given layout.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl Staged {
         Self::with_modules(found, layout, params, &staged_modules())
     }
 
-    /// The same with kernels that tests may have changed.
+    /// As [`Staged::with_layout`], with kernels that tests may have changed.
     ///
     /// # Errors
     ///

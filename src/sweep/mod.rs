@@ -509,7 +509,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
 
-    /// A sweep with so many points, in a folder.
+    /// A sweep over `seeds` seeds, in a folder.
     fn sweep(folder: &Path, seeds: usize) -> Sweep {
         let command = format!("gpu-makemore sweep --seeds {seeds}");
         let cli = Cli::of(command.split(' ').map(Into::into)).unwrap();

@@ -613,7 +613,7 @@ mod tests {
         Axis::new("lr", log, false, Vec::new(), vec![series])
     }
 
-    /// Two rates with two seeds each, for each of so many sizes, whose losses are far apart.
+    /// Two rates with two seeds each for every size; the losses of the sizes are far apart.
     fn of_sizes(count: u64) -> Axis {
         let series = |size: u64| {
             let loss = 2.0 + size as f64;

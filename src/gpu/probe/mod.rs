@@ -137,7 +137,7 @@ impl Probe {
         Self::with(gpu, split, &ProbeModules::new(split.lanes > 1))
     }
 
-    /// The same with kernels that tests may have changed.
+    /// A probe with kernels that tests may have changed.
     ///
     /// # Errors
     ///
