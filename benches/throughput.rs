@@ -12,22 +12,25 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
-use gpu_makemore::backend::{Backend, Steps};
-use gpu_makemore::cli::TrainArgs;
+use gpu_makemore::backend::Api;
+use gpu_makemore::backend::Backend;
+use gpu_makemore::cli::args::TrainArgs;
+use gpu_makemore::cli::sweep::work::{self, End, Event, Job};
 use gpu_makemore::cores::cores;
-use gpu_makemore::cpu::{CpuBackend, Model};
+use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset};
-use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::GpuError;
-use gpu_makemore::gpu::adapter::{Api, Found, api_name, enumerate};
+use gpu_makemore::gpu::adapter::{Found, api_name, enumerate};
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::environment;
 use gpu_makemore::gpu::resident::Resident;
 use gpu_makemore::gpu::staged::Staged;
-use gpu_makemore::params::Params;
+use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::params::Params;
+use gpu_makemore::model::steps::Steps;
+use gpu_makemore::reference::Model;
 use gpu_makemore::rng::TorchGenerator;
-use gpu_makemore::sweep::work::{self, End, Event, Job};
-use gpu_makemore::train::{LearningRate, Stream};
+use gpu_makemore::{model::steps::LearningRate, training::Stream};
 
 /// Opens an adapter with a schedule.
 type Open = fn(&Found, Dims, &Params<f32>) -> Result<Box<dyn Backend>, GpuError>;

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use gpu_makemore::backend::{Backend, Steps};
+use gpu_makemore::backend::Api;
+use gpu_makemore::backend::Backend;
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset};
-use gpu_makemore::dims::Dims;
-use gpu_makemore::gpu::adapter::{Api, Found, enumerate};
+use gpu_makemore::gpu::adapter::{Found, enumerate};
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::environment;
 use gpu_makemore::gpu::machine::Layout;
@@ -29,9 +29,11 @@ use gpu_makemore::gpu::probe::Probe;
 use gpu_makemore::gpu::resident::{Plan, Resident, Split};
 use gpu_makemore::gpu::shader::resident_module;
 use gpu_makemore::gpu::staged::{Staged, step_of};
-use gpu_makemore::params::Params;
+use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::params::Params;
+use gpu_makemore::model::steps::Steps;
 use gpu_makemore::rng::TorchGenerator;
-use gpu_makemore::train::{LearningRate, Stream};
+use gpu_makemore::{model::steps::LearningRate, training::Stream};
 
 type Error = Box<dyn std::error::Error>;
 

@@ -1,50 +1,14 @@
-//! `gpu-makemore sample`: names that a trained model invents.
+//! Names that a trained model invents.
 
-use crate::backend::Statistics;
-use crate::cli::SampleArgs;
-use crate::cpu::Model;
 use crate::data::Vocabulary;
-use crate::dims::Dims;
-use crate::error::Error;
-use crate::params::Params;
-use crate::report::Output;
+use crate::model::dims::Dims;
+use crate::model::params::Params;
+use crate::model::statistics::Statistics;
+use crate::reference::Model;
 use crate::rng::TorchGenerator;
-use crate::trained::Trained;
 
 /// A longer name is cut: an untrained model may never choose the end mark.
 const LONGEST: usize = 1000;
-
-/// Prints names.
-pub fn run(args: &SampleArgs) -> Result<(), Error> {
-    let Trained {
-        config,
-        vocabulary,
-        params,
-        stats,
-    } = Trained::load(&args.checkpoint)?;
-    let prefix = args
-        .prefix
-        .chars()
-        .map(|character| match vocabulary.encode(character) {
-            Some(token) if token != Vocabulary::END_TOKEN => Ok(token),
-            _ => Err(Error::Prefix {
-                character,
-                vocabulary: vocabulary.letters().iter().collect(),
-            }),
-        })
-        .collect::<Result<Vec<u8>, Error>>()?;
-    let mut sampler = Sampler::new(config.dims(), params, stats, args.seed);
-    sampler.temperature = args.temperature as f32;
-    let mut out = Output::new();
-    for _ in 0..args.count {
-        out.line(&text(&vocabulary, &sampler.name(&prefix)))?;
-        if !out.is_open() {
-            // `sample -n 1000000 | head -1`: the names are all that there is to it.
-            break;
-        }
-    }
-    Ok(())
-}
 
 /// Tokens as text.
 pub fn text(vocabulary: &Vocabulary, tokens: &[u8]) -> String {

@@ -12,14 +12,14 @@ use gpu_makemore::checkpoint::{
     Best, Checkpoint, CheckpointError as E, Config, MAX_FILE_BYTES, MAX_HEADER_BYTES, METADATA_KEY,
     Training,
 };
-use gpu_makemore::dims::Dims;
+use gpu_makemore::cli::report::MetricsMark;
+use gpu_makemore::cli::sweep::manifest::Manifest;
+use gpu_makemore::cli::sweep::points::Point;
+use gpu_makemore::cli::sweep::results::{self, Record, Results, Status};
 use gpu_makemore::gradcheck::against::{AgainstError, Given};
-use gpu_makemore::params::Params;
-use gpu_makemore::report::MetricsMark;
+use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::params::Params;
 use gpu_makemore::rng::TorchGenerator;
-use gpu_makemore::sweep::manifest::Manifest;
-use gpu_makemore::sweep::points::Point;
-use gpu_makemore::sweep::results::{self, Record, Results, Status};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -42,7 +42,7 @@ fn runs() -> Result<usize, Failed> {
         Ok(runs) => Ok(runs
             .parse()
             .map_err(|e| format!("GPU_MAKEMORE_RUNS: {e}"))?),
-        Err(_) => Ok(3),
+        Err(_) => Ok(2),
     }
 }
 

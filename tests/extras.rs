@@ -7,12 +7,12 @@ use std::process::ExitCode;
 
 use common::adapters::{self, Check, OnEach, Outcome, mistake};
 use common::{Fixture, Tolerance, compare};
-use gpu_makemore::cpu::extras::{OnehotLinear, RepeatKv};
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::extras::Extras;
 use gpu_makemore::gpu::shader::{Module, extras_modules};
 use gpu_makemore::gradcheck::engine::Engine;
 use gpu_makemore::gradcheck::extras::{self, ExtraRow, Inputs};
+use gpu_makemore::reference::extras::{OnehotLinear, RepeatKv};
 use libtest_mimic::Trial;
 
 const CHECKS: [Check; 3] = [

@@ -10,16 +10,19 @@ use common::{
     Inputs, SIZES, Tolerance, bits, compare, compare_params, f64s, inputs, lecture_steps, part,
     reference,
 };
-use gpu_makemore::backend::{Backend, Statistics, Steps};
-use gpu_makemore::contexts::Rows;
-use gpu_makemore::cpu::{CpuBackend, Model};
-use gpu_makemore::dims::Dims;
+use gpu_makemore::backend::Backend;
+use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::CHUNKED;
 use gpu_makemore::gpu::machine::{Launch, Layout, Machine, Pass, Slot, pitch};
 use gpu_makemore::gpu::shader::{chunked_modules, staged_modules};
 use gpu_makemore::gpu::staged::{Staged, step_of};
-use gpu_makemore::params::Tensor;
+use gpu_makemore::model::contexts::Rows;
+use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::params::Tensor;
+use gpu_makemore::model::statistics::Statistics;
+use gpu_makemore::model::steps::Steps;
+use gpu_makemore::reference::Model;
 use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::{Failed, Trial};
 

@@ -12,10 +12,10 @@ use common::{Fixture, Tolerance, compare, f64s};
 use gpu_makemore::backend::Backend;
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset, Options, Source, Split};
-use gpu_makemore::dims::Dims;
-use gpu_makemore::params::{Params, Tensor};
+use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::rng::{PythonRandom, TorchGenerator};
-use gpu_makemore::train::{LearningRate, Stream};
+use gpu_makemore::{model::steps::LearningRate, training::Stream};
 use serde_json::Value;
 
 /// The lecture's `torch.Generator().manual_seed(2147483647)`.

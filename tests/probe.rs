@@ -11,14 +11,15 @@ use std::time::Duration;
 use common::adapters::{self, Check, OnEach, Outcome, mistake, mistake_name};
 use common::inputs;
 use gpu_makemore::backend::BackendError;
-use gpu_makemore::dims::Dims;
+use gpu_makemore::backend::Schedule;
+use gpu_makemore::engine::{Opened, open_with};
 use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::probe::{Answers, Probe};
 use gpu_makemore::gpu::resident::Split;
-use gpu_makemore::gpu::schedule::{Opened, Schedule, open_with};
 use gpu_makemore::gpu::shader::{Module, ProbeModules};
+use gpu_makemore::model::dims::Dims;
 use libtest_mimic::{Completion, Failed};
 
 /// What is asked of every adapter.

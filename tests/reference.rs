@@ -4,13 +4,16 @@
 mod common;
 
 use common::{Fixture, SIZES, Tolerance, compare, compare_params, f64s, inputs, reference};
-use gpu_makemore::backend::{Backend, Steps};
-use gpu_makemore::chunks::Chunk;
+use gpu_makemore::backend::Backend;
+use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::cpu::by_token::ByToken;
-use gpu_makemore::cpu::linear::{FUSED_4X16, FUSED_8X32, PLAIN};
-use gpu_makemore::cpu::{CpuBackend, Model, chunked};
-use gpu_makemore::dims::Dims;
-use gpu_makemore::params::{Params, Tensor};
+use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::params::{Params, Tensor};
+use gpu_makemore::model::steps::Steps;
+use gpu_makemore::model::tensors::LectureTensor;
+use gpu_makemore::reference::Model;
+use gpu_makemore::reference::chunked;
+use gpu_makemore::reference::linear::{FUSED_4X16, FUSED_8X32, PLAIN};
 use proptest::prelude::*;
 
 /// Every tensor of a step, forward and backward, as PyTorch computes it.
@@ -66,14 +69,14 @@ fn check_chunks(name: &str) {
     let mut model = Model::new(dims, fixture.params());
     let (values, grads) = chunked::pass(&mut model, &x, &y);
     let largest = |v: &[f64]| v.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-    for chunk in Chunk::ALL {
+    for chunk in LectureTensor::ALL {
         let value = fixture.f64(chunk.name());
         assert_eq!(fixture.shape(chunk.name()), chunk.shape(&dims), "{chunk:?}");
         compare(chunk.name(), &values[chunk], &value, Tolerance::F64).unwrap();
         let name = format!("d.{}", chunk.name());
         let want = fixture.f64(&name);
         // These two are zero but for rounding: only their size can be compared.
-        if [Chunk::LogitMaxes, Chunk::B1].contains(&chunk) {
+        if [LectureTensor::LogitMaxes, LectureTensor::B1].contains(&chunk) {
             assert!(
                 largest(&want) < 1e-14 && largest(&grads[chunk]) < 1e-14,
                 "{name}"
@@ -83,7 +86,9 @@ fn check_chunks(name: &str) {
         // Of dhprebn, batch norm leaves next to nothing in a batch of two: what is left of terms
         // of the size of dbndiff's parts has their rounding errors.
         let tolerance = Tolerance {
-            absolute: 1e-15 * largest(&grads[Chunk::Bnraw]) * largest(&values[Chunk::BnvarInv]),
+            absolute: 1e-15
+                * largest(&grads[LectureTensor::Bnraw])
+                * largest(&values[LectureTensor::BnvarInv]),
             ..Tolerance::F64
         };
         compare(&name, &grads[chunk], &want, tolerance).unwrap();

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::dims::DimsError;
+use crate::model::dims::DimsError;
 
 /// Why a data set could not be loaded. Every message is one line that says what was wrong, where,
 /// and what to do about it.

@@ -27,7 +27,7 @@ pub use vocabulary::{Vocabulary, VocabularyError};
 
 use sha2::{Digest, Sha256};
 
-use crate::dims::{Dims, DimsError};
+use crate::model::dims::{Dims, DimsError};
 use crate::rng::PythonRandom;
 use reader::Word;
 

@@ -2,40 +2,9 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
 use wgpu::{Adapter, Backend, Backends, DeviceType, DownlevelFlags};
 
-use super::GpuError;
-
-/// `--backend`: an API, the CPU, or a choice by the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Api {
-    /// A hardware GPU if there is one, else the CPU.
-    Auto,
-    /// Vulkan: Linux, Windows, Android.
-    Vulkan,
-    /// Metal: macOS.
-    Metal,
-    /// Direct3D 12: Windows.
-    Dx12,
-    /// OpenGL ES 3.1 or OpenGL 4.3.
-    Gl,
-    /// This program's CPU twin of the kernels.
-    Cpu,
-}
-
-impl fmt::Display for Api {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Api::Auto => "GPU",
-            Api::Vulkan => "Vulkan",
-            Api::Metal => "Metal",
-            Api::Dx12 => "Direct3D 12",
-            Api::Gl => "OpenGL",
-            Api::Cpu => "CPU",
-        })
-    }
-}
+use crate::backend::{Api, GpuError};
 
 impl Api {
     /// What brings an adapter of this API on this system, if anything does.

@@ -12,11 +12,11 @@ use super::machine::Size::{Batch, Hidden, Vocab};
 use super::machine::{Grid, Launch, Machine, Slot, launch};
 use super::shader::Module;
 use super::staged::STEP;
-use crate::chunks::{Chunk, Chunks};
-use crate::dims::Dims;
-use crate::params::{Params, Tensor};
+use crate::model::dims::Dims;
+use crate::model::params::{Params, Tensor};
+use crate::model::tensors::{LectureTensor, LectureTensors};
 
-use Chunk as K;
+use LectureTensor as K;
 use Slot as S;
 use Tensor as T;
 
@@ -112,7 +112,7 @@ pub const CHUNKED: [Launch; 39] = [
 ];
 
 /// Where a tensor's values lie.
-fn value_slot(chunk: Chunk) -> Slot {
+fn value_slot(chunk: LectureTensor) -> Slot {
     match chunk {
         K::Logits => S::Logits,
         K::H => S::H,
@@ -125,7 +125,7 @@ fn value_slot(chunk: Chunk) -> Slot {
 }
 
 /// Where its gradient lies.
-fn grad_slot(chunk: Chunk) -> Slot {
+fn grad_slot(chunk: LectureTensor) -> Slot {
     match chunk {
         K::Logits => S::Dlogits,
         K::H => S::Dh,
@@ -137,13 +137,13 @@ fn grad_slot(chunk: Chunk) -> Slot {
 }
 
 /// The parameter that a tensor is, if it is one.
-fn param(chunk: Chunk) -> Option<Tensor> {
+fn param(chunk: LectureTensor) -> Option<Tensor> {
     Tensor::ALL.into_iter().find(|t| t.name() == chunk.name())
 }
 
 /// Whether the training step stores this tensor's gradient. It passes over what its fused kernels
 /// make unnecessary.
-pub fn in_training_step(chunk: Chunk) -> bool {
+pub fn in_training_step(chunk: LectureTensor) -> bool {
     !matches!(grad_slot(chunk), S::ChunkGrad(_) | S::Dh)
 }
 
@@ -178,7 +178,7 @@ impl Chunked {
     /// # Errors
     ///
     /// The device failed.
-    pub fn chunked(&self) -> Result<(Chunks<f32>, Chunks<f32>), GpuError> {
+    pub fn chunked(&self) -> Result<(LectureTensors<f32>, LectureTensors<f32>), GpuError> {
         self.run(&CHUNKED)?;
         Ok((self.read(value_slot)?, self.read(grad_slot)?))
     }
@@ -189,11 +189,14 @@ impl Chunked {
     /// # Errors
     ///
     /// The device failed.
-    pub fn fused(&self) -> Result<Chunks<f32>, GpuError> {
+    pub fn fused(&self) -> Result<LectureTensors<f32>, GpuError> {
         // All but the update, so that the parameters stay as they are.
         self.run(&STEP[..STEP.len() - 1])?;
         let mut grads = self.read(grad_slot)?;
-        for chunk in Chunk::ALL.into_iter().filter(|&c| !in_training_step(c)) {
+        for chunk in LectureTensor::ALL
+            .into_iter()
+            .filter(|&c| !in_training_step(c))
+        {
             grads[chunk].clear();
         }
         Ok(grads)
@@ -206,10 +209,10 @@ impl Chunked {
         self.machine.run(&pass, 0..table.len())
     }
 
-    fn read(&self, slot: impl Fn(Chunk) -> Slot) -> Result<Chunks<f32>, GpuError> {
+    fn read(&self, slot: impl Fn(LectureTensor) -> Slot) -> Result<LectureTensors<f32>, GpuError> {
         let dims = self.machine.layout.dims;
-        let mut chunks = Chunks::from_fn(|_| Vec::new());
-        for chunk in Chunk::ALL {
+        let mut chunks = LectureTensors::from_fn(|_| Vec::new());
+        for chunk in LectureTensor::ALL {
             chunks[chunk] = self.machine.read(slot(chunk), chunk.len(&dims))?;
         }
         Ok(chunks)

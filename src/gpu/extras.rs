@@ -11,7 +11,7 @@ use super::adapter::Found;
 use super::device::Gpu;
 use super::machine::{folded, to_f32};
 use super::shader::Module;
-use crate::cpu::extras::{OnehotLinear, RepeatKv};
+use crate::reference::extras::{OnehotLinear, RepeatKv};
 
 impl Gpu {
     /// Runs a kernel once, by itself, and waits for its result.

@@ -14,13 +14,13 @@ use wgpu::{
 use super::GpuError;
 use super::adapter::Found;
 use super::device::Gpu;
-use super::profile::Profiler;
 use super::shader::Module;
-use crate::chunks::Chunk;
-use crate::contexts::{Rows, Target};
+use super::timestamps::Profiler;
 use crate::cores::{cores, share_out};
-use crate::dims::Dims;
-use crate::params::{Params, Tensor};
+use crate::model::contexts::{Rows, Target};
+use crate::model::dims::Dims;
+use crate::model::params::{Params, Tensor};
+use crate::model::tensors::LectureTensor;
 
 /// A tensor on the device. Activations and their gradients have the lecture's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,9 +73,9 @@ pub enum Slot {
     /// The gradients of a layer's weight and bias.
     LayerGrads(Layer),
     /// A tensor of the lecture's chunked pass that the training step does not have.
-    Chunk(Chunk),
+    Chunk(LectureTensor),
     /// Its gradient.
-    ChunkGrad(Chunk),
+    ChunkGrad(LectureTensor),
 }
 
 /// How the invocations of a launch are laid out. Where a sum is long and its results are few, a
@@ -217,8 +217,8 @@ pub const fn launch(
     }
 }
 
-use Chunk as K;
 use Layer::{First, Second};
+use LectureTensor as K;
 use Size::{Batch, Embd, FanIn, Hidden, Vocab};
 use Slot as S;
 use Tensor as T;

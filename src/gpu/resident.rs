@@ -15,15 +15,19 @@ use super::adapter::Found;
 use super::device::Gpu;
 use super::machine::{Layout, list_uses, to_f32, uses_words};
 use super::probe::{Answers, Probe};
-use super::profile::{Kernel, Profile, Profiler, Work, kernels_of};
-use super::schedule::Schedule;
 use super::shader::{Module, resident_module};
 use super::staged::{STEP, Staged, check_progress, info, mean};
 use super::submission::{Submitted, overlapped, parts};
-use crate::backend::{Backend, BackendError, BackendInfo, Statistics, Steps};
+use super::timestamps::Profiler;
+use super::work::kernels_of;
+use crate::backend::Schedule;
+use crate::backend::profile::{Kernel, Profile, Work};
+use crate::backend::{Backend, BackendError, BackendInfo};
 use crate::cores::{cores, share_out};
-use crate::dims::Dims;
-use crate::params::{Params, Tensor};
+use crate::model::dims::Dims;
+use crate::model::params::{Params, Tensor};
+use crate::model::statistics::Statistics;
+use crate::model::steps::Steps;
 
 /// Rows of a tile, `TILE_ROWS` of the kernel.
 const TILE_ROWS: usize = 8;

@@ -13,17 +13,17 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 
+use super::compare::index;
 use super::engine::Engine;
-use super::report::index;
 use super::step::Code;
 use super::{Inputs, Row};
-use crate::chunks::Chunk;
-use crate::compare::{Tolerance, compare};
-use crate::dims::{Dims, DimsError};
-use crate::error::Error;
-use crate::files::FileError;
-use crate::header::{HeaderError, Tensors};
-use crate::params::{Params, Tensor};
+use crate::checkpoint::header::{HeaderError, Tensors};
+use crate::cli::error::Error;
+use crate::cli::files::FileError;
+use crate::gradcheck::compare::{Tolerance, compare};
+use crate::model::dims::{Dims, DimsError};
+use crate::model::params::{Params, Tensor};
+use crate::model::tensors::LectureTensor;
 
 /// The largest file that is read. All tensors of the largest sizes that [`Dims`] allows take 1.3 GB
 /// in F64.
@@ -34,26 +34,26 @@ const MAX_TENSORS: usize = 1024;
 
 /// The values to compare, in the order of the forward pass, so that the first that is wrong is the
 /// one at fault. The other seven of the 26 tensors are parameters: inputs, equal by nature.
-const VALUES: [Chunk; 19] = [
-    Chunk::Emb,
-    Chunk::Embcat,
-    Chunk::Hprebn,
-    Chunk::Bnmeani,
-    Chunk::Bndiff,
-    Chunk::Bndiff2,
-    Chunk::Bnvar,
-    Chunk::BnvarInv,
-    Chunk::Bnraw,
-    Chunk::Hpreact,
-    Chunk::H,
-    Chunk::Logits,
-    Chunk::LogitMaxes,
-    Chunk::NormLogits,
-    Chunk::Counts,
-    Chunk::CountsSum,
-    Chunk::CountsSumInv,
-    Chunk::Probs,
-    Chunk::Logprobs,
+const VALUES: [LectureTensor; 19] = [
+    LectureTensor::Emb,
+    LectureTensor::Embcat,
+    LectureTensor::Hprebn,
+    LectureTensor::Bnmeani,
+    LectureTensor::Bndiff,
+    LectureTensor::Bndiff2,
+    LectureTensor::Bnvar,
+    LectureTensor::BnvarInv,
+    LectureTensor::Bnraw,
+    LectureTensor::Hpreact,
+    LectureTensor::H,
+    LectureTensor::Logits,
+    LectureTensor::LogitMaxes,
+    LectureTensor::NormLogits,
+    LectureTensor::Counts,
+    LectureTensor::CountsSum,
+    LectureTensor::CountsSumInv,
+    LectureTensor::Probs,
+    LectureTensor::Logprobs,
 ];
 
 /// What a file holds.
@@ -72,7 +72,7 @@ pub struct Given {
 struct Claim {
     /// Its name in the file.
     label: String,
-    chunk: Chunk,
+    chunk: LectureTensor,
     /// Whether it is the chunk's gradient and not its value.
     gradient: bool,
     /// What the file says; nothing if it says nothing.
@@ -82,7 +82,7 @@ struct Claim {
 /// Everything that a file may have beside its inputs, in the order of the table.
 fn claims() -> Vec<Claim> {
     let values = VALUES.map(|chunk| (chunk.name().to_owned(), chunk, false));
-    let grads = Chunk::ALL.map(|chunk| (format!("d.{}", chunk.name()), chunk, true));
+    let grads = LectureTensor::ALL.map(|chunk| (format!("d.{}", chunk.name()), chunk, true));
     values
         .into_iter()
         .chain(grads)
@@ -723,8 +723,8 @@ mod tests {
 
     #[test]
     fn the_values_and_the_parameters_are_the_26_tensors() {
-        let parameter = |c: &Chunk| Tensor::ALL.iter().any(|t| t.name() == c.name());
-        for chunk in Chunk::ALL {
+        let parameter = |c: &LectureTensor| Tensor::ALL.iter().any(|t| t.name() == c.name());
+        for chunk in LectureTensor::ALL {
             assert!(VALUES.contains(&chunk) != parameter(&chunk), "{chunk:?}");
         }
     }

@@ -1,33 +1,34 @@
 //! What computes the gradients under test, and the reference that they are held against.
 
 use super::Inputs;
-use crate::chunks::{Chunk, Chunks};
-use crate::compare::Tolerance;
-use crate::cpu::real::Real;
-use crate::cpu::{self, Model};
-use crate::device::Device;
-use crate::dims::Dims;
-use crate::error::Error;
+use crate::cli::device::Device;
+use crate::cli::error::Error;
 use crate::gpu::GpuError;
 use crate::gpu::adapter::{Choice, Found};
 use crate::gpu::chunked::{Chunked, in_training_step};
 use crate::gpu::resident::Resident;
 use crate::gpu::shader::{Module, chunked_modules};
+use crate::gradcheck::compare::Tolerance;
+use crate::model::dims::Dims;
+use crate::model::tensors::{LectureTensor, LectureTensors};
+use crate::reference::Model;
+use crate::reference::chunked;
+use crate::reference::real::Real;
 
 /// The lecture's pass over one minibatch, line by line: the 26 tensors and their gradients.
 #[derive(Clone, Debug)]
 pub struct Pass<R> {
     /// Values.
-    pub values: Chunks<R>,
+    pub values: LectureTensors<R>,
     /// Gradients, each computed from the one before.
-    pub grads: Chunks<R>,
+    pub grads: LectureTensors<R>,
 }
 
 impl Pass<f32> {
     /// The same as f64, to compare.
     pub fn to_f64(&self) -> Pass<f64> {
-        let f64s = |chunks: &Chunks<f32>| {
-            Chunks::from_fn(|c| chunks[c].iter().map(|&v| f64::from(v)).collect())
+        let f64s = |chunks: &LectureTensors<f32>| {
+            LectureTensors::from_fn(|c| chunks[c].iter().map(|&v| f64::from(v)).collect())
         };
         Pass {
             values: f64s(&self.values),
@@ -53,36 +54,39 @@ impl Pass<f64> {
     ///
     /// And where a unit varies little beside its mean, `bndiff` has lost digits before the backward
     /// pass begins: `hprebn * bnvar_inv` tells how many. It is below 8 for ordinary inputs.
-    pub fn tolerance(&self, chunk: Chunk) -> Tolerance {
+    pub fn tolerance(&self, chunk: LectureTensor) -> Tolerance {
         let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-        let value = |chunk: Chunk| largest(&self.values[chunk]);
-        let hidden = self.values[Chunk::BnvarInv].len();
-        let condition = self.values[Chunk::Hprebn]
+        let value = |chunk: LectureTensor| largest(&self.values[chunk]);
+        let hidden = self.values[LectureTensor::BnvarInv].len();
+        let condition = self.values[LectureTensor::Hprebn]
             .iter()
             .enumerate()
-            .map(|(i, x)| x.abs() * self.values[Chunk::BnvarInv][i % hidden])
+            .map(|(i, x)| x.abs() * self.values[LectureTensor::BnvarInv][i % hidden])
             .fold(0.0, f64::max);
         let factor = (condition / 8.0).max(1.0);
 
-        let batchnorm = largest(&self.grads[Chunk::Bnraw]) * value(Chunk::BnvarInv);
+        let batchnorm = largest(&self.grads[LectureTensor::Bnraw]) * value(LectureTensor::BnvarInv);
         let root = |count: usize| (count as f64).sqrt();
-        let n = self.values[Chunk::CountsSum].len() as f64;
+        let n = self.values[LectureTensor::CountsSum].len() as f64;
         let rows = n.sqrt();
-        let squares = value(Chunk::Hprebn) * largest(&self.grads[Chunk::Bnraw]) * rows;
-        let inputs = batchnorm * root(hidden) * value(Chunk::W1);
-        let positions = root(self.values[Chunk::Emb].len());
+        let squares =
+            value(LectureTensor::Hprebn) * largest(&self.grads[LectureTensor::Bnraw]) * rows;
+        let inputs = batchnorm * root(hidden) * value(LectureTensor::W1);
+        let positions = root(self.values[LectureTensor::Emb].len());
         let terms = match chunk {
-            Chunk::LogitMaxes => largest(&self.grads[Chunk::NormLogits]),
-            Chunk::Bndiff | Chunk::Hprebn => batchnorm,
-            Chunk::Bngain => largest(&self.grads[Chunk::Hpreact]) * rows,
-            Chunk::BnvarInv => squares,
-            Chunk::Bnvar => squares * value(Chunk::BnvarInv).powi(3) / 2.0,
-            Chunk::Bndiff2 => squares * value(Chunk::BnvarInv).powi(3) / (2.0 * (n - 1.0)),
-            Chunk::Bnmeani => batchnorm * rows,
-            Chunk::B1 => batchnorm * n,
-            Chunk::W1 => batchnorm * rows * value(Chunk::Embcat),
-            Chunk::Embcat | Chunk::Emb => inputs,
-            Chunk::C => inputs * positions,
+            LectureTensor::LogitMaxes => largest(&self.grads[LectureTensor::NormLogits]),
+            LectureTensor::Bndiff | LectureTensor::Hprebn => batchnorm,
+            LectureTensor::Bngain => largest(&self.grads[LectureTensor::Hpreact]) * rows,
+            LectureTensor::BnvarInv => squares,
+            LectureTensor::Bnvar => squares * value(LectureTensor::BnvarInv).powi(3) / 2.0,
+            LectureTensor::Bndiff2 => {
+                squares * value(LectureTensor::BnvarInv).powi(3) / (2.0 * (n - 1.0))
+            }
+            LectureTensor::Bnmeani => batchnorm * rows,
+            LectureTensor::B1 => batchnorm * n,
+            LectureTensor::W1 => batchnorm * rows * value(LectureTensor::Embcat),
+            LectureTensor::Embcat | LectureTensor::Emb => inputs,
+            LectureTensor::C => inputs * positions,
             _ => 0.0,
         };
         let Tolerance {
@@ -178,7 +182,7 @@ impl Engine {
     /// # Errors
     ///
     /// The device failed.
-    pub fn fused(&self, inputs: &Inputs) -> Result<Chunks<f32>, Error> {
+    pub fn fused(&self, inputs: &Inputs) -> Result<LectureTensors<f32>, Error> {
         match self {
             Engine::Cpu => Ok(fused_twin(inputs)),
             Engine::Gpu(found, kernels) => Ok(chunked(found, kernels, inputs)?.fused()?),
@@ -198,27 +202,27 @@ pub fn reference(inputs: &Inputs) -> Pass<f64> {
 
 fn twin<R: Real>(inputs: &Inputs, convert: impl Fn(f32) -> R) -> Pass<R> {
     let mut model = Model::new(inputs.dims, inputs.params.map(convert));
-    let (values, grads) = cpu::chunked::pass(&mut model, &inputs.x, &inputs.y);
+    let (values, grads) = chunked::pass(&mut model, &inputs.x, &inputs.y);
     Pass { values, grads }
 }
 
-fn fused_twin(inputs: &Inputs) -> Chunks<f32> {
+fn fused_twin(inputs: &Inputs) -> LectureTensors<f32> {
     let mut model = Model::new(inputs.dims, inputs.params.clone());
     model.forward(&inputs.x, &inputs.y);
     model.backward(&inputs.x);
     let (acts, grads) = (&model.acts, &model.grads);
-    Chunks::from_fn(|chunk| match chunk {
-        Chunk::Logits => acts.dlogits.clone(),
-        Chunk::Hpreact => acts.dhpreact.clone(),
-        Chunk::Hprebn => acts.dhprebn.clone(),
-        Chunk::Embcat | Chunk::Emb => acts.dembcat.clone(),
-        Chunk::C => grads.c.clone(),
-        Chunk::W1 => grads.w1.clone(),
-        Chunk::B1 => grads.b1.clone(),
-        Chunk::W2 => grads.w2.clone(),
-        Chunk::B2 => grads.b2.clone(),
-        Chunk::Bngain => grads.bngain.clone(),
-        Chunk::Bnbias => grads.bnbias.clone(),
+    LectureTensors::from_fn(|chunk| match chunk {
+        LectureTensor::Logits => acts.dlogits.clone(),
+        LectureTensor::Hpreact => acts.dhpreact.clone(),
+        LectureTensor::Hprebn => acts.dhprebn.clone(),
+        LectureTensor::Embcat | LectureTensor::Emb => acts.dembcat.clone(),
+        LectureTensor::C => grads.c.clone(),
+        LectureTensor::W1 => grads.w1.clone(),
+        LectureTensor::B1 => grads.b1.clone(),
+        LectureTensor::W2 => grads.w2.clone(),
+        LectureTensor::B2 => grads.b2.clone(),
+        LectureTensor::Bngain => grads.bngain.clone(),
+        LectureTensor::Bnbias => grads.bnbias.clone(),
         other => {
             debug_assert!(!in_training_step(other));
             Vec::new()

@@ -17,9 +17,9 @@
 
 use std::str::FromStr;
 
-use crate::chunks::Chunk;
-use crate::dims::Dims;
 use crate::gpu::shader::chunked_modules;
+use crate::model::dims::Dims;
+use crate::model::tensors::LectureTensor;
 
 /// The blocks of the fused formulas, which are the lecture's exercises 2 and 3.
 pub const SOFTMAX: &str = "exercise 2";
@@ -70,7 +70,7 @@ impl Explanation {
 
     /// Shape and neighbours of a tensor; nothing of a fused formula, which has many.
     fn place_in_the_graph(&self) -> Vec<String> {
-        let shape = match self.name.parse::<Chunk>() {
+        let shape = match self.name.parse::<LectureTensor>() {
             Ok(chunk) => format!("{} = {} in the lecture", names(chunk), sizes(chunk)),
             Err(_) if self.name == LOSS => "one number".to_owned(),
             Err(_) => return Vec::new(),
@@ -116,7 +116,7 @@ impl Explanation {
 }
 
 /// A tensor's shape by the names of its sizes: `(batch, hidden)`.
-fn names(chunk: Chunk) -> String {
+fn names(chunk: LectureTensor) -> String {
     // Sizes that tell each other apart, products included.
     let dims = Dims {
         vocab: 2,
@@ -143,7 +143,7 @@ fn names(chunk: Chunk) -> String {
 }
 
 /// A tensor's shape in the lecture: `(32, 200)`.
-fn sizes(chunk: Chunk) -> String {
+fn sizes(chunk: LectureTensor) -> String {
     tuple(
         chunk
             .shape(&Dims::LECTURE)
@@ -214,7 +214,7 @@ pub fn contents() -> Vec<String> {
 fn tensors() -> Vec<&'static str> {
     [LOSS]
         .into_iter()
-        .chain(Chunk::ALL.map(Chunk::name))
+        .chain(LectureTensor::ALL.map(LectureTensor::name))
         .collect()
 }
 

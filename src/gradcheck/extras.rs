@@ -2,13 +2,13 @@
 //! one-hot rows and `repeat_kv`, forward and backward, against their twins in `f64`.
 
 use super::engine::Engine;
-use crate::compare::{Comparison, Tolerance, compare};
-use crate::cpu::extras::{OnehotLinear, RepeatKv};
-use crate::cpu::real::Real;
-use crate::error::Error;
+use crate::cli::error::Error;
 use crate::gpu::GpuError;
 use crate::gpu::extras::Extras;
 use crate::gpu::shader::extras_modules;
+use crate::gradcheck::compare::{Comparison, Tolerance, compare};
+use crate::reference::extras::{OnehotLinear, RepeatKv};
+use crate::reference::real::Real;
 use crate::rng::TorchGenerator;
 
 /// One line of the table: a tensor and how it compares.

@@ -5,25 +5,25 @@
 //! parameter itself is lost in the rounding. So what is checked is the very code that `train` runs, its
 //! update included.
 
-use clap::ValueEnum;
-
 use super::Inputs;
 use super::engine::{Engine, Kernels};
-use crate::backend::{Backend, Steps};
-use crate::chunks::{Chunk, Chunks};
-use crate::contexts::Numbering;
+use crate::backend::Backend;
+use crate::backend::Schedule;
+use crate::cli::error::Error;
 use crate::cores::cores;
 use crate::cpu::CpuBackend;
-use crate::cpu::chunked::chunk_of;
-use crate::dims::Dims;
-use crate::error::Error;
+use crate::engine;
 use crate::gpu::GpuError;
 use crate::gpu::adapter::Found;
 use crate::gpu::machine::{Layout, Slot};
 use crate::gpu::resident::Resident;
-use crate::gpu::schedule::{self, Schedule};
 use crate::gpu::staged::Staged;
-use crate::params::{Params, Tensor};
+use crate::model::contexts::Numbering;
+use crate::model::dims::Dims;
+use crate::model::params::{Params, Tensor};
+use crate::model::steps::Steps;
+use crate::model::tensors::{LectureTensor, LectureTensors};
+use crate::reference::chunked::chunk_of;
 
 /// The learning rate that leaves nothing of a parameter but its gradient: 2^40. A gradient of 1e-7, the
 /// rounding of one that is zero, becomes 1e5; one of 1e26 would still be finite.
@@ -69,7 +69,7 @@ impl Code {
 }
 
 /// `gradcheck --schedule`: which of an adapter's training steps are checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
     /// The one that `train` would take
     Auto,
@@ -88,7 +88,7 @@ pub struct Step {
     pub code: Code,
     /// Those of the parameters, and of the activations where the step stores them; the others are empty.
     /// A row of an activation is a context: the sum over the examples that have it.
-    pub grads: Chunks<f32>,
+    pub grads: LectureTensors<f32>,
 }
 
 impl Engine {
@@ -101,7 +101,7 @@ impl Engine {
         let Engine::Gpu(found, _) = self else {
             return Ok(Code::Cpu);
         };
-        let opened = schedule::open(found, inputs.dims, &inputs.params, Schedule::Auto)?;
+        let opened = engine::open(found, inputs.dims, &inputs.params, Schedule::Auto)?;
         Ok(match opened.backend.info().schedule {
             Some("resident") => Code::Resident,
             _ if Layout::of(found, inputs.dims).in_parts => Code::InParts,
@@ -129,7 +129,7 @@ impl Engine {
     ///
     /// The device cannot run this code at these sizes, or failed.
     pub fn step(&self, code: Code, inputs: &Inputs) -> Result<Step, Error> {
-        let mut grads = Chunks::from_fn(|_| Vec::new());
+        let mut grads = LectureTensors::from_fn(|_| Vec::new());
         let after = match self {
             Engine::Gpu(found, kernels) if matches!(code, Code::Staged | Code::InParts) => {
                 let mut staged = staged(found, kernels, code, inputs)?;
@@ -173,12 +173,12 @@ impl Engine {
 }
 
 /// The activations whose gradients the staged schedule stores.
-const STORED: [(Chunk, Slot); 5] = [
-    (Chunk::Logits, Slot::Dlogits),
-    (Chunk::Hpreact, Slot::Dhpreact),
-    (Chunk::Hprebn, Slot::Dhprebn),
-    (Chunk::Embcat, Slot::Dembcat),
-    (Chunk::Emb, Slot::Dembcat),
+const STORED: [(LectureTensor, Slot); 5] = [
+    (LectureTensor::Logits, Slot::Dlogits),
+    (LectureTensor::Hpreact, Slot::Dhpreact),
+    (LectureTensor::Hprebn, Slot::Dhprebn),
+    (LectureTensor::Embcat, Slot::Dembcat),
+    (LectureTensor::Emb, Slot::Dembcat),
 ];
 
 fn staged(
@@ -210,7 +210,7 @@ fn one_step(backend: &mut dyn Backend, inputs: &Inputs) -> Result<Params<f32>, E
 }
 
 /// The distinct contexts of a minibatch: equal ones share a row of the training step.
-pub(super) struct Contexts {
+pub struct Contexts {
     /// How many there are.
     pub count: usize,
     /// The context of each example.
@@ -220,7 +220,8 @@ pub(super) struct Contexts {
 }
 
 impl Contexts {
-    pub(super) fn of(inputs: &Inputs) -> Self {
+    /// Those of the minibatch of `inputs`.
+    pub fn of(inputs: &Inputs) -> Self {
         let Dims { block, batch, .. } = inputs.dims;
         let mut numbering = Numbering::new(batch);
         let mut examples = vec![0; batch];
@@ -233,7 +234,7 @@ impl Contexts {
     }
 
     /// A gradient `(batch, ...)` with a row for each context: the sum over its examples.
-    pub(super) fn summed(&self, grad: &[f64]) -> Vec<f64> {
+    pub fn summed(&self, grad: &[f64]) -> Vec<f64> {
         let cols = grad.len() / self.of_example.len();
         let mut sums = vec![0.0; self.count * cols];
         for (row, &context) in grad.chunks_exact(cols).zip(&self.of_example) {

@@ -14,7 +14,8 @@ use std::io::{self, Seek};
 use std::process::{Child, Command, ExitCode};
 use std::sync::Arc;
 
-use gpu_makemore::gpu::adapter::{Api, Found, enumerate};
+use gpu_makemore::backend::Api;
+use gpu_makemore::gpu::adapter::{Found, enumerate};
 use gpu_makemore::gpu::environment;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 

@@ -6,13 +6,15 @@ pub mod adapters;
 pub mod memory;
 pub mod readers;
 
-use gpu_makemore::backend::{Backend, Steps};
-use gpu_makemore::compare::Element;
-pub use gpu_makemore::compare::Tolerance;
-use gpu_makemore::cpu::{CpuBackend, Model};
+use gpu_makemore::backend::Backend;
+use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data;
-use gpu_makemore::dims::Dims;
-use gpu_makemore::params::{Params, Tensor};
+use gpu_makemore::gradcheck::compare::Element;
+pub use gpu_makemore::gradcheck::compare::Tolerance;
+use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::params::{Params, Tensor};
+use gpu_makemore::model::steps::Steps;
+use gpu_makemore::reference::Model;
 use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::Failed;
 use safetensors::{Dtype, SafeTensors};
@@ -20,8 +22,8 @@ use safetensors::{Dtype, SafeTensors};
 /// Compares two tensors. The error names the worst element with both values, the largest distance
 /// in units of the last place of f32, and what was allowed.
 pub fn compare(name: &str, got: &[f64], want: &[f64], tolerance: Tolerance) -> Result<(), String> {
-    let result =
-        gpu_makemore::compare::compare(got, want, tolerance).map_err(|e| format!("{name}: {e}"))?;
+    let result = gpu_makemore::gradcheck::compare::compare(got, want, tolerance)
+        .map_err(|e| format!("{name}: {e}"))?;
     if result.pass {
         return Ok(());
     }
@@ -182,7 +184,9 @@ pub fn compare_params(
 }
 
 /// Real steps of the lecture's run, from its first on, and the parameters that it starts from.
-pub fn lecture_steps(count: usize) -> Result<(Params<f32>, Steps), gpu_makemore::error::Error> {
+pub fn lecture_steps(
+    count: usize,
+) -> Result<(Params<f32>, Steps), gpu_makemore::cli::error::Error> {
     let names = data::load(&data::Options::default())?;
     let mut generator = TorchGenerator::manual_seed(2147483647);
     let params = Params::init(&Dims::LECTURE, &mut generator);

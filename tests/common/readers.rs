@@ -4,11 +4,11 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use gpu_makemore::backend::Statistics;
 use gpu_makemore::checkpoint::{Checkpoint, CheckpointError};
+use gpu_makemore::cli::error::one_line;
 use gpu_makemore::data::{self, Source, Vocabulary};
-use gpu_makemore::error::one_line;
 use gpu_makemore::gradcheck::against::Given;
+use gpu_makemore::model::statistics::Statistics;
 use gpu_makemore::sample::Sampler;
 
 use super::memory::peak_of;

@@ -13,24 +13,25 @@ use std::process::{Command, ExitCode, Output};
 use common::SIZES;
 use common::adapters::{self, Check, OnEach, Outcome, mistake};
 use cpu::MISTAKES;
-use gpu_makemore::chunks::Chunk;
-use gpu_makemore::dims::Dims;
-use gpu_makemore::error::Error;
+use gpu_makemore::cli::error::Error;
+use gpu_makemore::cli::gradcheck::exercise;
+use gpu_makemore::cli::gradcheck::verdict;
+use gpu_makemore::cli::report;
 use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::in_training_step;
 use gpu_makemore::gradcheck::against::{self, Given};
 use gpu_makemore::gradcheck::engine::Engine;
-use gpu_makemore::gradcheck::exercise;
 use gpu_makemore::gradcheck::step::{Checked, Code};
-use gpu_makemore::gradcheck::{Inputs, Row, check, check_chunked, verdict};
-use gpu_makemore::report;
+use gpu_makemore::gradcheck::{Inputs, Row, check, check_chunked};
+use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::tensors::LectureTensor;
 use kernels::{By, MUTATIONS, mutation, no_mistake};
 use libtest_mimic::{Failed, Trial};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 5] = [
     ("the_check_passes", |found| {
         passes(&Engine::on(found), &[("odd", ODD)])
     }),
@@ -40,7 +41,6 @@ const CHECKS: [Check; 6] = [
     ("the_exercises_pass", |found| {
         exercises_pass(&Engine::on(found))
     }),
-    ("a_mistake_fails_the_exercises_on_it", exercises_fail),
     ("the_schedule_says_which_steps_are_checked", schedules),
     ("the_kernels_without_a_mistake_pass", no_mistake),
 ];
@@ -74,7 +74,9 @@ fn main() -> ExitCode {
     let sizes = OnEach::new("the_check_passes_at_every_size", |found| {
         passes(&Engine::on(found), &every_size())
     });
-    let checks = CHECKS.iter().map(OnEach::from).chain([sizes.long()]);
+    let exercises = OnEach::new("a_mistake_fails_the_exercises_on_it", exercises_fail);
+    let checks = CHECKS.iter().map(OnEach::from);
+    let checks = checks.chain([sizes.long(), exercises.long()]);
     adapters::run(checks.chain(mistakes), cpu)
 }
 
@@ -157,21 +159,22 @@ fn schedules(found: &Found) -> Outcome {
         (Checked::Resident, &[Code::Resident]),
     ] {
         let rows = check(&engine, &inputs, &engine.codes(&inputs, asked)?)?.rows;
-        let (first, others) = rows.split_at(Chunk::ALL.len());
+        let (first, others) = rows.split_at(LectureTensor::ALL.len());
         // All 26 in their order, and then what the further codes store.
-        if !first.iter().map(|row| row.chunk).eq(Chunk::ALL) {
+        if !first.iter().map(|row| row.chunk).eq(LectureTensor::ALL) {
             return Err(format!("{asked:?}: not the 26 gradients").into());
         }
         for (i, &code) in codes.iter().enumerate() {
             let rows = if i == 0 { first } else { others };
             let stored = rows.iter().filter(|row| row.by == code);
-            let stored: Vec<Chunk> = stored.map(|row| row.chunk).collect();
-            let wanted = |chunk: &Chunk| match code {
+            let stored: Vec<LectureTensor> = stored.map(|row| row.chunk).collect();
+            let wanted = |chunk: &LectureTensor| match code {
                 // The kernel keeps a step's activations to itself.
                 Code::Resident => chunk.is_parameter(),
                 _ => in_training_step(*chunk),
             };
-            let wanted: Vec<Chunk> = Chunk::ALL.into_iter().filter(wanted).collect();
+            let wanted: Vec<LectureTensor> =
+                LectureTensor::ALL.into_iter().filter(wanted).collect();
             if stored != wanted {
                 return Err(format!("{asked:?}: {} has {stored:?}", code.name()).into());
             }
@@ -220,7 +223,7 @@ fn exercises_fail(found: &Found) -> Outcome {
         "examples * prob - followed",
         "examples * prob - 0.9 * followed",
         By::Gradcheck,
-        Chunk::Logits,
+        LectureTensor::Logits,
     );
     let engine = softmax.kernels(found)?;
     if exercise::two(&engine, &inputs, folder.path(), false, &mut out).is_ok() {
@@ -232,7 +235,7 @@ fn exercises_fail(found: &Found) -> Outcome {
         "n / (n - 1.0) * bnraw",
         "bnraw",
         By::Gradcheck,
-        Chunk::Hprebn,
+        LectureTensor::Hprebn,
     );
     let engine = batchnorm.kernels(found)?;
     if exercise::three(&engine, &inputs, false, &mut out).is_ok() {
@@ -300,7 +303,9 @@ fn wrong_tensors() -> Outcome {
                 let largest = |a: &&mut f64, b: &&mut f64| a.abs().total_cmp(&b.abs());
                 match row.chunk {
                     // Zero, but for rounding.
-                    Chunk::LogitMaxes | Chunk::B1 if name.starts_with("d.") => values[5] += 1e-4,
+                    LectureTensor::LogitMaxes | LectureTensor::B1 if name.starts_with("d.") => {
+                        values[5] += 1e-4
+                    }
                     _ => values.iter_mut().max_by(largest).map_or((), |v| *v *= 1.01),
                 }
             }
@@ -351,7 +356,7 @@ fn against_from_outside() -> Outcome {
         if name == "d.hprebn" {
             values.iter_mut().for_each(|v| *v *= 2.0);
         }
-        !name.starts_with("d.") && Chunk::ALL.iter().all(|c| c.name() != name)
+        !name.starts_with("d.") && LectureTensor::ALL.iter().all(|c| c.name() != name)
             || ["C", "W1", "b1", "W2", "b2", "bngain", "bnbias"].contains(&name)
             || ["d.logits", "d.hprebn"].contains(&name)
     })?;
@@ -456,7 +461,7 @@ fn codes_from_outside() -> Outcome {
 }
 
 fn explain_from_outside() -> Outcome {
-    for chunk in Chunk::ALL {
+    for chunk in LectureTensor::ALL {
         let (output, stdout, stderr) = run(&["--explain", chunk.name()])?;
         expect(output.status.success(), &stderr)?;
         let starts = |text: &str| stdout.lines().any(|l| l.starts_with(text));
@@ -483,7 +488,7 @@ fn explain_from_outside() -> Outcome {
     let (output, stdout, stderr) = run(&["--explain"])?;
     expect(output.status.success(), &stderr)?;
     let listed = |name: &str| stdout.split_whitespace().any(|word| word == name);
-    expect(Chunk::ALL.iter().all(|c| listed(c.name())), &stdout)?;
+    expect(LectureTensor::ALL.iter().all(|c| listed(c.name())), &stdout)?;
     let (output, _, stderr) = run(&["--explain", "nonsense"])?;
     expect(output.status.code() == Some(2), &stderr)?;
     expect(

@@ -11,16 +11,16 @@ mod interpreter;
 use std::collections::HashMap;
 
 use common::{Inputs, SIZES, Tolerance, compare, compare_params, f64s, inputs, reference};
-use gpu_makemore::backend::Steps;
-use gpu_makemore::contexts::Rows;
-use gpu_makemore::cpu::Model;
-use gpu_makemore::dims::Dims;
 use gpu_makemore::gpu::chunked::CHUNKED;
 use gpu_makemore::gpu::machine::{Cut, Grid, Launch, Layout, Slot};
 use gpu_makemore::gpu::resident::{Plan, Split};
 use gpu_makemore::gpu::shader::{Module, Source, chunked_modules, resident_module, staged_modules};
 use gpu_makemore::gpu::staged::{CALIBRATE, EVALUATE, step_of};
-use gpu_makemore::params::{Params, Tensor};
+use gpu_makemore::model::contexts::Rows;
+use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::params::{Params, Tensor};
+use gpu_makemore::model::steps::Steps;
+use gpu_makemore::reference::Model;
 use interpreter::{Buffers, Kernel};
 
 /// A kernel's name, and what was wrong with it.

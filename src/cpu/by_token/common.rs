@@ -6,10 +6,10 @@ use super::contexts::{CHUNK, Contexts, Target};
 use super::lines::{LANES, LINE, Line, each, tile_of, tile_of_mut, totals};
 use super::panel::{Panel, Step};
 use super::tokens::{Piece, Tokens, pieces};
-use crate::cpu::linear::{Tile, by_rows, tile, tiles};
-use crate::cpu::real::{Real, mul_add};
-use crate::cpu::sgd;
-use crate::dims::Dims;
+use crate::model::dims::Dims;
+use crate::reference::linear::{Tile, by_rows, tile, tiles};
+use crate::reference::real::{Real, mul_add};
+use crate::reference::sgd;
 
 /// The parameters that all hidden units share, and what a step needs for them.
 #[derive(Clone, Debug)]

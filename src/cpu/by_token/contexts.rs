@@ -1,10 +1,10 @@
 //! Which contexts a minibatch has, how often each, and which tokens follow.
 
 use super::lines::LINE;
-pub use crate::contexts::Key;
-use crate::contexts::Numbering;
-use crate::cpu::real::Real;
-use crate::dims::Dims;
+pub use crate::model::contexts::Key;
+use crate::model::contexts::Numbering;
+use crate::model::dims::Dims;
+use crate::reference::real::Real;
 
 /// Contexts that are worked on at a time: the lanes of a line, as in `logits`.
 pub const CHUNK: usize = LINE;
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::data;
     use crate::rng::TorchGenerator;
-    use crate::train::{LearningRate, Stream};
+    use crate::{model::steps::LearningRate, training::Stream};
 
     /// The means that the module's text and the README tell, over 200 minibatches as they are trained.
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use crate::cpu::real::Real;
+use crate::reference::real::Real;
 
 /// Values that elementwise loops take at a time: the widest vector. A loop over an array of just so
 /// many, copied out of memory and back as a whole, becomes vector instructions; of loops over longer

@@ -38,7 +38,7 @@
 //! * More than thirty-two contexts go through all phases that do not need the others thirty-two at a
 //!   time. `dhprebn` needs them, but is linear in what does not: its sums are made of sums.
 //! * All products are tiles of registers over operands that lie as they are read
-//!   (`tile` in `src/cpu/linear.rs`); the gradients of weights go straight into the update, but for those
+//!   (`tile` in `src/reference/linear.rs`); the gradients of weights go straight into the update, but for those
 //!   of `W2` where they are the sum of several chunks.
 //!
 //! The formulas are the twin's own functions; the tests hold this against PyTorch and the twin.
@@ -51,10 +51,10 @@ mod phases;
 mod team;
 mod tokens;
 
-use super::linear::Tile;
-use super::real::Real;
-use crate::dims::Dims;
-use crate::params::{Params, Tensor};
+use crate::model::dims::Dims;
+use crate::model::params::{Params, Tensor};
+use crate::reference::linear::Tile;
+use crate::reference::real::Real;
 use common::{Common, LogitSums, Logits};
 use contexts::CHUNK;
 use lines::{LINE, Line, lines};

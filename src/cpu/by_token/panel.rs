@@ -6,12 +6,12 @@
 use super::contexts::{CHUNK, Contexts};
 use super::lines::{LANES, LINE, Line, Turn, each, tile_of, tile_of_mut};
 use super::tokens::{Tokens, pieces};
-use crate::cpu::batchnorm::{batchnorm_scale, batchnorm_var_inv, batchnorm_variance};
-use crate::cpu::linear::{by_rows, tile, tiles};
-use crate::cpu::real::{Real, mul_add};
-use crate::cpu::sgd::{self, sgd_update};
-use crate::cpu::tanh::tanh_backward;
-use crate::dims::Dims;
+use crate::model::dims::Dims;
+use crate::reference::batchnorm::{batchnorm_scale, batchnorm_var_inv, batchnorm_variance};
+use crate::reference::linear::{by_rows, tile, tiles};
+use crate::reference::real::{Real, mul_add};
+use crate::reference::sgd::{self, sgd_update};
+use crate::reference::tanh::tanh_backward;
 
 /// What the units make of one context. Side by side, since arrays of their own would lie a power of
 /// two apart, where a processor takes the addresses of one for those of another.

@@ -9,8 +9,8 @@ use multiversion::target::match_target;
 
 use super::lines::{LANES, Line, Turn};
 use super::panel::{Panel, Step};
-use crate::cpu::linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
-use crate::cpu::real::Real;
+use crate::reference::linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
+use crate::reference::real::Real;
 
 /// One of them, with what it is told beside its panel and the step.
 type Phase<R> = fn(&mut Panel<R>, &Step<'_, R>);

@@ -17,9 +17,9 @@ use super::ByToken;
 use super::common::{Common, LogitSums, Logits};
 use super::panel::Panel;
 use super::phases::NATIVE;
-use crate::cpu::linear::Tile;
+use crate::reference::linear::Tile;
 
-/// Chunks between two meetings. The more, the less is waited; but the activations of all of them lie
+/// LectureTensors between two meetings. The more, the less is waited; but the activations of all of them lie
 /// between what is worked on, and are to stay in the second-level cache. (Measured on two cores of a
 /// Zen 4, 4,096 examples with 2,048 hidden units: a step takes 4.2 ms with 4, and 6.8 with 8.)
 const SPAN: usize = 4;

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::contexts::{Contexts, Key};
 use super::lines::{LANES, tile_of};
-use crate::cpu::linear::tiles;
-use crate::cpu::real::Real;
-use crate::dims::Dims;
+use crate::model::dims::Dims;
+use crate::reference::linear::tiles;
+use crate::reference::real::Real;
 
 /// Values of an embedding that are worked on at a time. A row of `C` is a few of these.
 pub type Piece<R> = [R; LANES];

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::backend::Schedule;
 use crate::gpu::GpuError;
-use crate::gpu::schedule::Schedule;
 
 /// Bytes of workgroup memory that the staged kernels use: `partial` of
 /// `shaders/staged/linear.wgsl`. The resident kernel needs less.

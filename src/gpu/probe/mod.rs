@@ -17,9 +17,9 @@ use super::adapter::Found;
 use super::device::Gpu;
 use super::machine::to_f32;
 use super::resident::{Plan, Split};
-use super::schedule::Schedule;
 use super::shader::ProbeModules;
-use crate::dims::Dims;
+use crate::backend::Schedule;
+use crate::model::dims::Dims;
 
 /// Loop iterations that are tried: more than a dispatch needs to be worth its launch, and a few
 /// milliseconds on the slowest device.

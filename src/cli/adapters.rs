@@ -1,0 +1,164 @@
+//! `gpu-makemore adapters`: what was found on every API, and what `auto` would take; with `--probe`,
+//! what each driver really does.
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+
+use crate::backend::{Api, Schedule};
+use crate::cli::args::AdaptersArgs;
+use crate::cli::error::{Error, one_line};
+use crate::cli::report::Output;
+use crate::gpu::GpuError;
+use crate::gpu::adapter::{Choice, Found, api_name, choose, enumerate, install_hint};
+use crate::gpu::device::Gpu;
+use crate::gpu::probe::{Answers, Probe, steps_of_a_dispatch};
+use crate::gpu::resident::Split;
+use crate::model::dims::Dims;
+
+/// Prints the table.
+///
+/// # Errors
+///
+/// With `--probe`: an adapter cannot be opened, or no schedule can be used on it.
+pub fn run(args: &AdaptersArgs) -> Result<(), Error> {
+    let mut out = Output::new();
+    let found = enumerate(Api::Auto);
+    if found.is_empty() {
+        out.line("No GPU adapter was found on any API.")?;
+        out.line(&format!("To get one: {}.", install_hint()))?;
+    } else {
+        for line in table(&found).to_string().lines() {
+            out.line(line.trim_end())?;
+        }
+        out.line("")?;
+        if found.iter().all(Found::is_software) {
+            out.line("All of them are software adapters: they compute on the processor, slower than --backend cpu.")?;
+            out.line(&format!("To get a hardware one: {}.", install_hint()))?;
+        }
+    }
+    match choose(Api::Auto, None)? {
+        Choice::Gpu { found, why } => out.line(&format!("--backend auto takes {found}: {why}"))?,
+        Choice::Cpu { why } => out.line(&format!("--backend auto takes the CPU: {why}"))?,
+    }
+    if args.probe {
+        probe_all(&found, &mut out)?;
+    }
+    Ok(())
+}
+
+/// Probes one adapter after another. The first failure is kept for the end: the others are probed
+/// all the same. That a driver cannot run one of the two schedules is no failure, for `auto` takes
+/// the other.
+fn probe_all(found: &[Found], out: &mut Output) -> Result<(), Error> {
+    let mut failed = None;
+    for found in found {
+        out.line("")?;
+        out.line(&format!("{found}, driver {}", found.driver()))?;
+        if !found.computes() {
+            out.line("  it has no compute shaders: no kernel can run on it")?;
+            continue;
+        }
+        match probe(found) {
+            Ok((lines, usable)) => {
+                for line in lines {
+                    out.line(&line)?;
+                }
+                failed = failed.or(usable.err());
+            }
+            Err(error) => {
+                out.line(&format!("  FAILED: {}", one_line(&error.to_string())))?;
+                failed = failed.or(Some(error));
+            }
+        }
+    }
+    match failed {
+        None => Ok(()),
+        Some(error) => Err(error.into()),
+    }
+}
+
+/// The lines about one adapter, and whether a schedule can be used.
+fn probe(found: &Found) -> Result<(Vec<String>, Result<(), GpuError>), GpuError> {
+    let split = Split::of(found, &Dims::LECTURE);
+    let (answers, took) = Probe::new(&Gpu::open(found)?, split)?.ask_timed()?;
+    let mut lines = lines(found, &answers);
+    lines.push(format!(
+        "  probed in {:.1} ms, after {:.0} ms of compiling",
+        took.again.as_secs_f64() * 1e3,
+        took.first.saturating_sub(took.again).as_secs_f64() * 1e3
+    ));
+    let usable = answers.check(Schedule::Staged, &found.info.name);
+    Ok((lines, usable))
+}
+
+/// What was found, and a verdict for each schedule.
+fn lines(found: &Found, answers: &Answers) -> Vec<String> {
+    let line = |what: &str, text: &str| format!("  {what:<17} {text}");
+    let mut lines: Vec<String> = (answers.findings().into_iter())
+        .map(|finding| {
+            let mark = if finding.refuses.is_some() {
+                "WRONG: "
+            } else {
+                ""
+            };
+            line(finding.what, &format!("{mark}{}", finding.measured))
+        })
+        .collect();
+    let staged = match answers.refuses(Schedule::Staged) {
+        None => "good".to_owned(),
+        Some(found) => format!("cannot be used here: {found}"),
+    };
+    let resident = match (
+        answers.refuses(Schedule::Resident),
+        steps_of_a_dispatch(found, answers),
+    ) {
+        (Some(found), _) => format!("cannot be used here: {found}"),
+        (None, Err(error)) => format!("cannot be used here: {error}"),
+        (None, Ok(steps)) => format!("good, {steps} steps of the lecture per dispatch"),
+    };
+    lines.push(line("staged", &staged));
+    lines.push(line("resident", &resident));
+    lines
+}
+
+fn table(found: &[Found]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header([
+        "backend",
+        "adapter",
+        "type",
+        "driver",
+        "buffer",
+        "workgroup",
+        "threads",
+        "bindings",
+    ]);
+    for f in found {
+        let limits = f.adapter.limits();
+        let compute = |text: String| {
+            if f.computes() {
+                text
+            } else {
+                "no compute".to_owned()
+            }
+        };
+        table.add_row([
+            api_name(f.info.backend).to_owned(),
+            f.info.name.clone(),
+            f.kind().to_owned(),
+            f.driver(),
+            compute(format!(
+                "{} MiB",
+                limits.max_storage_buffer_binding_size >> 20
+            )),
+            compute(format!(
+                "{} KiB",
+                limits.max_compute_workgroup_storage_size >> 10
+            )),
+            compute(limits.max_compute_invocations_per_workgroup.to_string()),
+            compute(limits.max_storage_buffers_per_shader_stage.to_string()),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,691 @@
+//! The command line, and nothing else: names, ranges, defaults and help.
+
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::backend::Api;
+use crate::backend::Schedule;
+use crate::cli::sweep::values::{self, Shard, Value, Values};
+use crate::data::{Source, Split};
+use crate::gradcheck::explain::Topic;
+use crate::gradcheck::step::Checked;
+use crate::model::dims::Dims;
+
+/// Columns of the help at most. Where stdout is no terminal clap assumes 100, and a pager in a terminal
+/// of 80 would then break lines inside words.
+const HELP_WIDTH: usize = 80;
+
+/// The sizes, by their fields, and the ranges that [`Dims`] allows them.
+const SIZES: [(&str, RangeInclusive<usize>); 4] = [
+    ("batch_size", Dims::BATCH),
+    ("block_size", Dims::BLOCK),
+    ("n_embd", Dims::EMBD),
+    ("n_hidden", Dims::HIDDEN),
+];
+
+/// Models that `sweep` trains at once: a dispatch has no more workgroups in one direction.
+const WIDTH: RangeInclusive<usize> = 1..=65_535;
+
+/// Trains the character model of the lecture "makemore, part 4: becoming a backprop ninja" with
+/// hand-written GPU kernels, forward and backward.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = HELP_WIDTH)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Parses the arguments of this process.
+    ///
+    /// # Errors
+    ///
+    /// They are no command, or ask for help.
+    pub fn of_process() -> Result<Self, clap::Error> {
+        Self::of(std::env::args_os())
+    }
+
+    /// Parses arguments, the first of which is the program's name.
+    ///
+    /// # Errors
+    ///
+    /// They are no command, or ask for help.
+    pub fn of(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = args.into_iter().collect();
+        let matches = Self::definition().try_get_matches_from(&words)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if let Command::Sweep(args) = &mut cli.command {
+            args.words = words[1..].to_vec();
+        }
+        // A default may stand for "as it was"; only clap knows which values are such.
+        if let (Command::Train(args), Some((_, matches))) = (&mut cli.command, matches.subcommand())
+        {
+            let given = |id: &&clap::Id| {
+                matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
+            };
+            args.given = matches
+                .ids()
+                .filter(given)
+                .map(ToString::to_string)
+                .collect();
+        }
+        Ok(cli)
+    }
+
+    /// The commands and options, with the ranges of the sizes in their help.
+    fn definition() -> clap::Command {
+        let with_range = |command: clap::Command, (id, range): (&str, RangeInclusive<usize>)| {
+            command.mut_arg(id, |arg| {
+                let help = arg.get_help().cloned().unwrap_or_default();
+                let (min, max) = range.into_inner();
+                arg.help(format!("{help} [{min} to {max}]"))
+            })
+        };
+        let with_sizes = |command| SIZES.into_iter().fold(command, with_range);
+        ["train", "sweep", "gradcheck"]
+            .into_iter()
+            .fold(Self::command(), |cli, name| {
+                cli.mut_subcommand(name, with_sizes)
+            })
+            .mut_subcommand("sweep", |sweep| with_range(sweep, ("width", WIDTH)))
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model, evaluate it and print some invented names
+    Train(TrainArgs),
+    /// Train many models at once: every combination of the values that options list
+    Sweep(Box<SweepArgs>),
+    /// Loss of a trained model over a data set
+    Eval(EvalArgs),
+    /// Invent names with a trained model
+    Sample(SampleArgs),
+    /// Compare every gradient with the reference, as the lecture's `cmp` does
+    Gradcheck(GradcheckArgs),
+    /// List the GPUs that were found and which one `auto` would take
+    Adapters(AdaptersArgs),
+}
+
+/// Which words.
+#[derive(Args, Clone, Debug)]
+pub struct ColumnArgs {
+    /// Column of a CSV file to read
+    #[arg(long, value_name = "NAME")]
+    pub column: Option<String>,
+    /// Clean the words: the part before '/', 'X, Y' as 'Y X', ASCII, lower case, no ()'"
+    #[arg(long)]
+    pub clean: bool,
+}
+
+/// What to run on.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// API to use; auto takes a hardware GPU if there is one, else the CPU
+    #[arg(long, value_enum, default_value_t = Api::Auto)]
+    pub backend: Api,
+    /// Adapter to use: a part of its name or driver, as `adapters` lists them
+    #[arg(long, value_name = "TEXT")]
+    pub adapter: Option<String>,
+}
+
+/// `train`
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
+    /// names, municipalities, or a file with one word a line
+    #[arg(
+        long,
+        default_value = "names",
+        value_name = "names|municipalities|FILE"
+    )]
+    pub data: Source,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub columns: ColumnArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+    /// How a GPU's steps are launched; auto takes what is faster for the sizes
+    #[arg(long, value_enum, default_value_t = Schedule::Auto)]
+    pub schedule: Schedule,
+    /// Steps of gradient descent [1 or more]
+    #[arg(long, default_value_t = 200_000, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
+    pub steps: u64,
+    /// Examples in a minibatch
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = size(Dims::BATCH), allow_negative_numbers = true)]
+    pub batch_size: u64,
+    /// Characters of context that predict the next one
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = size(Dims::BLOCK), allow_negative_numbers = true)]
+    pub block_size: u64,
+    /// Length of a character's embedding vector
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = size(Dims::EMBD), allow_negative_numbers = true)]
+    pub n_embd: u64,
+    /// Units of the hidden layer
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
+    pub n_hidden: u64,
+    /// Learning rate [0 to 3e38]
+    #[arg(long, default_value_t = 0.1, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
+    pub lr: f64,
+    /// Learning rate from step --lr-decay-at on [0 to 3e38] [default: a tenth of --lr]
+    #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
+    pub lr_final: Option<f64>,
+    /// First step with --lr-final [0 or more] [default: half of --steps]
+    #[arg(long, value_name = "STEP", value_parser = whole(0), allow_negative_numbers = true)]
+    pub lr_decay_at: Option<u64>,
+    /// Seed of the initial values and the minibatches: torch.Generator().manual_seed(SEED)
+    #[arg(
+        long,
+        default_value_t = 2_147_483_647,
+        value_name = "SEED",
+        value_parser = whole(0),
+        allow_negative_numbers = true
+    )]
+    pub seed: u64,
+    /// Print the loss and write a row of metrics every N steps [1 or more] [default: a twentieth of --steps]
+    #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
+    pub log_every: Option<u64>,
+    /// Folder for the model and its records [default: runs/ and the date and time]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Measure the validation loss, and save all that --resume needs, every N steps [1 or more]
+    /// [default: a tenth of --steps]
+    #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
+    pub checkpoint_every: Option<u64>,
+    /// Continue an interrupted run, with its options: the run's folder, or its last.safetensors
+    #[arg(long, value_name = "PATH", conflicts_with = "out")]
+    pub resume: Option<PathBuf>,
+    /// Measure where a GPU's time goes, by kernel; the run is slower, the model the same
+    #[arg(long)]
+    pub profile: bool,
+    /// The options that were on the command line, by the names of these fields.
+    #[arg(skip)]
+    pub given: Vec<String>,
+}
+
+impl TrainArgs {
+    /// `train` without any options.
+    pub fn defaults() -> Self {
+        match Cli::parse_from(["gpu-makemore", "train"]).command {
+            Command::Train(args) => args,
+            _ => unreachable!("`train` was parsed"),
+        }
+    }
+
+    /// Learning rate from step `--lr-decay-at` on.
+    pub fn lr_final(&self) -> f64 {
+        self.lr_final.unwrap_or_else(|| tenth(self.lr))
+    }
+
+    /// Steps between two rows of metrics.
+    pub fn log_every(&self) -> u64 {
+        self.log_every.unwrap_or(self.steps.div_ceil(20)).max(1)
+    }
+
+    /// Steps between two checkpoints.
+    pub fn checkpoint_every(&self) -> u64 {
+        self.checkpoint_every
+            .unwrap_or(self.steps.div_ceil(10))
+            .max(1)
+    }
+
+    /// Whether an option, such as `--log-every`, was on the command line.
+    pub fn has(&self, option: &str) -> bool {
+        let name = option.trim_start_matches('-').replace('-', "_");
+        self.given.contains(&name)
+    }
+}
+
+/// A tenth of a rate: the number whose digits are the same with the point one place further left, as
+/// a person would write it. (0.7 / 10.0 is 0.06999999999999999.)
+pub fn tenth(rate: f64) -> f64 {
+    format!("{rate}e-1").parse().unwrap_or(rate / 10.0)
+}
+
+/// `sweep`
+#[derive(Args, Clone, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "VALUES is one of:
+  0.05,0.1,0.2      each of these values
+  0.05,0.1,0.2:log  each of them, on a logarithmic axis in the report
+  0.01..0.3         a range to draw from, both ends included; needs --random N
+  0.01..0.3:log     the same, drawn evenly in the logarithm
+
+After an interruption, the same command continues the sweep. docs/sweep.md has examples, also for many \
+machines."
+)]
+pub struct SweepArgs {
+    /// What to do instead of training.
+    #[command(subcommand)]
+    pub command: Option<SweepCommand>,
+    /// names, municipalities, or a file with one word a line
+    #[arg(
+        long,
+        default_value = "names",
+        value_name = "names|municipalities|FILE"
+    )]
+    pub data: Source,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub columns: ColumnArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+    /// How a GPU's steps are launched; auto trains many models in a launch unless they are large
+    #[arg(long, value_enum, default_value_t = Schedule::Auto)]
+    pub schedule: Schedule,
+    /// How many seeds (8: the seeds 1 to 8) or which (1,2,3) [default: the seed of `train`]
+    #[arg(long, value_name = "N|LIST", value_parser = seeds, allow_negative_numbers = true)]
+    pub seeds: Option<Values<u64>>,
+    /// Learning rates [0 to 3e38]
+    #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
+    pub lr: Option<Values<f64>>,
+    /// Learning rates from step --lr-decay-at on [0 to 3e38] [default: a tenth of each model's --lr]
+    #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
+    pub lr_final: Option<Values<f64>>,
+    /// First step with --lr-final, for all models [0 or more] [default: half of --steps]
+    #[arg(long, value_name = "STEP", value_parser = whole(0), allow_negative_numbers = true)]
+    pub lr_decay_at: Option<u64>,
+    /// Units of the hidden layer
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::HIDDEN)), allow_negative_numbers = true)]
+    pub n_hidden: Option<Values<u64>>,
+    /// Lengths of a character's embedding vector
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::EMBD)), allow_negative_numbers = true)]
+    pub n_embd: Option<Values<u64>>,
+    /// Characters of context
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::BLOCK)), allow_negative_numbers = true)]
+    pub block_size: Option<Values<u64>>,
+    /// Examples in a minibatch
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::BATCH)), allow_negative_numbers = true)]
+    pub batch_size: Option<Values<u64>>,
+    /// Steps of gradient descent [1 or more]
+    #[arg(long, value_name = "VALUES", value_parser = listed(whole(1)), allow_negative_numbers = true)]
+    pub steps: Option<Values<u64>>,
+    /// Draw N times from the ranges [1 or more]; each draw is combined with everything that is listed
+    #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
+    pub random: Option<u64>,
+    /// Seed of those draws, which are the same on every machine
+    #[arg(long, default_value_t = 1, value_name = "SEED", value_parser = whole(0), allow_negative_numbers = true)]
+    pub sweep_seed: u64,
+    /// Train only part I of N, to share the sweep among machines: every N-th point
+    #[arg(long, value_name = "I/N", value_parser = Shard::parse, allow_negative_numbers = true)]
+    pub shard: Option<Shard>,
+    /// Models at once [default: measured on a GPU; one a core on the CPU]
+    #[arg(long, value_name = "N", value_parser = size(WIDTH), allow_negative_numbers = true)]
+    pub width: Option<u64>,
+    /// Keep the K models with the lowest validation loss [0 or more]
+    #[arg(long, default_value_t = 3, value_name = "K", value_parser = whole(0), allow_negative_numbers = true)]
+    pub keep: u64,
+    /// Folder for the results [default: a name in runs/ that is the same for the same sweep]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The command line behind the program's name, to be repeated after an interruption.
+    #[arg(skip)]
+    pub words: Vec<OsString>,
+}
+
+/// `sweep` with another command behind it.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SweepCommand {
+    /// Print the results of a sweep, from all the folders that it is spread over
+    Report(ReportArgs),
+}
+
+/// `sweep report`
+#[derive(Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// Folders of the sweep
+    #[arg(required = true, value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+    /// Draw validation loss against each swept option
+    #[arg(long, value_name = "FILE")]
+    pub png: Option<PathBuf>,
+    /// Write a row for each model
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+}
+
+/// `eval`
+#[derive(Args, Clone, Debug)]
+pub struct EvalArgs {
+    /// The model: a model.safetensors, or the folder of a run
+    #[arg(long, value_name = "PATH")]
+    pub checkpoint: PathBuf,
+    /// train, val, test or all (the three together) [default: each of the three]
+    #[arg(long, value_name = "SPLIT")]
+    pub split: Option<Split>,
+    /// names, municipalities, or a file [default: what the model was trained on]
+    #[arg(long, value_name = "names|municipalities|FILE")]
+    pub data: Option<Source>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub columns: ColumnArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+}
+
+/// `sample`
+#[derive(Args, Clone, Debug)]
+pub struct SampleArgs {
+    /// The model: a model.safetensors, or the folder of a run
+    #[arg(long, value_name = "PATH")]
+    pub checkpoint: PathBuf,
+    /// How many names [1 or more]
+    #[arg(short = 'n', default_value_t = 20, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
+    pub count: u64,
+    /// Text that every name begins with
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "TEXT",
+        hide_default_value = true
+    )]
+    pub prefix: String,
+    /// Below 1: likelier names; above 1: stranger ones [above 0]
+    #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = temperature, allow_negative_numbers = true)]
+    pub temperature: f64,
+    /// Seed of the draws: torch.Generator().manual_seed(SEED)
+    #[arg(
+        long,
+        default_value_t = 2_147_483_657,
+        value_name = "SEED",
+        value_parser = whole(0),
+        allow_negative_numbers = true
+    )]
+    pub seed: u64,
+}
+
+/// `gradcheck`
+#[derive(Args, Clone, Debug)]
+pub struct GradcheckArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
+    /// Seed of the initial values and the minibatch: torch.Generator().manual_seed(SEED)
+    #[arg(long, default_value_t = 2_147_483_647, value_name = "SEED", value_parser = whole(0), allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Examples in the minibatch
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = size(Dims::BATCH), allow_negative_numbers = true)]
+    pub batch_size: u64,
+    /// Characters of context
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = size(Dims::BLOCK), allow_negative_numbers = true)]
+    pub block_size: u64,
+    /// Length of a character's embedding vector
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = size(Dims::EMBD), allow_negative_numbers = true)]
+    pub n_embd: u64,
+    /// Units of the hidden layer
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
+    pub n_hidden: u64,
+    /// Which of a GPU's training steps to check; the CPU has one
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = Checked::All,
+        conflicts_with_all = ["exercise", "against"]
+    )]
+    pub schedule: Checked,
+    /// Do one of the lecture's exercises, or the extra kernels
+    #[arg(long, value_enum, value_name = "N", conflicts_with = "json")]
+    pub exercise: Option<Exercise>,
+    /// Folder for the pictures of exercise 2
+    #[arg(long, default_value = "runs/gradcheck", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Check a file instead: X, Y, the seven parameters, and values and gradients (d.NAME) of yours
+    #[arg(
+        long,
+        value_name = "FILE.safetensors",
+        conflicts_with_all = ["seed", "batch_size", "block_size", "n_embd", "n_hidden", "exercise", "out"]
+    )]
+    pub against: Option<PathBuf>,
+    /// Print how the gradient of a tensor (bnvar, dlogits) is derived, or of --exercise 2 or 3; without
+    /// either, list what can be explained
+    #[arg(
+        long,
+        value_name = "TENSOR",
+        num_args = 0..=1,
+        conflicts_with_all = [
+            "backend", "adapter", "seed", "batch_size", "block_size", "n_embd", "n_hidden", "schedule",
+            "out", "against", "json", "verbose"
+        ]
+    )]
+    pub explain: Option<Option<Topic>>,
+    /// Print the distance in ULP and the worst element of every tensor, not only of wrong ones
+    #[arg(long, conflicts_with = "json")]
+    pub verbose: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gradcheck --exercise`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Exercise {
+    /// Backward through every line of the notebook
+    #[value(name = "1")]
+    One,
+    /// The gradient of softmax and cross-entropy in one formula
+    #[value(name = "2")]
+    Two,
+    /// The gradient of batch norm in one formula
+    #[value(name = "3")]
+    Three,
+    /// A short training run with the gradients written by hand
+    #[value(name = "4")]
+    Four,
+    /// The one-hot linear layer and repeat_kv
+    Extras,
+}
+
+/// `adapters`
+#[derive(Args, Clone, Debug)]
+pub struct AdaptersArgs {
+    /// Measure what each driver really does, and which schedules can be used with it
+    #[arg(long)]
+    pub probe: bool,
+}
+
+// Negative numbers are let through to the parsers below, for the message to say what is allowed:
+// clap would take `-1` for an unknown option.
+
+/// A size within its range.
+fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    number(*range.start() as u64..=*range.end() as u64)
+}
+
+/// A whole number from `min` on.
+fn whole(min: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    number(min..=u64::MAX)
+}
+
+fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| match text.parse() {
+        Ok(value) if range.contains(&value) => Ok(value),
+        _ => Err(format!(
+            "must be a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+/// A list or a range of numbers.
+fn listed<T: Value>(
+    one: impl Fn(&str) -> Result<T, String> + Clone,
+) -> impl Fn(&str) -> Result<Values<T>, String> + Clone {
+    move |text| Values::parse(text, &one)
+}
+
+fn seeds(text: &str) -> Result<Values<u64>, String> {
+    values::seeds(text, number(1..=100_000), whole(0))
+}
+
+// Both are checked as f32, in which the program computes with them: 1e300 would be infinite there
+// and 1e-300 zero.
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate >= 0.0 && (rate as f32).is_finite() => Ok(rate),
+        _ => Err("must be a number from 0 to 3e38, like 0.1".to_owned()),
+    }
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(t) if t as f32 > 0.0 && (t as f32).is_finite() => Ok(t),
+        _ => Err("must be a number above 0, like 0.8".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::definition().debug_assert();
+    }
+
+    #[test]
+    fn a_tenth_has_the_same_digits() {
+        assert_eq!(tenth(0.1).to_bits(), 0.01_f64.to_bits());
+        for (rate, lower) in [(0.7, 0.07), (3.0, 0.3), (1e-300, 1e-301), (0.0, 0.0)] {
+            assert_eq!(tenth(rate), lower);
+        }
+        assert_eq!(tenth(3e38), 3e37);
+    }
+
+    /// Each range in the help is the one that is checked, and every command that has a size shows it.
+    #[test]
+    fn the_help_tells_the_ranges_that_are_checked() {
+        for name in ["train", "sweep", "gradcheck"] {
+            let cli = Cli::definition();
+            let command = cli.find_subcommand(name).unwrap();
+            let width = (name == "sweep").then_some(("width", WIDTH));
+            for (id, range) in SIZES.into_iter().chain(width) {
+                let arg = command.get_arguments().find(|arg| arg.get_id() == id);
+                let help = arg.unwrap().get_help().unwrap().to_string();
+                let (min, max) = range.into_inner();
+                assert!(help.ends_with(&format!("[{min} to {max}]")), "{help}");
+                let option = format!("--{}", id.replace('_', "-"));
+                for (value, allowed) in [
+                    (min.wrapping_sub(1), false),
+                    (min, true),
+                    (max, true),
+                    (max + 1, false),
+                ] {
+                    let value = value.to_string();
+                    let given = ["gpu-makemore", name, &option, &value].map(OsString::from);
+                    assert_eq!(Cli::of(given).is_ok(), allowed, "{option} {value}");
+                }
+            }
+        }
+    }
+
+    /// A range that a help text names, as in `Steps [1 or more]`, is the one that is checked.
+    #[test]
+    fn the_ranges_in_the_texts_are_checked() {
+        let mut seen = 0;
+        for name in ["train", "sweep", "sample"] {
+            let cli = Cli::definition();
+            let command = cli.find_subcommand(name).unwrap();
+            for arg in command.get_arguments() {
+                let help = arg.get_help().cloned().unwrap_or_default().to_string();
+                let brackets = help.split('[').filter_map(|part| part.split_once(']'));
+                let named = brackets.filter_map(|(range, _)| {
+                    Some(match range.split_once(' ')? {
+                        ("0", "or more") => (vec!["0"], vec!["-1", "0.5"]),
+                        ("1", "or more") => (vec!["1"], vec!["0", "-1", "0.5"]),
+                        ("0", "to 3e38") => (vec!["0", "3e38"], vec!["-1", "4e38", "nan"]),
+                        ("above", "0") => (vec!["0.1", "3e38"], vec!["0", "-1", "4e38"]),
+                        _ => return None, // a default, or a size: see above
+                    })
+                });
+                for (allowed, refused) in named {
+                    let option = match arg.get_long() {
+                        Some(long) => format!("--{long}"),
+                        None => format!("-{}", arg.get_short().unwrap()),
+                    };
+                    let parsed = |value: &str| {
+                        // `sample` needs a model; the others have all they need.
+                        let mut words = vec!["gpu-makemore", name, &option, value];
+                        if name == "sample" {
+                            words.extend(["--checkpoint", "x"]);
+                        }
+                        Cli::of(words.into_iter().map(OsString::from)).is_ok()
+                    };
+                    seen += 1;
+                    assert!(allowed.iter().all(|value| parsed(value)), "{name} {option}");
+                    assert!(
+                        !refused.iter().any(|value| parsed(value)),
+                        "{name} {option}"
+                    );
+                }
+            }
+        }
+        assert_eq!(seen, 14);
+    }
+
+    #[test]
+    fn the_defaults_are_the_lectures() {
+        let cli = Cli::of(["gpu-makemore", "train"].map(OsString::from)).unwrap();
+        let Command::Train(args) = cli.command else {
+            panic!("train");
+        };
+        assert_eq!(
+            (args.steps, args.batch_size, args.seed),
+            (200_000, 32, 2_147_483_647)
+        );
+        assert_eq!(
+            (args.lr, args.lr_final(), args.log_every()),
+            (0.1, 0.01, 10_000)
+        );
+        assert_eq!((args.block_size, args.n_embd, args.n_hidden), (3, 10, 200));
+    }
+}
+
+// The engine's own enums know nothing of a command line: their names and help stand here.
+macro_rules! values {
+    ($type:ty { $($variant:ident => $name:literal, $help:literal;)* }) => {
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self::$variant),*]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(match self {
+                    $(Self::$variant => PossibleValue::new($name).help($help)),*
+                })
+            }
+        }
+    };
+}
+
+values!(Api {
+    Auto => "auto", "A hardware GPU if there is one, else the CPU";
+    Vulkan => "vulkan", "Vulkan: Linux, Windows, Android";
+    Metal => "metal", "Metal: macOS";
+    Dx12 => "dx12", "Direct3D 12: Windows";
+    Gl => "gl", "OpenGL ES 3.1 or OpenGL 4.3";
+    Cpu => "cpu", "This program's CPU twin of the kernels";
+});
+
+values!(Schedule {
+    Auto => "auto", "The faster one, by size; by a short measurement where it is close";
+    Staged => "staged", "One launch per operation: for large models";
+    Resident => "resident", "One workgroup keeps the model and runs many steps per launch: for small models";
+});
+
+values!(Checked {
+    Auto => "auto", "The one that `train` would take";
+    Staged => "staged", "One launch per operation, with whole sums and with sums in parts";
+    Resident => "resident", "Many steps in one launch";
+    All => "all", "All that fit the adapter";
+});

@@ -1,0 +1,95 @@
+//! What a command runs on: the answer to `--backend` and `--adapter`.
+
+use crate::backend::Backend;
+use crate::backend::{Api, Schedule};
+use crate::cli::args::DeviceArgs;
+use crate::cli::error::Error;
+use crate::cores::cores;
+use crate::cpu::CpuBackend;
+use crate::engine::{self, Opened};
+use crate::gpu::adapter::{Choice, api_name, choose};
+use crate::gpu::staged::Staged;
+use crate::model::dims::Dims;
+use crate::model::params::Params;
+
+/// What a command runs on.
+pub struct Device(Choice);
+
+impl Device {
+    /// Resolves `--backend` and `--adapter`.
+    pub fn choose(args: &DeviceArgs) -> Result<Self, Error> {
+        if args.backend == Api::Cpu && args.adapter.is_some() {
+            let message = "--adapter chooses a GPU; it cannot be combined with --backend cpu";
+            return Err(Error::Usage(message.to_owned()));
+        }
+        Ok(Self(choose(args.backend, args.adapter.as_deref())?))
+    }
+
+    /// The choice itself.
+    pub fn choice(&self) -> &Choice {
+        &self.0
+    }
+
+    /// A backend for one model.
+    pub fn open(&self, dims: Dims, params: &Params<f32>) -> Result<Box<dyn Backend>, Error> {
+        Ok(match &self.0 {
+            Choice::Cpu { .. } => Box::new(CpuBackend::new(dims, params.clone())),
+            Choice::Gpu { found, .. } => Box::new(Staged::new(found, dims, params)?),
+        })
+    }
+
+    /// A backend that trains, with the schedule that was asked for, and why it has that one.
+    pub fn open_to_train(
+        &self,
+        dims: Dims,
+        params: &Params<f32>,
+        asked: Schedule,
+    ) -> Result<Opened, Error> {
+        if asked != Schedule::Auto {
+            self.needs_gpu(&format!("--schedule {asked}"))?;
+        }
+        match &self.0 {
+            Choice::Cpu { .. } => {
+                let backend = CpuBackend::new(dims, params.clone()).with_cores(cores());
+                let why = match backend.workers() {
+                    1 => String::new(),
+                    workers => format!("{workers}; a model of this size pays for them"),
+                };
+                Ok(Opened::quiet(Box::new(backend), &why))
+            }
+            Choice::Gpu { found, .. } => Ok(engine::open(found, dims, params, asked)?),
+        }
+    }
+
+    /// Refuses an option that a run on the CPU has no answer to.
+    pub fn needs_gpu(&self, option: &str) -> Result<(), Error> {
+        match &self.0 {
+            Choice::Gpu { .. } => Ok(()),
+            Choice::Cpu { why } => Err(Error::Usage(format!(
+                "{option} is about GPUs, and this run is on the CPU: {why}"
+            ))),
+        }
+    }
+
+    /// What it is, in a few words.
+    pub fn name(&self) -> String {
+        match &self.0 {
+            Choice::Cpu { .. } => "CPU".to_owned(),
+            Choice::Gpu { found, .. } => {
+                format!("{}, {}", found.info.name, api_name(found.info.backend))
+            }
+        }
+    }
+
+    /// Why it was taken, and what to expect of it if it is a software adapter.
+    pub fn why(&self) -> String {
+        match &self.0 {
+            Choice::Cpu { why } => why.clone(),
+            Choice::Gpu { found, why } if found.is_software() => format!(
+                "{why}; a software adapter, which computes on the processor: --backend cpu is much \
+                 faster"
+            ),
+            Choice::Gpu { found, why } => format!("{why}; {}", found.kind()),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `gpu-makemore eval`: the loss of a trained model.
+
+use crate::cli::args::EvalArgs;
+use crate::cli::device::Device;
+use crate::cli::error::Error;
+use crate::cli::report::Output;
+use crate::cli::trained::Trained;
+use crate::data::{self, Source, Split};
+
+/// Prints the loss of each split that was asked for.
+pub fn run(args: &EvalArgs) -> Result<(), Error> {
+    let trained = Trained::load(&args.checkpoint)?;
+    let config = &trained.config;
+    // Without --data the model's own data is read as it was read for training.
+    let own = args.data.is_none();
+    let Ok(own_source) = config.data.parse::<Source>(); // any text names a source
+    let options = data::Options {
+        source: args.data.clone().unwrap_or(own_source),
+        column: args
+            .columns
+            .column
+            .clone()
+            .or_else(|| config.column.clone().filter(|_| own)),
+        clean: args.columns.clean || (own && config.clean),
+        block: config.block_size,
+    };
+    let dataset = data::load_with_vocabulary(&options, &trained.vocabulary)?;
+    let device = Device::choose(&args.device)?;
+    let mut backend = device.open(config.dims(), &trained.params)?;
+    let mut out = Output::new();
+    out.line(&format!(
+        "device  {}; {}",
+        device.name(),
+        backend.info().driver
+    ))?;
+    out.line(&format!("why     {}", device.why()))?;
+    out.line(&format!("data    {}", dataset.label))?;
+    let splits = match args.split {
+        Some(split) => vec![split],
+        None => vec![Split::Train, Split::Val, Split::Test],
+    };
+    for split in splits {
+        let examples = dataset.split(split);
+        let loss = backend.evaluate(&trained.stats, examples.x(), examples.y())?;
+        out.line(&format!(
+            "{:<7} {loss:.4}  ({} examples)",
+            split.to_string(),
+            examples.len()
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! `gpu-makemore gradcheck`: what is checked, the table, and the lecture's exercises.
+
+pub mod exercise;
+pub mod report;
+
+use std::path::Path;
+
+use crate::cli::args::{Exercise, GradcheckArgs};
+use crate::cli::device::Device;
+use crate::cli::error::{Error, one_line};
+use crate::cli::report::Output;
+use crate::gradcheck::against::{self, Given};
+use crate::gradcheck::engine::Engine;
+use crate::gradcheck::explain::{self, Topic};
+use crate::gradcheck::step::{Checked, Contexts};
+use crate::gradcheck::{Check, Inputs, Row, check};
+use crate::model::dims::Dims;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// A tensor differs, or the check could not be made.
+pub fn run(args: &GradcheckArgs) -> Result<(), Error> {
+    let mut out = Output::new();
+    if let Some(topic) = &args.explain {
+        return run_explain(topic.as_ref(), args.exercise, &mut out);
+    }
+    if let Some(path) = &args.against {
+        return run_against(path, args, &mut out);
+    }
+    let sizes = Dims {
+        vocab: Dims::LECTURE.vocab,
+        block: args.block_size as usize,
+        embd: args.n_embd as usize,
+        hidden: args.n_hidden as usize,
+        batch: args.batch_size as usize,
+    };
+    let inputs = Inputs::of_names(sizes, args.seed)?;
+    let device = Device::choose(&args.device)?;
+    let engine = Engine::new(&device);
+    if let Some(exercise) = args.exercise {
+        return run_exercise(exercise, args, &device, &engine, &inputs, &mut out);
+    }
+    if matches!(args.schedule, Checked::Staged | Checked::Resident) {
+        device.needs_gpu("--schedule")?;
+    }
+    let codes = engine.codes(&inputs, args.schedule)?;
+    let Check { rows, left_out } = check(&engine, &inputs, &codes)?;
+    if args.json {
+        out.line(&report::json(&engine, &inputs.dims, &rows, None)?)?;
+    } else {
+        head(&device, &inputs.dims, &mut out)?;
+        for line in report::codes(&rows, Contexts::of(&inputs).count, inputs.dims.batch) {
+            out.line(&line)?;
+        }
+        for (code, why) in left_out {
+            out.line(&format!(
+                "left out  {}: {}",
+                code.name(),
+                one_line(&why.to_string())
+            ))?;
+        }
+        out.line("")?;
+        for line in report::table(&rows, args.verbose) {
+            out.line(&line)?;
+        }
+    }
+    verdict(&rows)
+}
+
+/// What is checked, before the table.
+fn head(device: &Device, dims: &Dims, out: &mut Output) -> Result<(), Error> {
+    out.line(&format!("device    {}", device.name()))?;
+    out.line(&format!("why       {}", device.why()))?;
+    out.line(&format!("sizes     {dims}"))?;
+    Ok(())
+}
+
+fn run_explain(
+    topic: Option<&Topic>,
+    exercise: Option<Exercise>,
+    out: &mut Output,
+) -> Result<(), Error> {
+    // There is a block for each of the two: a test sees to it.
+    let fused = |name| explain::find(name).map_or_else(Vec::new, |block| block.lines());
+    let lines = match (topic, exercise) {
+        (Some(topic), None) => topic.explanation().lines(),
+        (None, None) => explain::contents(),
+        (None, Some(Exercise::Two)) => fused(explain::SOFTMAX),
+        (None, Some(Exercise::Three)) => fused(explain::BATCHNORM),
+        (None, Some(Exercise::One)) => {
+            return Err(Error::Usage(
+                "exercise 1 is explained tensor by tensor: gradcheck --explain lists their names"
+                    .to_owned(),
+            ));
+        }
+        (None, Some(Exercise::Four | Exercise::Extras)) => {
+            return Err(Error::Usage(
+                "--explain --exercise takes 2 or 3: the others derive no formula of their own"
+                    .to_owned(),
+            ));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Error::Usage(
+                "--explain takes a tensor or --exercise 2|3, not both".to_owned(),
+            ));
+        }
+    };
+    for line in lines {
+        out.line(&line)?;
+    }
+    Ok(())
+}
+
+fn run_exercise(
+    exercise: Exercise,
+    args: &GradcheckArgs,
+    device: &Device,
+    engine: &Engine,
+    inputs: &Inputs,
+    out: &mut Output,
+) -> Result<(), Error> {
+    head(device, &inputs.dims, out)?;
+    out.line("")?;
+    match exercise {
+        Exercise::One => exercise::one(engine, inputs, args.verbose, out),
+        Exercise::Two => exercise::two(engine, inputs, &args.out, args.verbose, out),
+        Exercise::Three => exercise::three(engine, inputs, args.verbose, out),
+        Exercise::Four => exercise::four(engine, inputs, args.seed, out),
+        Exercise::Extras => exercise::extras(engine, args.seed, args.verbose, out),
+    }
+}
+
+fn run_against(path: &Path, args: &GradcheckArgs, out: &mut Output) -> Result<(), Error> {
+    let given = Given::load(path)?;
+    let device = Device::choose(&args.device)?;
+    let engine = Engine::new(&device);
+    let rows = against::check(&engine, &given)?;
+    let dims = &given.inputs.dims;
+    if args.json {
+        out.line(&report::json(&engine, dims, &rows, Some(&given.notes))?)?;
+    } else {
+        out.line(&format!(
+            "file      {}",
+            one_line(&path.display().to_string())
+        ))?;
+        head(&device, dims, out)?;
+        out.line("")?;
+        for line in report::table(&rows, args.verbose) {
+            out.line(&line)?;
+        }
+        for line in given.notes.lines() {
+            out.line(&one_line(&line))?;
+        }
+        if let Some(first) = rows.iter().find(|row| !row.comparison.pass) {
+            out.line(&format!(
+                "how the first of them is derived: gpu-makemore gradcheck --explain {}",
+                first.label.trim_start_matches("d.")
+            ))?;
+        }
+    }
+    verdict(&rows)
+}
+
+/// The error that names the first wrong tensor, if there is one.
+///
+/// # Errors
+///
+/// A tensor differs.
+pub fn verdict(rows: &[Row]) -> Result<(), Error> {
+    disagreement(
+        rows.iter()
+            .map(|row| (row.label.as_str(), row.comparison.pass)),
+    )
+}
+
+/// The error for the tensors that did not pass, by name, if there are any.
+fn disagreement<'a>(checked: impl Iterator<Item = (&'a str, bool)>) -> Result<(), Error> {
+    let (mut wrong, mut of, mut first) = (0, 0, None);
+    for (name, pass) in checked {
+        of += 1;
+        if !pass {
+            wrong += 1;
+            first.get_or_insert(name);
+        }
+    }
+    match first {
+        None => Ok(()),
+        Some(first) => Err(Error::Gradcheck {
+            wrong,
+            of,
+            first: first.to_owned(),
+        }),
+    }
+}

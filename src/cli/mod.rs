@@ -1,0 +1,77 @@
+//! The command line: options, files, signals, threads and what the terminal shows. Everything below this
+//! room can run in another program.
+
+pub mod adapters;
+pub mod args;
+pub mod device;
+pub mod error;
+pub mod eval;
+pub mod files;
+pub mod gradcheck;
+pub mod report;
+pub mod sample;
+pub mod sweep;
+pub mod train;
+pub mod trained;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use crate::gpu::environment;
+use args::{Cli, Command};
+use error::one_line;
+
+/// Parses the arguments of this process, runs the command, and prints its error.
+pub fn main() -> ExitCode {
+    // SAFETY: no thread has been started yet.
+    unsafe { environment::silence_device_select() };
+    let cli = match Cli::of_process() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let result = match &cli.command {
+        Command::Train(args) => train::run(args),
+        Command::Sweep(args) => sweep::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Sample(args) => sample::run(args),
+        Command::Gradcheck(args) => gradcheck::run(args),
+        Command::Adapters(args) => adapters::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_interruption() => fail(&error.to_string(), error.exit_code()),
+        Err(error) => fail(&format!("error: {error}"), error.exit_code()),
+    }
+}
+
+/// Prints the error as one line, whatever a path or a driver put into it.
+fn fail(message: &str, code: u8) -> ExitCode {
+    // Not `eprintln!`, which panics when whoever read stderr is gone; the exit code still tells.
+    let _ = writeln!(io::stderr(), "{}", one_line(message));
+    ExitCode::from(code)
+}
+
+/// Help and version as clap prints them; an error as one line, with clap's tip if it has one.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Nobody is left to tell if this cannot be printed.
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+        }
+        _ => {
+            // clap's paragraphs: the error, tips, the usage. The last is what --help is for.
+            let text = error.to_string();
+            let mut parts = text.split("\n\n").map(str::trim);
+            let mut message = parts.next().unwrap_or_default().to_owned();
+            for tip in parts.filter(|part| part.starts_with("tip: ")) {
+                message = format!("{message}; {tip}");
+            }
+            fail(&format!("{message}; see --help"), 2)
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What a run leaves behind and what the user sees of it: the run's folder, `metrics.jsonl`,
+//! `summary.json`, `profile.json`, `loss.png` and the progress bar.
+
+pub mod heatmap;
+pub mod metrics;
+pub mod output;
+pub mod plot;
+pub mod profile;
+pub mod progress;
+pub mod run_dir;
+pub mod summary;
+
+pub use heatmap::{colour_png, grey_png};
+pub use metrics::{LossLog, Metrics, MetricsMark, Row, Validation, lecture_line};
+pub use output::Output;
+pub use plot::{PlotError, loss_png};
+pub use profile::ProfileReport;
+pub use progress::Progress;
+pub use run_dir::{RunDir, RunDirError};
+pub use summary::Summary;

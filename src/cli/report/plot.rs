@@ -1,0 +1,525 @@
+//! `loss.png`: the lecture's picture of the loss, with the validation losses beside it.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::coord::types::{RangedCoordf64, RangedCoordusize};
+use plotters::prelude::*;
+use plotters::style::register_font;
+
+use super::metrics::Validation;
+use crate::cli::files::{FileError, write_atomic};
+use crate::training::curve::LossCurve;
+
+/// Size of the picture in pixels.
+const WIDTH: u32 = 960;
+const HEIGHT: u32 = 540;
+
+/// The picture is drawn this much larger in both directions and then averaged down. Plotters
+/// draws wide lines without smoothing their edges; this smooths everything.
+pub(crate) const SCALE: u32 = 4;
+
+/// The name under which plotters knows the font.
+pub(crate) const FONT: &str = "dejavu";
+
+/// Matplotlib's first colour, as in the lecture.
+const BLUE: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
+/// Its second one.
+const ORANGE: RGBColor = RGBColor(0xff, 0x7f, 0x0e);
+const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+pub(crate) const INK: RGBColor = RGBColor(0x26, 0x26, 0x26);
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum PlotError {
+    /// The file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The drawing or encoding library failed.
+    #[error("cannot draw {}: {reason}", .path.display())]
+    Draw {
+        /// The picture.
+        path: PathBuf,
+        /// What the library says.
+        reason: String,
+    },
+}
+
+/// Validation losses that are drawn at most: more would run into each other.
+const MANY: usize = 200;
+
+/// What is drawn.
+struct Curve {
+    /// Steps that one point stands for.
+    bucket: usize,
+    /// Steps of the run.
+    steps: usize,
+    /// Not finite where a loss is not, or is zero.
+    points: Vec<(usize, f64)>,
+    /// log10 of validation losses by step, all of them finite.
+    validation: Vec<(usize, f64)>,
+}
+
+impl Curve {
+    fn new(curve: &LossCurve, validation: &[Validation]) -> Self {
+        // From the last one back, so that the last one is among them.
+        let every = validation.len().div_ceil(MANY).max(1);
+        let thinned = validation.iter().rev().step_by(every);
+        Self {
+            bucket: curve.bucket() as usize,
+            steps: curve.steps() as usize,
+            points: curve.points(),
+            validation: thinned
+                .map(|row| (row.step as usize, row.val_loss.log10()))
+                .filter(|(_, y)| y.is_finite())
+                .collect(),
+        }
+    }
+
+    /// The stretches of the curve without a gap.
+    fn stretches(&self) -> impl Iterator<Item = &[(usize, f64)]> {
+        self.points
+            .split(|(_, y)| !y.is_finite())
+            .filter(|stretch| !stretch.is_empty())
+    }
+
+    /// Lowest and highest value with some air around, or an arbitrary range without any value.
+    fn y_range(&self) -> std::ops::Range<f64> {
+        let points = self.points.iter().chain(&self.validation);
+        let finite = points.map(|p| p.1).filter(|y| y.is_finite());
+        let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| {
+            (low.min(y), high.max(y))
+        });
+        if low > high {
+            return 0.0..1.0;
+        }
+        let air = if high - low > 1e-6 {
+            (high - low) * 0.05
+        } else {
+            0.05
+        };
+        low - air..high + air
+    }
+}
+
+/// Draws the curve as the lecture does, with a dot for each validation loss, and writes the picture to
+/// `path`. The axis on the left has log10 of the loss, which the lecture draws; the one on the right has
+/// the loss itself at the same heights.
+///
+/// Losses that are not finite leave a gap; without any loss the picture has axes only.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn loss_png(
+    path: &Path,
+    curve: &LossCurve,
+    validation: &[Validation],
+) -> Result<(), PlotError> {
+    let draw_error = |reason: String| PlotError::Draw {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let pixels = draw(&Curve::new(curve, validation)).map_err(draw_error)?;
+    let png = encode(&pixels, WIDTH, HEIGHT).map_err(|e| draw_error(e.to_string()))?;
+    write_atomic(path, |w| w.write_all(&png))?;
+    Ok(())
+}
+
+/// RGB pixels of the picture, row by row.
+fn draw(curve: &Curve) -> Result<Vec<u8>, String> {
+    load_font()?;
+    let (width, height) = (WIDTH * SCALE, HEIGHT * SCALE);
+    let mut large = vec![0; width as usize * height as usize * 3];
+    {
+        let area = BitMapBackend::with_buffer(&mut large, (width, height)).into_drawing_area();
+        draw_chart(&area, curve).map_err(|e| e.to_string())?;
+        area.present().map_err(|e| e.to_string())?;
+    }
+    Ok(average_down(&large, WIDTH as usize))
+}
+
+type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
+type AreaError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
+
+fn draw_chart<'a>(area: &Area<'a>, curve: &Curve) -> Result<(), AreaError<'a>> {
+    let steps = curve.steps;
+    let scaled = |pixels: u32| pixels * SCALE;
+    let font = |size: u32| (FONT, scaled(size)).into_font().color(&INK);
+    area.fill(&WHITE)?;
+
+    let training = match curve.bucket {
+        1 => "training".to_owned(),
+        n => format!("training, mean of {} steps", thousands(n)),
+    };
+    let y_range = curve.y_range();
+    let right = LossAxis::new(y_range.clone());
+    let y_decimals = decimals(y_range.end - y_range.start);
+    let mut chart = ChartBuilder::on(area)
+        .caption("Loss over the training run", font(20))
+        .margin(scaled(14))
+        .x_label_area_size(scaled(50))
+        .y_label_area_size(scaled(70))
+        .right_y_label_area_size(scaled(70))
+        .build_cartesian_2d(0..steps.max(1), y_range)?
+        .set_secondary_coord(0..steps.max(1), right);
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID.stroke_width(SCALE))
+        .axis_style(INK.stroke_width(SCALE))
+        .set_all_tick_mark_size(scaled(4))
+        .y_label_offset(scaled(2)) // plotters sets them a little high
+        .x_labels(9)
+        .y_labels(9)
+        .x_label_formatter(&|x| thousands(*x))
+        .y_label_formatter(&|y| format!("{y:.y_decimals$}"))
+        .label_style(font(14))
+        .axis_desc_style(font(16))
+        .x_desc("step")
+        .y_desc("log10 of the loss")
+        .draw()?;
+    chart
+        .configure_secondary_axes()
+        .axis_style(INK.stroke_width(SCALE))
+        .set_all_tick_mark_size(scaled(4))
+        .y_label_offset(scaled(2))
+        .label_style(font(14))
+        .axis_desc_style(font(16))
+        .y_desc("loss")
+        .draw()?;
+
+    let line = BLUE.stroke_width(SCALE * 3 / 2);
+    for stretch in curve.stretches() {
+        draw_stretch(&mut chart, stretch, line)?;
+    }
+    // Drawn without a point, for the legend alone: the curve has many elements.
+    let none = std::iter::empty::<Circle<(usize, f64), u32>>();
+    let key = scaled(20) as i32;
+    let dash = move |(x, y)| PathElement::new([(x, y), (x + key, y)], line).into_dyn();
+    chart.draw_series(none)?.label(training).legend(dash);
+    if !curve.validation.is_empty() {
+        let dot = move |at| Circle::new(at, SCALE * 7 / 2, ORANGE.filled());
+        let dots = curve.validation.iter().map(|&point| dot(point));
+        chart
+            .draw_series(dots)?
+            .label("validation, at each checkpoint")
+            .legend(move |(x, y)| {
+                Circle::new((x + key / 2, y), SCALE * 7 / 2, ORANGE.filled()).into_dyn()
+            });
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .margin(scaled(12) as i32)
+        .legend_area_size(scaled(26))
+        .background_style(WHITE)
+        .border_style(GRID.stroke_width(SCALE))
+        .label_font(font(14))
+        .draw()?;
+    Ok(())
+}
+
+type Plane = Cartesian2d<RangedCoordusize, RangedCoordf64>;
+type Chart<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, Plane>;
+
+/// The axis on the right: its values are the heights of the one on the left, log10 of the loss, and its
+/// ticks are where that of a round loss is.
+struct LossAxis {
+    heights: RangedCoordf64,
+    ticks: Vec<f64>,
+}
+
+impl LossAxis {
+    fn new(heights: std::ops::Range<f64>) -> Self {
+        let losses = round_losses(&heights);
+        Self {
+            heights: heights.into(),
+            ticks: losses.iter().map(|loss| loss.log10()).collect(),
+        }
+    }
+}
+
+impl Ranged for LossAxis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, height: &f64, limit: (i32, i32)) -> i32 {
+        self.heights.map(height, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.heights.range()
+    }
+}
+
+impl ValueFormatter<f64> for LossAxis {
+    fn format(height: &f64) -> String {
+        shown_loss(10_f64.powf(*height))
+    }
+}
+
+/// Draws each piece by itself, with a dot at each point to round the corners. As one path,
+/// plotters would fill the outline of the whole curve, with holes where the outline of a noisy
+/// curve crosses itself.
+fn draw_stretch<'b>(
+    chart: &mut Chart<'_, 'b>,
+    stretch: &[(usize, f64)],
+    line: ShapeStyle,
+) -> Result<(), AreaError<'b>> {
+    let radius = match stretch {
+        [_] => SCALE * 3, // a point without neighbours has no line to be seen by
+        _ => line.stroke_width / 2,
+    };
+    chart.draw_series(
+        stretch
+            .windows(2)
+            .map(|piece| PathElement::new(piece.to_vec(), line)),
+    )?;
+    chart.draw_series(
+        stretch
+            .iter()
+            .map(|&point| Circle::new(point, radius, line.filled())),
+    )?;
+    Ok(())
+}
+
+/// Makes the font known to plotters, once: the program brings its own, because a machine without
+/// a screen often has none.
+pub(crate) fn load_font() -> Result<(), String> {
+    static LOADED: OnceLock<bool> = OnceLock::new();
+    let loaded = *LOADED
+        .get_or_init(|| register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok());
+    match loaded {
+        true => Ok(()),
+        false => Err("the built-in font cannot be read".to_owned()),
+    }
+}
+
+/// The mean of each `SCALE` x `SCALE` block of pixels; `width` is that of the result.
+pub(crate) fn average_down(large: &[u8], width: usize) -> Vec<u8> {
+    let scale = SCALE as usize;
+    let mut sums = vec![0_u32; width * 3];
+    let mut small = Vec::with_capacity(large.len() / (scale * scale));
+    for rows in large.chunks_exact(width * scale * 3 * scale) {
+        sums.fill(0);
+        for (i, &value) in rows.iter().enumerate() {
+            let column = i / 3 % (width * scale) / scale;
+            sums[column * 3 + i % 3] += u32::from(value);
+        }
+        small.extend(sums.iter().map(|sum| (sum / (SCALE * SCALE)) as u8));
+    }
+    small
+}
+
+/// RGB pixels as a PNG file.
+pub(crate) fn encode(
+    pixels: &[u8],
+    width: u32,
+    height: u32,
+) -> Result<Vec<u8>, png::EncodingError> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+/// Round losses for an axis whose heights are their log10: some 4 to 10 of them, or the powers of ten
+/// where there are more.
+fn round_losses(heights: &std::ops::Range<f64>) -> Vec<f64> {
+    let (low, high) = (10_f64.powf(heights.start), 10_f64.powf(heights.end));
+    if heights.end - heights.start > 1.0 {
+        // 1, 2, 5, 10, 20, 50, …
+        let decades = heights.start.floor() as i32..=heights.end.ceil() as i32;
+        let every = (decades.clone().count()).div_ceil(10);
+        let digits: &[f64] = if decades.clone().count() <= 4 {
+            &[1.0, 2.0, 5.0]
+        } else {
+            &[1.0]
+        };
+        return decades
+            .step_by(every)
+            .flat_map(|decade| digits.iter().map(move |digit| digit * 10_f64.powi(decade)))
+            .filter(|loss| (low..=high).contains(loss))
+            .collect();
+    }
+    // The largest of 1, 2 and 5 times a power of ten that fits in at least four times.
+    let length = high - low;
+    let power = 10_f64.powf((length / 4.0).log10().floor());
+    let step = [5.0, 2.0, 1.0]
+        .map(|digit| digit * power)
+        .into_iter()
+        .find(|step| step * 4.0 <= length)
+        .unwrap_or(power);
+    let first = (low / step).ceil();
+    (0..100)
+        .map(|i| (first + f64::from(i)) * step)
+        .take_while(|loss| *loss <= high)
+        .collect()
+}
+
+/// A round loss: without the digits that only its binary form has.
+fn shown_loss(loss: f64) -> String {
+    let rounded: f64 = format!("{loss:.5e}").parse().unwrap_or(loss);
+    match rounded {
+        1e-4..1e7 => format!("{rounded}"),
+        _ => format!("{rounded:e}"),
+    }
+}
+
+/// Decimals that tell the labels of an axis of this length apart.
+fn decimals(length: f64) -> usize {
+    (1.0 - length.log10()).ceil().clamp(0.0, 8.0) as usize
+}
+
+/// A number of steps with commas: `200,000`.
+fn thousands(steps: usize) -> String {
+    let digits = steps.to_string();
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(losses: &[f32]) -> LossCurve {
+        let mut curve = LossCurve::new(losses.len() as u64);
+        curve.add(losses);
+        curve
+    }
+
+    /// A curve like the lecture's: it falls fast, then slowly, with noise, and once more when
+    /// the learning rate does.
+    fn losses(steps: usize) -> Vec<f32> {
+        let mut state = 1_u32;
+        (0..steps)
+            .map(|i| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let noise = f64::from(state >> 8) / f64::from(1 << 24) - 0.5;
+                let t = i as f64 / steps as f64;
+                let late = if t < 0.5 { 0.0 } else { 0.013 };
+                let log = 0.33 + 0.03 * (-t * 4.0).exp() + 0.2 * (-t * 60.0).exp() - late;
+                10_f64.powf(log + noise * 0.35) as f32
+            })
+            .collect()
+    }
+
+    #[test]
+    fn labels_are_readable() {
+        let labels = [0, 999, 1000, 200_000, 1_234_567].map(thousands);
+        assert_eq!(labels, ["0", "999", "1,000", "200,000", "1,234,567"]);
+        assert_eq!([0.2, 1.0, 30.0, 1e-12].map(decimals), [2, 1, 0, 8]);
+        let losses = [2.0, 2.2000000000000006, 0.05, 1e9].map(shown_loss);
+        assert_eq!(losses, ["2", "2.2", "0.05", "1e9"]);
+    }
+
+    #[test]
+    fn the_right_axis_has_round_losses_at_the_heights_of_their_logarithms() {
+        let losses = |low: f64, high: f64| -> Vec<String> {
+            let losses = round_losses(&(low.log10()..high.log10()));
+            losses.into_iter().map(shown_loss).collect()
+        };
+        assert_eq!(
+            losses(2.03, 2.71),
+            ["2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7"]
+        );
+        assert_eq!(losses(1.9, 4.1), ["2", "2.5", "3", "3.5", "4"]);
+        assert_eq!(losses(1.5, 40.0), ["2", "5", "10", "20"]);
+        assert_eq!(losses(0.5, 2e6).len(), 7);
+        for (low, high) in [(1e-45, 3e38), (2.0, 2.000001), (1.0, 10.0), (0.9, 9.9)] {
+            let count = losses(low, high).len();
+            assert!((2..=12).contains(&count), "{low} {high}: {count}");
+        }
+    }
+
+    #[test]
+    fn the_picture_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("loss.png");
+        let validation: Vec<Validation> = (1..=10)
+            .map(|i| Validation {
+                step: 2000 * i,
+                val_loss: 2.5 - 0.03 * i as f64,
+            })
+            .collect();
+        loss_png(&path, &curve(&losses(20_000)), &validation).unwrap();
+        let decoder = png::Decoder::new(std::io::Cursor::new(std::fs::read(&path).unwrap()));
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.width, info.height), (WIDTH, HEIGHT));
+        let blue = [BLUE.0, BLUE.1, BLUE.2];
+        let (rgb, _) = pixels.as_chunks::<3>();
+        assert!(rgb.contains(&blue), "no curve");
+        let orange = [ORANGE.0, ORANGE.1, ORANGE.2];
+        // Eleven dots, the legend's among them, of some twenty full pixels each.
+        let dots = rgb.iter().filter(|pixel| **pixel == orange).count();
+        assert!(
+            (150..600).contains(&dots),
+            "{dots} pixels of validation losses"
+        );
+        assert!(rgb.first() == Some(&[255; 3]), "no white background");
+    }
+
+    #[test]
+    fn odd_losses_are_drawn_without_a_panic() {
+        let nan_inside = [1.0, 2.0, f32::NAN, 3.0, f32::INFINITY, 2.0, 0.0, 1.0];
+        let cases: [&[f32]; 9] = [
+            &[],
+            &[2.0],
+            &[2.0, 2.0],
+            &[f32::NAN],
+            &[f32::INFINITY, f32::NEG_INFINITY],
+            &[-1.0, 0.0],
+            &[f32::MAX, f32::from_bits(1)],
+            &[0.3, 0.300_000_04],
+            &nan_inside,
+        ];
+        for losses in cases {
+            let rows = losses.iter().map(|&loss| Validation {
+                step: 0,
+                val_loss: f64::from(loss),
+            });
+            for rows in [rows.collect(), vec![]] {
+                draw(&Curve::new(&curve(losses), &rows)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn many_validation_losses_are_thinned_down_to_the_last() {
+        let rows: Vec<Validation> = (1..=1001)
+            .map(|step| Validation {
+                step,
+                val_loss: 2.0,
+            })
+            .collect();
+        let drawn = Curve::new(&curve(&[2.0; 1001]), &rows).validation;
+        assert!((100..=MANY).contains(&drawn.len()), "{}", drawn.len());
+        assert!(drawn.contains(&(1001, 2_f64.log10())));
+    }
+
+    #[test]
+    fn a_missing_folder_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing/loss.png");
+        let error = loss_png(&path, &curve(&[1.0]), &[]).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write "), "{error}");
+    }
+}

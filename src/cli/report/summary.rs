@@ -1,0 +1,137 @@
+//! `summary.json`: what a run was and how it ended.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::files::{FileError, write_atomic};
+use crate::model::dims::Dims;
+
+/// The content of `summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Mean loss over the training set after the last step, in nats; `None` for an empty set.
+    pub train_loss: Option<f64>,
+    /// The same over the validation set.
+    pub val_loss: Option<f64>,
+    /// The same over the test set.
+    pub test_loss: Option<f64>,
+    /// Training steps done.
+    pub steps: u64,
+    /// Time that the steps took, without the checkpoints, and without what is in `setup_seconds`.
+    pub seconds: f64,
+    /// Steps per second.
+    pub steps_per_second: f64,
+    /// Time until the steps ran at that speed, since the run was begun or continued: to open the
+    /// device and compile the kernels. Some drivers compile a kernel at its first launch, so the first
+    /// step, by itself, counts among the set-up, less the time that such a step takes later.
+    pub setup_seconds: f64,
+    /// Time that the checkpoints took, since the run was begun or went on.
+    pub checkpoint_seconds: f64,
+    /// What did the work: a GPU API or the CPU.
+    pub backend: String,
+    /// The name of the GPU, or `CPU`.
+    pub adapter: String,
+    /// The driver and its version; on the CPU the instruction set that the program uses, as
+    /// `x86_64 AVX-512`. As with a driver, another one may give other bits.
+    pub driver: String,
+    /// How the steps were launched: `staged` or `resident`; `None` without a GPU.
+    pub schedule: Option<String>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The sizes, as fields of their own.
+    #[serde(flatten)]
+    pub sizes: Sizes,
+    /// What the model was trained on.
+    pub data: String,
+    /// Learning rate of the first steps.
+    pub lr: f64,
+    /// Learning rate from step `lr_decay_at` on.
+    pub lr_final: f64,
+    /// The first step with `lr_final`.
+    pub lr_decay_at: u64,
+    /// The version of the program.
+    pub version: String,
+}
+
+/// The sizes of the model under the names of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Characters in the vocabulary.
+    pub vocab_size: usize,
+    /// Context length.
+    pub block_size: usize,
+    /// Length of an embedding vector.
+    pub n_embd: usize,
+    /// Units of the hidden layer.
+    pub n_hidden: usize,
+    /// Examples in a minibatch.
+    pub batch_size: usize,
+    /// Number of trained values.
+    pub parameters: usize,
+}
+
+impl From<Dims> for Sizes {
+    fn from(dims: Dims) -> Self {
+        Self {
+            vocab_size: dims.vocab,
+            block_size: dims.block,
+            n_embd: dims.embd,
+            n_hidden: dims.hidden,
+            batch_size: dims.batch,
+            parameters: dims.parameter_count(),
+        }
+    }
+}
+
+impl Summary {
+    /// Writes the summary as indented JSON; the file appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), FileError> {
+        write_atomic(path, |w| {
+            serde_json::to_writer_pretty(&mut *w, self)?;
+            w.write_all(b"\n")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_flat_json() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("summary.json");
+        let summary = Summary {
+            train_loss: Some(2.0674),
+            val_loss: Some(2.1065),
+            test_loss: None,
+            steps: 200_000,
+            seconds: 12.5,
+            steps_per_second: 16_000.0,
+            setup_seconds: 1.5,
+            checkpoint_seconds: 0.25,
+            backend: "vulkan".to_owned(),
+            adapter: "Some GPU".to_owned(),
+            driver: "Some driver 1.0".to_owned(),
+            schedule: None,
+            seed: 2_147_483_647,
+            sizes: Dims::LECTURE.into(),
+            data: "names".to_owned(),
+            lr: 0.1,
+            lr_final: 0.01,
+            lr_decay_at: 100_000,
+            version: "0.1.0".to_owned(),
+        };
+        summary.save(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("{\n  \"train_loss\": 2.0674,\n"), "{text}");
+        assert!(text.contains("\n  \"parameters\": 12297,\n"), "{text}");
+        assert!(text.ends_with("\n}\n"), "{text}");
+        assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), summary);
+    }
+}

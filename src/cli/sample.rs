@@ -1,0 +1,40 @@
+//! `gpu-makemore sample`: names that a trained model invents.
+
+use crate::cli::args::SampleArgs;
+use crate::cli::error::Error;
+use crate::cli::report::Output;
+use crate::cli::trained::Trained;
+use crate::data::Vocabulary;
+use crate::sample::{Sampler, text};
+
+/// Prints names.
+pub fn run(args: &SampleArgs) -> Result<(), Error> {
+    let Trained {
+        config,
+        vocabulary,
+        params,
+        stats,
+    } = Trained::load(&args.checkpoint)?;
+    let prefix = args
+        .prefix
+        .chars()
+        .map(|character| match vocabulary.encode(character) {
+            Some(token) if token != Vocabulary::END_TOKEN => Ok(token),
+            _ => Err(Error::Prefix {
+                character,
+                vocabulary: vocabulary.letters().iter().collect(),
+            }),
+        })
+        .collect::<Result<Vec<u8>, Error>>()?;
+    let mut sampler = Sampler::new(config.dims(), params, stats, args.seed);
+    sampler.temperature = args.temperature as f32;
+    let mut out = Output::new();
+    for _ in 0..args.count {
+        out.line(&text(&vocabulary, &sampler.name(&prefix)))?;
+        if !out.is_open() {
+            // `sample -n 1000000 | head -1`: the names are all that there is to it.
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! `sweep.json`: what the sweep is, written before the first model is trained.
+//!
+//! It holds what determines the models, not how they are run: a sweep may continue with another
+//! `--backend`, `--width` or `--keep`, and each result says what it was trained on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::error::SweepError;
+use super::points::{FIELDS, Point};
+use crate::cli::error::Error;
+use crate::cli::files::{FileError, write_atomic};
+
+/// The content of the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of the program: another one may give other bits.
+    pub version: String,
+    /// The data, as the user named it.
+    pub data: String,
+    /// Whether the words were cleaned.
+    pub clean: bool,
+    /// A checksum of the vocabulary and of all words in their order.
+    pub data_sha256: String,
+    /// Every option of the grid as text.
+    pub grid: BTreeMap<String, String>,
+    /// Options with a logarithmic axis.
+    pub log: Vec<String>,
+    /// Which part of the points this folder has: `1/1` is all.
+    pub shard: String,
+    /// How many points the whole sweep has.
+    pub total: usize,
+    /// All of them; a point's number is its place, from 0.
+    pub points: Vec<Point>,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Manifest {
+    /// The file's name.
+    pub const FILE: &str = "sweep.json";
+
+    /// Twelve digits that tell sweeps apart, for the name of a folder.
+    pub fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(format!(
+            "{} {} {:?}",
+            self.version, self.data_sha256, self.grid
+        ));
+        hex(&digest.finalize())[..12].to_owned()
+    }
+
+    /// The manifest of a folder, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read or is no manifest.
+    pub fn load(folder: &Path) -> Result<Option<Self>, Error> {
+        let path = folder.join(Self::FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(FileError::at("read", &path)(e).into()),
+        };
+        let damaged = |reason: String| SweepError::Damaged {
+            path: path.clone(),
+            reason,
+        };
+        let manifest: Self = serde_json::from_str(&text)
+            .map_err(|e| damaged(format!("is not a sweep's manifest ({e})")))?;
+        if manifest.points.len() != manifest.total {
+            let count = manifest.points.len();
+            let reason = format!("lists {count} points, not {}", manifest.total);
+            return Err(damaged(reason).into());
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), FileError> {
+        write_atomic(&folder.join(Self::FILE), |w| {
+            serde_json::to_writer_pretty(&mut *w, self)?;
+            w.write_all(b"\n")
+        })
+    }
+
+    /// The first thing, apart from the shard, in which `self` is not like `other`.
+    pub fn difference(&self, other: &Self, here: &str, there: &str) -> Option<String> {
+        let differ = |name: &str, a: &str, b: &str| {
+            (a != b).then(|| format!("{name} is {a} {here} and {b} {there}"))
+        };
+        let none = "not given".to_owned();
+        let text = |manifest: &Self, option| manifest.grid.get(option).unwrap_or(&none).clone();
+        differ("--data", &self.data, &other.data)
+            .or_else(|| {
+                let [a, b] = [self.clean, other.clean].map(|clean| clean.to_string());
+                differ("--clean", &a, &b)
+            })
+            .or_else(|| {
+                let options = self.grid.keys().chain(other.grid.keys());
+                options
+                    .filter_map(|name| differ(name, &text(self, name), &text(other, name)))
+                    .next()
+            })
+            .or_else(|| differ("the program's version", &self.version, &other.version))
+            .or_else(|| {
+                let changed = self.data_sha256 != other.data_sha256;
+                changed.then(|| format!("the words of {} have changed", self.data))
+            })
+            .or_else(|| {
+                let [a, b] = [self, other].map(|manifest| manifest.total.to_string());
+                differ("the number of points", &a, &b)
+            })
+            .or_else(|| {
+                let pairs = self.points.iter().zip(&other.points).enumerate();
+                pairs
+                    .filter_map(|(i, (a, b))| {
+                        let (name, value) =
+                            FIELDS.iter().find(|(_, value)| value(a) != value(b))?;
+                        let name = format!("{name} of point {i}");
+                        differ(&name, &value(a).to_string(), &value(b).to_string())
+                    })
+                    .next()
+            })
+    }
+}

@@ -1,0 +1,593 @@
+//! Trains the points: a model per core, one after another, or many in a dispatch.
+//!
+//! However they are grouped, each model is bit for bit what `train` makes of its options: it has its own
+//! stream of steps, and neither chunks nor other models change a bit.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, Builder};
+use std::time::{Duration, Instant};
+
+use super::error::SweepError;
+use crate::backend::Schedule;
+use crate::backend::{Backend, BackendError, BackendInfo};
+use crate::checkpoint::Checkpoint;
+use crate::cli::args::TrainArgs;
+use crate::cli::error::Error;
+use crate::cli::train;
+use crate::cores::{both, cores, share_out};
+use crate::cpu::CpuBackend;
+use crate::data::Dataset;
+use crate::engine::is_large;
+use crate::gpu::GpuError;
+use crate::gpu::adapter::Found;
+use crate::gpu::device::Gpu;
+use crate::gpu::resident::Resident;
+use crate::gpu::staged::Staged;
+use crate::model::dims::Dims;
+use crate::model::params::Params;
+use crate::model::steps::Steps;
+use crate::rng::TorchGenerator;
+use crate::training::Stream;
+use crate::training::{Ended, Snapshot, next_chunk, steps};
+
+/// Threads on the CPU at most, for each core: more would only take turns, each with a model's memory.
+const PER_CORE: usize = 4;
+/// The most models in a dispatch, unless `--width` says otherwise: several per core of the largest GPUs.
+const MAX_WIDTH: usize = 1024;
+/// The most bytes of drawn steps that wait for the device, over all models.
+const MAX_DRAWN: usize = 64 << 20;
+/// How long each width is timed.
+const TRIAL: Duration = Duration::from_millis(20);
+/// How often it is timed.
+const TRIES: usize = 3;
+/// Twice as many models are worth it if the model-steps per second rise by this factor.
+const WORTHWHILE: f64 = 1.1;
+
+/// A point that is to be trained.
+pub struct Job<'a> {
+    /// Its number.
+    pub point: usize,
+    /// Its options.
+    pub args: TrainArgs,
+    /// Its sizes.
+    pub dims: Dims,
+    /// Its data.
+    pub dataset: &'a Dataset,
+}
+
+/// What happens during a sweep.
+pub enum Event {
+    /// This many steps were done, over all models.
+    Steps(u64),
+    /// A model has ended.
+    Ended(Box<Finished>),
+    /// Something that the user may want to know.
+    Note(String),
+}
+
+/// A model that has ended.
+pub struct Finished {
+    /// Its point's number.
+    pub point: usize,
+    /// Time that its steps took.
+    pub seconds: f64,
+    /// What it ran on.
+    pub info: BackendInfo,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a model ended.
+pub enum End {
+    /// With its training, validation and test loss.
+    Done(Box<Checkpoint>, [f64; 3]),
+    /// What was no longer finite and when, or how far the loss has risen.
+    Diverged(String),
+}
+
+/// Receives the events.
+pub type Sink<'a> = &'a mut dyn FnMut(Event) -> Result<(), Error>;
+
+impl<'a> Job<'a> {
+    /// The initial values, and the stream that goes on with their generator.
+    fn start(&self) -> (Params<f32>, Stream<'a>) {
+        let mut generator = TorchGenerator::manual_seed(self.args.seed);
+        let params = Params::init(&self.dims, &mut generator);
+        let schedule = train::schedule_of(&self.args);
+        let train = &self.dataset.train;
+        (
+            params,
+            Stream::new(train, generator, schedule, self.dims.batch),
+        )
+    }
+
+    /// Calibrates, evaluates and packs up a trained model.
+    fn end(&self, backend: &mut dyn Backend, params: Params<f32>) -> Result<End, Error> {
+        let schedule = train::schedule_of(&self.args);
+        let config = train::config(
+            &self.args,
+            self.dataset,
+            &self.dims,
+            &schedule,
+            backend.info(),
+        );
+        let checkpoint = train::finish(backend, config, params, self.dataset.train.x())?;
+        let losses = train::evaluate(backend, &train::statistics(&checkpoint), self.dataset)?;
+        let untrained = train::worse_than_untrained(backend, &self.args, self.dataset, losses[0])?;
+        if let Some(untrained) = untrained {
+            let loss = losses[0];
+            return Ok(End::Diverged(format!(
+                "the training loss is {loss:.4} in the end, and that of the untrained model was \
+                 {untrained:.4}"
+            )));
+        }
+        Ok(End::Done(Box::new(checkpoint), losses))
+    }
+
+    /// Trains on a backend that does one model at a time.
+    fn alone(&self, backend: &mut dyn Backend, sink: Sink<'_>) -> Result<(), Error> {
+        let (params, stream) = self.start();
+        backend.set_params(&params)?;
+        let start = Instant::now();
+        let on_chunk = |losses: &[f32], _: &Snapshot| {
+            sink(Event::Steps(losses.len() as u64))?;
+            Ok(ControlFlow::Continue(()))
+        };
+        let ended = steps(backend, stream, self.args.steps, u64::MAX, params, on_chunk)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let end = match ended {
+            Ended::Whole(params) => self.end(backend, params)?,
+            Ended::Diverged { what, step, .. } => End::Diverged(diverged(&what, step)),
+            Ended::Failed { error, .. } => return Err(error.into()),
+            Ended::Stopped => return Err(SweepError::Stopped.into()),
+        };
+        sink(Event::Ended(Box::new(Finished {
+            point: self.point,
+            seconds,
+            info: backend.info().clone(),
+            end,
+        })))
+    }
+}
+
+fn diverged(what: &str, step: u64) -> String {
+    format!("{what} at step {step}")
+}
+
+/// Trains every job on the CPU, `width` at a time, but no more than a few for each core: the others
+/// follow as those end.
+///
+/// # Errors
+///
+/// Those of the sink; then no further model is begun.
+pub fn on_cpu(jobs: &[Job], width: Option<usize>, sink: Sink<'_>) -> Result<(), Error> {
+    let asked = width.unwrap_or_else(cores).min(jobs.len());
+    let threads = asked.min(PER_CORE * cores());
+    if threads < asked {
+        let cores = cores();
+        let plural = if cores == 1 { "core" } else { "cores" };
+        sink(Event::Note(format!(
+            "{threads} models at once, not {asked}: {cores} {plural} would gain nothing from more"
+        )))?;
+    }
+    on_threads(jobs, threads, |_| Builder::new(), sink)
+}
+
+/// Trains every job on so many threads, each of which `builder` builds, or on those that the system
+/// grants.
+fn on_threads(
+    jobs: &[Job],
+    threads: usize,
+    builder: impl Fn(usize) -> Builder,
+    sink: Sink<'_>,
+) -> Result<(), Error> {
+    let next = AtomicUsize::new(0);
+    let work = |tell: Sink<'_>| -> Result<(), Error> {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (params, _) = job.start();
+            job.alone(&mut CpuBackend::new(job.dims, params), tell)?;
+        }
+        Ok(())
+    };
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for started in 0..threads {
+            let (sender, work) = (sender.clone(), &work);
+            let thread = move || {
+                let mut tell = |event| {
+                    let told = sender.send(Ok(event));
+                    told.map_err(|_| Error::from(SweepError::Stopped))
+                };
+                if let Err(error) = work(&mut tell) {
+                    // Without a receiver, the sweep has failed already.
+                    let _ = sender.send(Err(error));
+                }
+            };
+            if let Err(error) = builder(started).spawn_scoped(scope, thread) {
+                let count = started.max(1);
+                let plural = if count == 1 { "model" } else { "models" };
+                sink(Event::Note(format!(
+                    "{count} {plural} at once, not {threads}: the system grants no more threads \
+                     ({error})"
+                )))?;
+                if started == 0 {
+                    return work(sink);
+                }
+                break;
+            }
+        }
+        drop(sender);
+        // When this returns early, the receiver is gone and every thread stops at its next chunk.
+        for event in receiver {
+            sink(event?)?;
+        }
+        Ok(())
+    })
+}
+
+/// Trains jobs of one size and one number of steps on an adapter.
+///
+/// # Errors
+///
+/// The device failed, or those of the sink.
+pub fn on_gpu(
+    jobs: &[Job],
+    found: &Found,
+    asked: Schedule,
+    width: Option<usize>,
+    sink: Sink<'_>,
+) -> Result<(), Error> {
+    let Some(first) = jobs.first() else {
+        return Ok(());
+    };
+    let (dims, (params, _)) = (first.dims, first.start());
+    // Which schedule it is depends on the sizes alone: a sweep that goes on takes the same one.
+    let mut note = "as asked for".to_owned();
+    if asked == Schedule::Resident || (asked == Schedule::Auto && !is_large(&dims)) {
+        match room(found, dims, &params, jobs.len(), width) {
+            Ok(resident) => return waves(resident, jobs, width, sink),
+            Err(error) => note = why_staged(error, asked).map_err(BackendError::from)?,
+        }
+    } else if asked == Schedule::Auto {
+        note = "the model is large".to_owned();
+    }
+    sink(Event::Note(format!(
+        "{dims}: staged, one after another; {note}"
+    )))?;
+    let mut staged = Staged::new(found, dims, &params).map_err(BackendError::from)?;
+    for job in jobs {
+        job.alone(&mut staged, sink)?;
+    }
+    Ok(())
+}
+
+/// Why the models run staged although the resident schedule was tried first, if that is the answer to
+/// what kept it from running: a size that it does not fit, and a user who left the schedule open.
+fn why_staged(error: GpuError, asked: Schedule) -> Result<String, GpuError> {
+    match error {
+        _ if asked != Schedule::Auto => Err(error),
+        GpuError::Limit { limit, .. } => Ok(format!("the resident schedule needs more {limit}")),
+        GpuError::Loops {
+            needed, available, ..
+        } => Ok(format!(
+            "a step of the resident schedule needs {needed} loop iterations, and the driver stops at \
+             {available}"
+        )),
+        // What the staged schedule relies on was probed too, and it will say so itself if it is wrong.
+        GpuError::Driver { found, .. } => Ok(format!("the probe found {found}")),
+        other => Err(other),
+    }
+}
+
+/// Room for as many models as are useful, or as the adapter can hold.
+fn room(
+    found: &Found,
+    dims: Dims,
+    params: &Params<f32>,
+    jobs: usize,
+    width: Option<usize>,
+) -> Result<Resident, GpuError> {
+    // A software adapter runs one workgroup per core, and further ones after those.
+    let useful = match found.is_software() {
+        true => 2 * cores(),
+        false => MAX_WIDTH,
+    };
+    let most = width.unwrap_or(useful).min(jobs);
+    Resident::at_most(Gpu::open(found)?, found, dims, params, most)
+}
+
+/// Trains jobs of one size in waves of as many models as are worth training at once.
+fn waves(
+    mut resident: Resident,
+    jobs: &[Job],
+    width: Option<usize>,
+    sink: Sink<'_>,
+) -> Result<(), Error> {
+    let dims = *resident.dims();
+    warm_up(&mut resident).map_err(BackendError::from)?;
+    let (at_once, why) = match width.map(|width| width.min(jobs.len())) {
+        Some(asked) if asked > resident.count() => (
+            resident.count(),
+            format!("{asked} were asked for, and the adapter has no room for more"),
+        ),
+        Some(_) => (resident.count(), "as asked for".to_owned()),
+        None => measured_width(&mut resident).map_err(BackendError::from)?,
+    };
+    let plural = if at_once == 1 { "model" } else { "models" };
+    sink(Event::Note(format!(
+        "{dims}: resident, {at_once} {plural} at once; {why}"
+    )))?;
+    for jobs in jobs.chunks(at_once) {
+        wave(&mut resident, jobs, sink)?;
+    }
+    Ok(())
+}
+
+/// Steps that change no parameter.
+fn idle_steps(dims: &Dims, count: usize) -> Steps {
+    let tokens = |len: usize| (0..len).map(|i| (i % dims.vocab) as u8).collect();
+    Steps {
+        first: 0,
+        x: tokens(count * dims.batch * dims.block),
+        y: tokens(count * dims.batch),
+        lr: vec![0.0; count],
+    }
+}
+
+/// Some drivers compile a kernel at its first use, which must not count as time of a model's steps.
+fn warm_up(resident: &mut Resident) -> Result<(), GpuError> {
+    let steps = idle_steps(resident.dims(), 1);
+    resident.train_all(&[&steps], &mut [Vec::new()])
+}
+
+/// How many models at once are worth it: doubled until that gains too little.
+fn measured_width(resident: &mut Resident) -> Result<(usize, String), GpuError> {
+    let most = resident.count();
+    if most == 1 {
+        return Ok((
+            1,
+            "no others are left, or there is no room for them".to_owned(),
+        ));
+    }
+    let dims = *resident.dims();
+    let mut time = |models: usize, count: usize| -> Result<Duration, GpuError> {
+        let steps = idle_steps(&dims, count);
+        // The best of a few: other work on the machine only adds to a time, and one bad measurement
+        // would halve the speed of the whole sweep.
+        let mut best = Duration::MAX;
+        for _ in 0..TRIES {
+            let start = Instant::now();
+            resident.train_all(&vec![&steps; models], &mut vec![Vec::new(); models])?;
+            best = best.min(start.elapsed());
+        }
+        Ok(best)
+    };
+    let (mut count, mut took) = (1, time(1, 1)?);
+    while took < TRIAL {
+        count *= 4;
+        took = time(1, count)?;
+    }
+    // Model-steps a second.
+    let rate = |models: usize, took: Duration| (models * count) as f64 / took.as_secs_f64();
+    let mut best = (1, rate(1, took));
+    while best.0 < most {
+        let models = (2 * best.0).min(most);
+        let new = rate(models, time(models, count)?);
+        if new < best.1 * WORTHWHILE.min(models as f64 / best.0 as f64) {
+            break;
+        }
+        best = (models, new);
+    }
+    let (models, rate) = best;
+    Ok((models, format!("measured: {rate:.0} model-steps/s")))
+}
+
+/// One model of a wave.
+struct Member<'a> {
+    job: &'a Job<'a>,
+    stream: Stream<'a>,
+    /// Set when a loss or a parameter is no longer finite. The device keeps training it: that costs nothing,
+    /// since the dispatch takes as long as the other models need, and affects none of them.
+    diverged: Option<String>,
+}
+
+/// Trains some jobs, all of them at once.
+fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Error> {
+    let failed = |error: GpuError| Error::from(BackendError::from(error));
+    let mut members = Vec::new();
+    for (place, job) in jobs.iter().enumerate() {
+        let (params, stream) = job.start();
+        resident.write_params(place, &params);
+        members.push(Member {
+            job,
+            stream,
+            diverged: None,
+        });
+    }
+    let Some(first) = members.first() else {
+        return Ok(());
+    };
+    let (steps, dims) = (first.job.args.steps, first.job.dims);
+    let most = MAX_DRAWN / (jobs.len() * dims.batch * (dims.block + 1));
+    let start = Instant::now();
+    let mut losses = vec![Vec::new(); jobs.len()];
+    let mut done = 0;
+    let mut chunk = 1;
+    let mut drawn: Vec<Steps> = Vec::new();
+    while done < steps && members.iter().any(|member| member.diverged.is_none()) {
+        let began = Instant::now();
+        if drawn.first().is_none_or(Steps::is_empty) {
+            drawn = draw(&mut members, chunk);
+        }
+        let now = drawn;
+        let len = now[0].len();
+        // While the device is busy with this chunk, the next one is drawn.
+        let next = chunk.min((steps - done) as usize - len);
+        let trained;
+        let now: Vec<&Steps> = now.iter().collect();
+        (drawn, trained) = both(
+            || draw(&mut members, next),
+            || resident.train_all(&now, &mut losses),
+        );
+        trained.map_err(failed)?;
+        chunk = next_chunk(len, began.elapsed()).clamp(1, most.max(1));
+        for (member, losses) in members.iter_mut().zip(&mut losses) {
+            let bad = losses.iter().position(|loss| !loss.is_finite());
+            if let (None, Some(i)) = (&member.diverged, bad) {
+                let what = format!("the loss is {}", losses[i]);
+                member.diverged = Some(diverged(&what, done + i as u64));
+            }
+            losses.clear();
+        }
+        done += len as u64;
+        sink(Event::Steps((len * jobs.len()) as u64))?;
+    }
+    // If all models diverged, steps are left over, which the progress bar has to count.
+    sink(Event::Steps((steps - done) * jobs.len() as u64))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let params: Result<Vec<_>, _> = (0..jobs.len())
+        .map(|place| resident.read_params(place))
+        .collect();
+    for (member, params) in members.into_iter().zip(params.map_err(failed)?) {
+        // A parameter that is not finite stays so: to look once, at the end, is enough.
+        let bad = params.first_non_finite().map(|(tensor, i)| {
+            let what = format!("{}[{i}] is {}", tensor.name(), params.get(tensor)[i]);
+            diverged(&what, done - 1)
+        });
+        let end = match member.diverged.or(bad) {
+            Some(what) => End::Diverged(what),
+            // Evaluates in the first place, whose own parameters have been read.
+            None => member.job.end(resident, params)?,
+        };
+        sink(Event::Ended(Box::new(Finished {
+            point: member.job.point,
+            seconds,
+            info: resident.info().clone(),
+            end,
+        })))?;
+    }
+    Ok(())
+}
+
+/// The next `count` steps of each model, drawn on all cores.
+fn draw(members: &mut [Member], count: usize) -> Vec<Steps> {
+    let draw = |member: &mut Member| member.stream.take(count);
+    share_out(cores(), members, draw)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use crate::data;
+
+    /// Runs some tiny jobs and gives the notes and the points that ended.
+    fn run(count: u64, work: impl FnOnce(&[Job], Sink<'_>)) -> (Vec<String>, Vec<usize>) {
+        let dataset = data::load(&data::Options::default()).unwrap();
+        let small = "gpu-makemore train --steps 2 --n-hidden 1 --batch-size 2";
+        let cli = Cli::of(small.split(' ').map(Into::into)).unwrap();
+        let Command::Train(args) = cli.command else {
+            panic!("train");
+        };
+        let jobs: Vec<Job> = (0..count)
+            .map(|seed| Job {
+                point: seed as usize,
+                args: TrainArgs {
+                    seed,
+                    ..args.clone()
+                },
+                dims: train::dims(&args, &dataset).unwrap(),
+                dataset: &dataset,
+            })
+            .collect();
+        let (mut notes, mut ended) = (Vec::new(), Vec::new());
+        work(&jobs, &mut |event| {
+            match event {
+                Event::Note(text) => notes.push(text),
+                Event::Ended(finished) => ended.push(finished.point),
+                Event::Steps(_) => {}
+            }
+            Ok(())
+        });
+        ended.sort_unstable();
+        (notes, ended)
+    }
+
+    #[test]
+    fn a_width_beyond_the_cores_has_a_few_threads_for_each() {
+        let most = PER_CORE * cores();
+        let count = 2 * most as u64;
+        let (notes, ended) = run(count, |jobs, sink| {
+            on_cpu(jobs, Some(65_535), sink).unwrap();
+        });
+        assert_eq!(ended, (0..2 * most).collect::<Vec<_>>());
+        let note = format!("{most} models at once, not {count}: ");
+        assert!(notes[0].starts_with(&note), "{notes:?}");
+        let (notes, _) = run(2, |jobs, sink| on_cpu(jobs, Some(2), sink).unwrap());
+        assert_eq!(notes, [""; 0]);
+    }
+
+    #[test]
+    fn threads_that_the_system_refuses_are_done_without() {
+        // No system has so much memory for a stack.
+        let refused = || Builder::new().stack_size(1 << (usize::BITS - 3));
+        for granted in [0, 1, 2] {
+            let built = Cell::new(0);
+            let builder = |i| {
+                built.set(built.get() + 1);
+                if i < granted {
+                    Builder::new()
+                } else {
+                    refused()
+                }
+            };
+            let (notes, ended) = run(6, |jobs, sink| on_threads(jobs, 4, builder, sink).unwrap());
+            assert_eq!(ended, [0, 1, 2, 3, 4, 5], "{granted} threads");
+            assert_eq!(built.get(), granted + 1);
+            let at_once = granted.max(1);
+            let plural = if at_once == 1 { "model" } else { "models" };
+            let note =
+                format!("{at_once} {plural} at once, not 4: the system grants no more threads");
+            assert!(notes[0].starts_with(&note), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_runs_staged_unless_the_schedule_was_asked_for() {
+        let limit = || GpuError::Limit {
+            adapter: "a".to_owned(),
+            limit: "maxBufferSize",
+            needed: 2,
+            available: 1,
+        };
+        let loops = || GpuError::Loops {
+            adapter: "a".to_owned(),
+            needed: 70_000,
+            available: 57_344,
+        };
+        let why = why_staged(limit(), Schedule::Auto).unwrap();
+        assert_eq!(why, "the resident schedule needs more maxBufferSize");
+        let why = why_staged(loops(), Schedule::Auto).unwrap();
+        assert!(
+            why.contains("70000 loop iterations") && why.contains("57344"),
+            "{why}"
+        );
+        let driver = || GpuError::Driver {
+            adapter: "a".to_owned(),
+            schedule: Schedule::Resident,
+            found: "exp(0) is 2".to_owned(),
+            instead: "--schedule staged",
+        };
+        let why = why_staged(driver(), Schedule::Auto).unwrap();
+        assert!(why.contains("exp(0) is 2"), "{why}");
+        for error in [limit(), loops(), driver()] {
+            assert!(why_staged(error, Schedule::Resident).is_err());
+        }
+        let fault = GpuError::Fault("lost".to_owned());
+        assert!(why_staged(fault, Schedule::Auto).is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! The checkpoints of a run: the last one, to continue from, and the best one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::backend::Backend;
+use crate::checkpoint::{Best, Checkpoint, Config, Training};
+use crate::cli::error::Error;
+use crate::cli::files::FileError;
+use crate::cli::report::{MetricsMark, RunDir};
+use crate::cpu::CpuBackend;
+use crate::data::Dataset;
+use crate::training::curve::LossCurve;
+
+use super::finish;
+use crate::training::Snapshot;
+
+/// Training examples that a checkpoint's batch-norm statistics are taken over, at most. The words are
+/// shuffled, so the first are as good as any, and so few take a millisecond. The finished model has
+/// them over all.
+const CALIBRATED: usize = 4096;
+
+/// A model that is to be saved, with its validation loss.
+pub(crate) struct Measured {
+    checkpoint: Checkpoint,
+    /// Mean loss over the validation set, if it is finite.
+    pub(crate) val_loss: Option<f64>,
+}
+
+/// Writes the checkpoints of a run.
+pub(crate) struct Keeper<'a> {
+    run_dir: RunDir,
+    dataset: &'a Dataset,
+    config: Config,
+    /// As it was saved last.
+    training: Training,
+    /// Steps of the last checkpoint.
+    saved: u64,
+    /// Time that the checkpoints of this process took.
+    took: Duration,
+    /// Evaluates. Always the CPU: it has nothing else to do when a GPU trains, the numbers are the
+    /// same for every backend, and a checkpoint can be written when the GPU is gone.
+    evaluator: CpuBackend,
+}
+
+impl<'a> Keeper<'a> {
+    /// A keeper for a run that is as far as `training` says, whose parameters are in `start`.
+    pub(crate) fn new(
+        run_dir: RunDir,
+        dataset: &'a Dataset,
+        config: Config,
+        training: Training,
+        start: &Snapshot,
+    ) -> Self {
+        let evaluator = CpuBackend::new(config.dims().with_batch(2), start.params.clone());
+        Self {
+            run_dir,
+            dataset,
+            config,
+            training,
+            saved: start.steps,
+            took: Duration::ZERO,
+            evaluator,
+        }
+    }
+
+    /// The folder of the run.
+    pub(crate) fn folder(&self) -> &Path {
+        self.run_dir.path()
+    }
+
+    /// Path of one of its files.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.run_dir.file(name)
+    }
+
+    /// Steps of the last checkpoint; 0 if there is none.
+    pub(crate) fn saved(&self) -> u64 {
+        self.saved
+    }
+
+    /// Time that all checkpoints since [`Keeper::new`] took.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// The checkpoint with the lowest validation loss so far.
+    pub(crate) fn best(&self) -> Option<Best> {
+        self.training.best
+    }
+
+    /// Measures the validation loss of the model as it stands. `None` if its batch-norm statistics
+    /// are not finite: parameters so large diverge at the next step, and are not to be saved.
+    ///
+    /// # Errors
+    ///
+    /// The evaluation fails.
+    pub(crate) fn measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
+        let begun = Instant::now();
+        let result = self.try_measure(now);
+        self.took += begun.elapsed();
+        result
+    }
+
+    fn try_measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
+        let examples = &self.dataset.train;
+        let count = examples.len().min(CALIBRATED);
+        let contexts = &examples.x()[..count * examples.block()];
+        let config = Config {
+            steps: now.steps,
+            ..self.config.clone()
+        };
+        let checkpoint = finish(&mut self.evaluator, config, now.params.clone(), contexts)?;
+        let stats = super::statistics(&checkpoint);
+        if stats
+            .bnmean
+            .iter()
+            .chain(&stats.bnvar)
+            .any(|v| !v.is_finite())
+        {
+            return Ok(None);
+        }
+        let val = &self.dataset.val;
+        let val_loss = self.evaluator.evaluate(&stats, val.x(), val.y())?;
+        // Without examples to validate on, it is 0/0.
+        let val_loss = Some(val_loss).filter(|loss| loss.is_finite());
+        Ok(Some(Measured {
+            checkpoint,
+            val_loss,
+        }))
+    }
+
+    /// Saves the run as it stands. Until the last file has its name, the checkpoint before is there.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub(crate) fn save(
+        &mut self,
+        measured: Measured,
+        now: &Snapshot,
+        metrics: MetricsMark,
+        curve: &LossCurve,
+        seconds: f64,
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        let result = self.try_save(measured, now, metrics, curve, seconds);
+        self.took += begun.elapsed();
+        result
+    }
+
+    fn try_save(
+        &mut self,
+        measured: Measured,
+        now: &Snapshot,
+        metrics: MetricsMark,
+        curve: &LossCurve,
+        seconds: f64,
+    ) -> Result<(), Error> {
+        let Measured {
+            mut checkpoint,
+            val_loss,
+        } = measured;
+        let best = match (val_loss, self.training.best) {
+            (Some(val_loss), best)
+                // The initial values are nobody's best.
+                if now.steps > 0 && best.is_none_or(|best| val_loss < best.val_loss) =>
+            {
+                let step = now.steps;
+                Some(Best { step, val_loss })
+            }
+            (_, best) => best,
+        };
+        let better = best != self.training.best;
+        self.training = Training {
+            seconds,
+            metrics,
+            val_loss,
+            best,
+            generator: now.generator.words_ahead(),
+            losses: curve.sums().to_vec(),
+            ..self.training.clone()
+        };
+        checkpoint.training = Some(self.training.clone());
+        // In this order: a run that goes on with the last checkpoint finds the best of its past.
+        if better {
+            checkpoint.save(self.run_dir.file(RunDir::BEST))?;
+        }
+        checkpoint.save(self.run_dir.file(RunDir::LAST))?;
+        self.saved = now.steps;
+        Ok(())
+    }
+
+    /// Removes what there is of a run that failed before its first step.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be removed.
+    pub(crate) fn discard(&self) -> Result<(), FileError> {
+        self.remove_last()?;
+        let path = self.file(RunDir::METRICS);
+        fs::remove_file(&path).map_err(FileError::at("remove", &path))
+    }
+
+    /// Removes the last checkpoint: the run has come to its end.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be removed.
+    pub(crate) fn remove_last(&self) -> Result<(), FileError> {
+        let path = self.file(RunDir::LAST);
+        fs::remove_file(&path).map_err(FileError::at("remove", &path))
+    }
+}

@@ -1,0 +1,52 @@
+//! A trained model, as the commands that use one load it.
+
+use std::path::Path;
+
+use crate::checkpoint::{Checkpoint, CheckpointError, Config};
+use crate::cli::error::Error;
+use crate::cli::report::{RunDir, RunDirError};
+use crate::data::Vocabulary;
+use crate::model::params::Params;
+use crate::model::statistics::Statistics;
+
+/// A checkpoint, taken apart.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// How it was made, and its sizes.
+    pub config: Config,
+    /// Its characters.
+    pub vocabulary: Vocabulary,
+    /// The seven parameters.
+    pub params: Params<f32>,
+    /// Batch-norm statistics over its training set.
+    pub stats: Statistics,
+}
+
+impl Trained {
+    /// Loads a `model.safetensors`, or the one in the folder of a run.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let checkpoint = if path.is_dir() {
+            let [model, last] = [RunDir::MODEL, RunDir::LAST].map(|name| path.join(name));
+            match Checkpoint::load(model) {
+                Err(CheckpointError::Missing { .. }) if last.is_file() => {
+                    let path = path.to_path_buf();
+                    return Err(RunDirError::Unfinished { path }.into());
+                }
+                other => other?,
+            }
+        } else {
+            Checkpoint::load(path)?
+        };
+        // The end mark, which the list begins with, is part of every vocabulary.
+        let letters = checkpoint.config.vocab.iter().skip(1).copied();
+        Ok(Self {
+            vocabulary: Vocabulary::new(letters).map_err(Error::Vocabulary)?,
+            config: checkpoint.config,
+            params: checkpoint.params,
+            stats: Statistics {
+                bnmean: checkpoint.bnmean,
+                bnvar: checkpoint.bnvar,
+            },
+        })
+    }
+}

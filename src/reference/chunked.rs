@@ -1,0 +1,339 @@
+//! The lecture's first exercise: forward and backward in small steps, each gradient from the one
+//! before. Twin of the kernels in `shaders/chunked/`, where every line is derived.
+//!
+//! The training step computes the same with fewer operations ([`super::Model::backward`]); this
+//! pass exists to be compared with it.
+
+use super::real::Real;
+use super::{Model, batchnorm, embedding, linear, tanh};
+use crate::model::params::Tensor;
+use crate::model::tensors::{LectureTensor, LectureTensors};
+
+/// Values and gradients of the 26 tensors, from the parameters of `model`, whose own activations
+/// are overwritten. `x (batch, block)`, `y (batch)`.
+///
+/// Each line below quotes the line of the notebook that it is.
+pub fn pass<R: Real>(
+    model: &mut Model<R>,
+    x: &[u8],
+    y: &[u8],
+) -> (LectureTensors<R>, LectureTensors<R>) {
+    model.forward(x, y);
+    let dims = model.dims;
+    let (n, vocab, hidden) = (R::of(dims.batch as f64), dims.vocab, dims.hidden);
+    let one = R::one();
+    let mut panels = linear::Panels::new();
+    let mut v = LectureTensors::from_fn(|c| vec![R::zero(); c.len(&dims)]);
+    let mut d = LectureTensors::from_fn(|c| vec![R::zero(); c.len(&dims)]);
+
+    // The tensors that the training step has too.
+    for tensor in Tensor::ALL {
+        v[chunk_of(tensor)] = model.params.get(tensor).to_vec();
+    }
+    v[LectureTensor::Emb] = model.acts.embcat.clone();
+    v[LectureTensor::Embcat] = model.acts.embcat.clone();
+    v[LectureTensor::Hprebn] = model.acts.hprebn.clone();
+
+    // bnmeani = 1/n*hprebn.sum(0, keepdim=True)
+    v[LectureTensor::Bnmeani] = sum_rows(&v[LectureTensor::Hprebn], hidden);
+    v[LectureTensor::Bnmeani].iter_mut().for_each(|m| *m /= n);
+    // bndiff = hprebn - bnmeani
+    v[LectureTensor::Bndiff] = by_col(
+        &v[LectureTensor::Hprebn],
+        &v[LectureTensor::Bnmeani],
+        |x, m| x - m,
+    );
+    // bndiff2 = bndiff**2
+    v[LectureTensor::Bndiff2] = v[LectureTensor::Bndiff].iter().map(|&x| x * x).collect();
+    // bnvar = 1/(n-1)*(bndiff2).sum(0, keepdim=True)
+    v[LectureTensor::Bnvar] = sum_rows(&v[LectureTensor::Bndiff2], hidden);
+    v[LectureTensor::Bnvar]
+        .iter_mut()
+        .for_each(|s| *s = batchnorm::batchnorm_variance(*s, n));
+    // bnvar_inv = (bnvar + 1e-5)**-0.5
+    v[LectureTensor::BnvarInv] = map(&v[LectureTensor::Bnvar], batchnorm::batchnorm_var_inv);
+    // bnraw = bndiff * bnvar_inv
+    v[LectureTensor::Bnraw] = by_col(
+        &v[LectureTensor::Bndiff],
+        &v[LectureTensor::BnvarInv],
+        |x, s| x * s,
+    );
+    // hpreact = bngain * bnraw + bnbias
+    v[LectureTensor::Hpreact] = by_col(
+        &v[LectureTensor::Bnraw],
+        &v[LectureTensor::Bngain],
+        |x, g| x * g,
+    );
+    v[LectureTensor::Hpreact] = by_col(
+        &v[LectureTensor::Hpreact],
+        &v[LectureTensor::Bnbias],
+        |x, b| x + b,
+    );
+    // h = torch.tanh(hpreact)
+    v[LectureTensor::H] = map(&v[LectureTensor::Hpreact], R::tanh_forward);
+    // logits = h @ W2 + b2
+    let (h, w2, b2) = (
+        &v[LectureTensor::H],
+        &v[LectureTensor::W2],
+        &v[LectureTensor::B2],
+    );
+    let mut logits = vec![R::zero(); dims.batch * vocab];
+    linear::forward(linear::PLAIN, h, w2, b2, &mut logits, &mut panels);
+    v[LectureTensor::Logits] = logits;
+    // logit_maxes = logits.max(1, keepdim=True).values
+    v[LectureTensor::LogitMaxes] =
+        by_rows(&v[LectureTensor::Logits], vocab, R::neg_infinity(), R::max);
+    // norm_logits = logits - logit_maxes
+    v[LectureTensor::NormLogits] = by_row(
+        &v[LectureTensor::Logits],
+        &v[LectureTensor::LogitMaxes],
+        |x, m| x - m,
+    );
+    // counts = norm_logits.exp()
+    v[LectureTensor::Counts] = map(&v[LectureTensor::NormLogits], R::exp);
+    // counts_sum = counts.sum(1, keepdims=True)
+    v[LectureTensor::CountsSum] =
+        by_rows(&v[LectureTensor::Counts], vocab, R::zero(), |a, b| a + b);
+    // counts_sum_inv = counts_sum**-1
+    v[LectureTensor::CountsSumInv] = map(&v[LectureTensor::CountsSum], |s| one / s);
+    // probs = counts * counts_sum_inv
+    v[LectureTensor::Probs] = by_row(
+        &v[LectureTensor::Counts],
+        &v[LectureTensor::CountsSumInv],
+        |x, s| x * s,
+    );
+    // logprobs = probs.log()
+    v[LectureTensor::Logprobs] = map(&v[LectureTensor::Probs], R::ln);
+
+    // dlogprobs = torch.zeros_like(logprobs); dlogprobs[range(n), Yb] = -1.0/n
+    for (row, &y) in y.iter().enumerate() {
+        d[LectureTensor::Logprobs][row * vocab + usize::from(y)] = -one / n;
+    }
+    // dprobs = (1.0 / probs) * dlogprobs
+    d[LectureTensor::Probs] = zip(
+        &v[LectureTensor::Probs],
+        &d[LectureTensor::Logprobs],
+        |p, d| one / p * d,
+    );
+    // dcounts_sum_inv = (counts * dprobs).sum(1, keepdim=True)
+    let products = zip(
+        &v[LectureTensor::Counts],
+        &d[LectureTensor::Probs],
+        |c, d| c * d,
+    );
+    d[LectureTensor::CountsSumInv] = by_rows(&products, vocab, R::zero(), |a, b| a + b);
+    // dcounts_sum = (-counts_sum**-2) * dcounts_sum_inv
+    d[LectureTensor::CountsSum] = zip(
+        &v[LectureTensor::CountsSum],
+        &d[LectureTensor::CountsSumInv],
+        |s, d| -one / (s * s) * d,
+    );
+    // dcounts = counts_sum_inv * dprobs; dcounts += torch.ones_like(counts) * dcounts_sum
+    d[LectureTensor::Counts] = by_row(
+        &d[LectureTensor::Probs],
+        &v[LectureTensor::CountsSumInv],
+        |d, s| s * d,
+    );
+    d[LectureTensor::Counts] = by_row(
+        &d[LectureTensor::Counts],
+        &d[LectureTensor::CountsSum],
+        |d, s| d + s,
+    );
+    // dnorm_logits = counts * dcounts
+    d[LectureTensor::NormLogits] = zip(
+        &v[LectureTensor::Counts],
+        &d[LectureTensor::Counts],
+        |c, d| c * d,
+    );
+    // dlogit_maxes = (-dnorm_logits).sum(1, keepdim=True)
+    d[LectureTensor::LogitMaxes] =
+        by_rows(&d[LectureTensor::NormLogits], vocab, R::zero(), |a, b| {
+            a - b
+        });
+    // dlogits = dnorm_logits.clone()
+    // dlogits += F.one_hot(logits.max(1).indices, num_classes=vocab) * dlogit_maxes
+    d[LectureTensor::Logits] = d[LectureTensor::NormLogits].clone();
+    for row in 0..dims.batch {
+        let logits = &v[LectureTensor::Logits][row * vocab..(row + 1) * vocab];
+        // The first of equal maxima, as torch takes it.
+        let at = (0..vocab).rev().max_by(|&a, &b| {
+            logits[a]
+                .partial_cmp(&logits[b])
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let dmax = d[LectureTensor::LogitMaxes][row];
+        d[LectureTensor::Logits][row * vocab + at.unwrap_or(0)] += dmax;
+    }
+    // dh = dlogits @ W2.T; dW2 = h.T @ dlogits; db2 = dlogits.sum(0)
+    let (mut dh, mut dw, mut db) = (
+        d[LectureTensor::H].clone(),
+        d[LectureTensor::W2].clone(),
+        d[LectureTensor::B2].clone(),
+    );
+    linear::backward_input(
+        linear::PLAIN,
+        &d[LectureTensor::Logits],
+        &v[LectureTensor::W2],
+        vocab,
+        &mut dh,
+        &mut panels,
+    );
+    linear::backward_weight(
+        linear::PLAIN,
+        &v[LectureTensor::H],
+        &d[LectureTensor::Logits],
+        &mut dw,
+        &mut db,
+        &mut panels,
+    );
+    (
+        d[LectureTensor::H],
+        d[LectureTensor::W2],
+        d[LectureTensor::B2],
+    ) = (dh, dw, db);
+    // dhpreact = (1.0 - h**2) * dh
+    d[LectureTensor::Hpreact] = zip(
+        &d[LectureTensor::H],
+        &v[LectureTensor::H],
+        tanh::tanh_backward,
+    );
+    // dbngain = (bnraw * dhpreact).sum(0, keepdim=True)
+    let products = zip(
+        &v[LectureTensor::Bnraw],
+        &d[LectureTensor::Hpreact],
+        |r, d| r * d,
+    );
+    d[LectureTensor::Bngain] = sum_rows(&products, hidden);
+    // dbnbias = dhpreact.sum(0, keepdim=True)
+    d[LectureTensor::Bnbias] = sum_rows(&d[LectureTensor::Hpreact], hidden);
+    // dbnraw = bngain * dhpreact
+    d[LectureTensor::Bnraw] = by_col(
+        &d[LectureTensor::Hpreact],
+        &v[LectureTensor::Bngain],
+        |d, g| g * d,
+    );
+    // dbnvar_inv = (bndiff * dbnraw).sum(0, keepdim=True)
+    let products = zip(
+        &v[LectureTensor::Bndiff],
+        &d[LectureTensor::Bnraw],
+        |x, d| x * d,
+    );
+    d[LectureTensor::BnvarInv] = sum_rows(&products, hidden);
+    // dbnvar = (-0.5*(bnvar + 1e-5)**-1.5) * dbnvar_inv
+    d[LectureTensor::Bnvar] = zip(
+        &v[LectureTensor::Bnvar],
+        &d[LectureTensor::BnvarInv],
+        |var, d| {
+            let x = var + R::of(batchnorm::EPSILON);
+            R::of(-0.5) / (x * x.sqrt()) * d
+        },
+    );
+    // dbndiff2 = (1.0/(n-1))*torch.ones_like(bndiff2) * dbnvar
+    d[LectureTensor::Bndiff2] = by_col(
+        &v[LectureTensor::Bndiff2],
+        &d[LectureTensor::Bnvar],
+        |_, d| one / (n - one) * d,
+    );
+    // dbndiff = bnvar_inv * dbnraw; dbndiff += (2*bndiff) * dbndiff2
+    let direct = by_col(
+        &d[LectureTensor::Bnraw],
+        &v[LectureTensor::BnvarInv],
+        |d, s| s * d,
+    );
+    let squared = zip(
+        &v[LectureTensor::Bndiff],
+        &d[LectureTensor::Bndiff2],
+        |x, d| (x + x) * d,
+    );
+    d[LectureTensor::Bndiff] = zip(&direct, &squared, |a, b| a + b);
+    // dbnmeani = (-dbndiff).sum(0)
+    d[LectureTensor::Bnmeani] = map(&sum_rows(&d[LectureTensor::Bndiff], hidden), |s| -s);
+    // dhprebn = dbndiff.clone(); dhprebn += 1.0/n * (torch.ones_like(hprebn) * dbnmeani)
+    d[LectureTensor::Hprebn] = by_col(
+        &d[LectureTensor::Bndiff],
+        &d[LectureTensor::Bnmeani],
+        |d, m| d + one / n * m,
+    );
+    // dembcat = dhprebn @ W1.T; dW1 = embcat.T @ dhprebn; db1 = dhprebn.sum(0)
+    let mut de = d[LectureTensor::Embcat].clone();
+    let (mut dw, mut db) = (d[LectureTensor::W1].clone(), d[LectureTensor::B1].clone());
+    linear::backward_input(
+        linear::PLAIN,
+        &d[LectureTensor::Hprebn],
+        &v[LectureTensor::W1],
+        hidden,
+        &mut de,
+        &mut panels,
+    );
+    linear::backward_weight(
+        linear::PLAIN,
+        &v[LectureTensor::Embcat],
+        &d[LectureTensor::Hprebn],
+        &mut dw,
+        &mut db,
+        &mut panels,
+    );
+    (d[LectureTensor::W1], d[LectureTensor::B1]) = (dw, db);
+    // demb = dembcat.view(emb.shape)
+    d[LectureTensor::Emb] = de.clone();
+    d[LectureTensor::Embcat] = de;
+    // for k, j: dC[Xb[k,j]] += demb[k,j]
+    let mut dc = d[LectureTensor::C].clone();
+    embedding::backward(x, &d[LectureTensor::Emb], dims.embd, &mut dc);
+    d[LectureTensor::C] = dc;
+    (v, d)
+}
+
+/// The parameter's place among the 26.
+pub fn chunk_of(tensor: Tensor) -> LectureTensor {
+    match tensor {
+        Tensor::C => LectureTensor::C,
+        Tensor::W1 => LectureTensor::W1,
+        Tensor::B1 => LectureTensor::B1,
+        Tensor::W2 => LectureTensor::W2,
+        Tensor::B2 => LectureTensor::B2,
+        Tensor::Bngain => LectureTensor::Bngain,
+        Tensor::Bnbias => LectureTensor::Bnbias,
+    }
+}
+
+fn map<R: Real>(a: &[R], f: impl Fn(R) -> R) -> Vec<R> {
+    a.iter().map(|&a| f(a)).collect()
+}
+
+fn zip<R: Real>(a: &[R], b: &[R], f: impl Fn(R, R) -> R) -> Vec<R> {
+    a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect()
+}
+
+/// `a (rows, cols)` with `b (1, cols)` broadcast over the rows.
+fn by_col<R: Real>(a: &[R], b: &[R], f: impl Fn(R, R) -> R) -> Vec<R> {
+    a.iter()
+        .enumerate()
+        .map(|(i, &a)| f(a, b[i % b.len()]))
+        .collect()
+}
+
+/// `a (rows, cols)` with `b (rows, 1)` broadcast over the columns.
+fn by_row<R: Real>(a: &[R], b: &[R], f: impl Fn(R, R) -> R) -> Vec<R> {
+    let cols = a.len() / b.len();
+    a.iter()
+        .enumerate()
+        .map(|(i, &a)| f(a, b[i / cols]))
+        .collect()
+}
+
+/// `a.sum(0, keepdim=True)`
+fn sum_rows<R: Real>(a: &[R], cols: usize) -> Vec<R> {
+    let mut sum = vec![R::zero(); cols];
+    for (i, &a) in a.iter().enumerate() {
+        sum[i % cols] += a;
+    }
+    sum
+}
+
+/// Folds each row to one value.
+fn by_rows<R: Real>(a: &[R], cols: usize, start: R, f: impl Fn(R, R) -> R) -> Vec<R> {
+    a.chunks_exact(cols)
+        .map(|row| row.iter().fold(start, |sum, &x| f(sum, x)))
+        .collect()
+}
