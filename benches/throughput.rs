@@ -14,7 +14,6 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use gpu_makemore::backend::Api;
 use gpu_makemore::backend::Backend;
-use gpu_makemore::cli::args::TrainArgs;
 use gpu_makemore::cli::sweep::work::{self, End, Event, Job};
 use gpu_makemore::cores::cores;
 use gpu_makemore::cpu::CpuBackend;
@@ -27,6 +26,7 @@ use gpu_makemore::gpu::resident::Resident;
 use gpu_makemore::gpu::staged::Staged;
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
+use gpu_makemore::model::recipe::Recipe;
 use gpu_makemore::model::steps::Steps;
 use gpu_makemore::reference::Model;
 use gpu_makemore::rng::TorchGenerator;
@@ -223,14 +223,14 @@ fn bench_models_on_cpu(group: &mut BenchmarkGroup<'_, WallTime>, names: &Dataset
         group.bench_function(BenchmarkId::new("cpu", models), |b| {
             b.iter_custom(|iterations| {
                 let steps = iterations.max(CPU_STEPS);
-                let args = |point: usize| TrainArgs {
+                let recipe = |point: usize| Recipe {
                     steps,
                     seed: point as u64,
-                    ..TrainArgs::defaults()
+                    ..Recipe::default()
                 };
                 let job = |point| Job {
                     point,
-                    args: args(point),
+                    recipe: recipe(point),
                     dims: Dims::LECTURE,
                     dataset: names,
                 };

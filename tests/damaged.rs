@@ -14,11 +14,11 @@ use gpu_makemore::checkpoint::{
 };
 use gpu_makemore::cli::report::MetricsMark;
 use gpu_makemore::cli::sweep::manifest::Manifest;
-use gpu_makemore::cli::sweep::points::Point;
 use gpu_makemore::cli::sweep::results::{self, Record, Results, Status};
 use gpu_makemore::gradcheck::against::{AgainstError, Given};
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
+use gpu_makemore::model::recipe::Recipe;
 use gpu_makemore::rng::TorchGenerator;
 
 #[global_allocator]
@@ -746,16 +746,11 @@ fn the_memory_that_is_counted_is_the_memory_that_is_taken() {
 
 /// A sweep of two models, one of which diverged, in a folder.
 fn sweep(folder: &Path) -> Manifest {
-    let point = |seed| Point {
-        block_size: 3,
-        batch_size: 32,
-        n_embd: 10,
-        n_hidden: 200,
+    let point = |seed| Recipe {
         steps: 5,
-        lr: 0.1,
-        lr_final: 0.01,
         lr_decay_at: 2,
         seed,
+        ..Recipe::default()
     };
     let manifest = Manifest {
         version: "0.1.0".to_owned(),

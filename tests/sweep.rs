@@ -214,9 +214,15 @@ fn members_equal_train(device: &[&str], found: Option<&Found>) -> Outcome {
         for result in results {
             let point = result["point"].as_u64().ok_or("no point")?;
             let alone = format!("{out}-{point}");
-            let mut args = vec!["train".to_owned(), "--data".into(), "words.txt".into()];
+            let mut args = vec!["train".to_owned()];
             for (name, value) in result["options"].as_object().ok_or("no options")? {
-                args.extend([format!("--{}", name.replace('_', "-")), value.to_string()]);
+                let option = format!("--{}", name.replace('_', "-"));
+                match value {
+                    Value::Null | Value::Bool(false) => {} // not given
+                    Value::Bool(true) => args.push(option),
+                    Value::String(text) => args.extend([option, text.clone()]),
+                    number => args.extend([option, number.to_string()]),
+                }
             }
             if found.is_some() {
                 same("schedule", &result["schedule"], &schedule.into())?;

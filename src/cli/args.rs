@@ -10,11 +10,12 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::backend::Api;
 use crate::backend::Schedule;
-use crate::cli::sweep::values::{self, Shard, Value, Values};
-use crate::data::{Source, Split};
+use crate::cli::sweep::values::{self, Shard, Values};
+use crate::data::{self, Source, Split};
 use crate::gradcheck::explain::Topic;
 use crate::gradcheck::step::Checked;
 use crate::model::dims::Dims;
+use crate::model::recipe::{Recipe, Value, tenth};
 
 /// Columns of the help at most. Where stdout is no terminal clap assumes 100, and a pager in a terminal
 /// of 80 would then break lines inside words.
@@ -218,6 +219,34 @@ impl TrainArgs {
         }
     }
 
+    /// The recipe that the options ask for.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            block_size: self.block_size,
+            batch_size: self.batch_size,
+            n_embd: self.n_embd,
+            n_hidden: self.n_hidden,
+            steps: self.steps,
+            lr: self.lr,
+            lr_final: self.lr_final(),
+            lr_decay_at: self.lr_decay_at.unwrap_or(self.steps / 2),
+            seed: self.seed,
+            data: self.data.to_string(),
+            column: self.columns.column.clone(),
+            clean: self.columns.clean,
+        }
+    }
+
+    /// How the data is read.
+    pub fn data_options(&self) -> data::Options {
+        data::Options {
+            source: self.data.clone(),
+            column: self.columns.column.clone(),
+            clean: self.columns.clean,
+            block: self.block_size as usize,
+        }
+    }
+
     /// Learning rate from step `--lr-decay-at` on.
     pub fn lr_final(&self) -> f64 {
         self.lr_final.unwrap_or_else(|| tenth(self.lr))
@@ -240,12 +269,6 @@ impl TrainArgs {
         let name = option.trim_start_matches('-').replace('-', "_");
         self.given.contains(&name)
     }
-}
-
-/// A tenth of a rate: the number whose digits are the same with the point one place further left, as
-/// a person would write it. (0.7 / 10.0 is 0.06999999999999999.)
-pub fn tenth(rate: f64) -> f64 {
-    format!("{rate}e-1").parse().unwrap_or(rate / 10.0)
 }
 
 /// `sweep`
@@ -283,31 +306,31 @@ pub struct SweepArgs {
     pub schedule: Schedule,
     /// How many seeds (8: the seeds 1 to 8) or which (1,2,3) [default: the seed of `train`]
     #[arg(long, value_name = "N|LIST", value_parser = seeds, allow_negative_numbers = true)]
-    pub seeds: Option<Values<u64>>,
+    pub seeds: Option<Values>,
     /// Learning rates [0 to 3e38]
-    #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
-    pub lr: Option<Values<f64>>,
+    #[arg(long, value_name = "VALUES", value_parser = listed(rate, Value::Real), allow_negative_numbers = true)]
+    pub lr: Option<Values>,
     /// Learning rates from step --lr-decay-at on [0 to 3e38] [default: a tenth of each model's --lr]
-    #[arg(long, value_name = "VALUES", value_parser = listed(rate), allow_negative_numbers = true)]
-    pub lr_final: Option<Values<f64>>,
+    #[arg(long, value_name = "VALUES", value_parser = listed(rate, Value::Real), allow_negative_numbers = true)]
+    pub lr_final: Option<Values>,
     /// First step with --lr-final, for all models [0 or more] [default: half of --steps]
     #[arg(long, value_name = "STEP", value_parser = whole(0), allow_negative_numbers = true)]
     pub lr_decay_at: Option<u64>,
     /// Units of the hidden layer
-    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::HIDDEN)), allow_negative_numbers = true)]
-    pub n_hidden: Option<Values<u64>>,
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::HIDDEN), Value::Whole), allow_negative_numbers = true)]
+    pub n_hidden: Option<Values>,
     /// Lengths of a character's embedding vector
-    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::EMBD)), allow_negative_numbers = true)]
-    pub n_embd: Option<Values<u64>>,
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::EMBD), Value::Whole), allow_negative_numbers = true)]
+    pub n_embd: Option<Values>,
     /// Characters of context
-    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::BLOCK)), allow_negative_numbers = true)]
-    pub block_size: Option<Values<u64>>,
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::BLOCK), Value::Whole), allow_negative_numbers = true)]
+    pub block_size: Option<Values>,
     /// Examples in a minibatch
-    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::BATCH)), allow_negative_numbers = true)]
-    pub batch_size: Option<Values<u64>>,
+    #[arg(long, value_name = "VALUES", value_parser = listed(size(Dims::BATCH), Value::Whole), allow_negative_numbers = true)]
+    pub batch_size: Option<Values>,
     /// Steps of gradient descent [1 or more]
-    #[arg(long, value_name = "VALUES", value_parser = listed(whole(1)), allow_negative_numbers = true)]
-    pub steps: Option<Values<u64>>,
+    #[arg(long, value_name = "VALUES", value_parser = listed(whole(1), Value::Whole), allow_negative_numbers = true)]
+    pub steps: Option<Values>,
     /// Draw N times from the ranges [1 or more]; each draw is combined with everything that is listed
     #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub random: Option<u64>,
@@ -329,6 +352,22 @@ pub struct SweepArgs {
     /// The command line behind the program's name, to be repeated after an interruption.
     #[arg(skip)]
     pub words: Vec<OsString>,
+}
+
+impl SweepArgs {
+    /// The options that can be swept, by the names of the recipe's fields, with what was given of them.
+    pub fn swept(&self) -> [(&'static str, &Option<Values>); 8] {
+        [
+            ("block_size", &self.block_size),
+            ("batch_size", &self.batch_size),
+            ("n_embd", &self.n_embd),
+            ("n_hidden", &self.n_hidden),
+            ("steps", &self.steps),
+            ("lr", &self.lr),
+            ("lr_final", &self.lr_final),
+            ("seed", &self.seeds),
+        ]
+    }
 }
 
 /// `sweep` with another command behind it.
@@ -517,14 +556,16 @@ fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + 
 }
 
 /// A list or a range of numbers.
-fn listed<T: Value>(
+fn listed<T>(
     one: impl Fn(&str) -> Result<T, String> + Clone,
-) -> impl Fn(&str) -> Result<Values<T>, String> + Clone {
-    move |text| Values::parse(text, &one)
+    value: fn(T) -> Value,
+) -> impl Fn(&str) -> Result<Values, String> + Clone {
+    move |text| Values::parse(text, |text| one(text).map(value))
 }
 
-fn seeds(text: &str) -> Result<Values<u64>, String> {
-    values::seeds(text, number(1..=100_000), whole(0))
+fn seeds(text: &str) -> Result<Values, String> {
+    let one = |text: &str| whole(0)(text).map(Value::Whole);
+    values::seeds(text, number(1..=100_000), one)
 }
 
 // Both are checked as f32, in which the program computes with them: 1e300 would be infinite there

@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::backend::{Api, Schedule};
 use crate::cli::args::DeviceArgs;
-use crate::cli::error::Error;
+use crate::cli::error::{Error, Usage};
 use crate::cores::cores;
 use crate::cpu::CpuBackend;
 use crate::engine::{self, Opened};
@@ -20,7 +20,7 @@ impl Device {
     pub fn choose(args: &DeviceArgs) -> Result<Self, Error> {
         if args.backend == Api::Cpu && args.adapter.is_some() {
             let message = "--adapter chooses a GPU; it cannot be combined with --backend cpu";
-            return Err(Error::Usage(message.to_owned()));
+            return Err(Usage(message.to_owned()).into());
         }
         Ok(Self(choose(args.backend, args.adapter.as_deref())?))
     }
@@ -65,9 +65,10 @@ impl Device {
     pub fn needs_gpu(&self, option: &str) -> Result<(), Error> {
         match &self.0 {
             Choice::Gpu { .. } => Ok(()),
-            Choice::Cpu { why } => Err(Error::Usage(format!(
+            Choice::Cpu { why } => Err(Usage(format!(
                 "{option} is about GPUs, and this run is on the CPU: {why}"
-            ))),
+            ))
+            .into()),
         }
     }
 

@@ -4,10 +4,12 @@
 pub mod adapters;
 pub mod args;
 pub mod device;
+mod drive;
 pub mod error;
 pub mod eval;
 pub mod files;
 pub mod gradcheck;
+mod interrupt;
 pub mod report;
 pub mod sample;
 pub mod sweep;

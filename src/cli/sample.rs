@@ -1,11 +1,27 @@
 //! `gpu-makemore sample`: names that a trained model invents.
 
 use crate::cli::args::SampleArgs;
-use crate::cli::error::Error;
+use crate::cli::error::{Error, Failure, USAGE};
 use crate::cli::report::Output;
 use crate::cli::trained::Trained;
 use crate::data::Vocabulary;
 use crate::sample::{Sampler, text};
+
+/// `--prefix` has a character that the model does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("--prefix: the model knows no {character:?}; its characters are: {vocabulary}")]
+pub struct UnknownCharacter {
+    /// The character.
+    pub character: char,
+    /// The model's characters.
+    pub vocabulary: String,
+}
+
+impl Failure for UnknownCharacter {
+    fn exit_code(&self) -> u8 {
+        USAGE
+    }
+}
 
 /// Prints names.
 pub fn run(args: &SampleArgs) -> Result<(), Error> {
@@ -20,12 +36,12 @@ pub fn run(args: &SampleArgs) -> Result<(), Error> {
         .chars()
         .map(|character| match vocabulary.encode(character) {
             Some(token) if token != Vocabulary::END_TOKEN => Ok(token),
-            _ => Err(Error::Prefix {
+            _ => Err(UnknownCharacter {
                 character,
                 vocabulary: vocabulary.letters().iter().collect(),
             }),
         })
-        .collect::<Result<Vec<u8>, Error>>()?;
+        .collect::<Result<Vec<u8>, UnknownCharacter>>()?;
     let mut sampler = Sampler::new(config.dims(), params, stats, args.seed);
     sampler.temperature = args.temperature as f32;
     let mut out = Output::new();

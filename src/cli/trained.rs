@@ -3,11 +3,18 @@
 use std::path::Path;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Config};
-use crate::cli::error::Error;
+use crate::cli::error::{Error, Failure};
 use crate::cli::report::{RunDir, RunDirError};
-use crate::data::Vocabulary;
+use crate::data::{Vocabulary, VocabularyError};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
+
+/// A checkpoint whose characters are no vocabulary.
+#[derive(Debug, thiserror::Error)]
+#[error("the model's vocabulary: {0}; train a new model")]
+pub struct NoVocabulary(VocabularyError);
+
+impl Failure for NoVocabulary {}
 
 /// A checkpoint, taken apart.
 #[derive(Clone, Debug)]
@@ -40,7 +47,7 @@ impl Trained {
         // The end mark, which the list begins with, is part of every vocabulary.
         let letters = checkpoint.config.vocab.iter().skip(1).copied();
         Ok(Self {
-            vocabulary: Vocabulary::new(letters).map_err(Error::Vocabulary)?,
+            vocabulary: Vocabulary::new(letters).map_err(NoVocabulary)?,
             config: checkpoint.config,
             params: checkpoint.params,
             stats: Statistics {

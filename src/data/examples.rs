@@ -22,7 +22,7 @@ pub struct Examples {
 
 impl Examples {
     /// Slides a context of `block` tokens over each word. Words are tokens without the end mark.
-    pub(super) fn build<'a>(words: impl IntoIterator<Item = &'a [u8]>, block: usize) -> Self {
+    pub(crate) fn build<'a>(words: impl IntoIterator<Item = &'a [u8]>, block: usize) -> Self {
         let mut examples = Self {
             block,
             x: Vec::new(),

@@ -13,12 +13,12 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde::Serialize;
 
+use super::GradcheckError;
 use super::compare::index;
 use super::engine::Engine;
 use super::step::Code;
 use super::{Inputs, Row};
 use crate::checkpoint::header::{HeaderError, Tensors};
-use crate::cli::error::Error;
 use crate::cli::files::FileError;
 use crate::gradcheck::compare::{Tolerance, compare};
 use crate::model::dims::{Dims, DimsError};
@@ -506,7 +506,7 @@ fn row(shape: &[usize]) -> &[usize] {
 /// # Errors
 ///
 /// The device failed.
-pub fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, Error> {
+pub fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, GradcheckError> {
     let device = engine.pass(&given.inputs)?;
     let reference = device.to_f64();
     given
@@ -520,7 +520,7 @@ pub fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, Error> {
                 (&reference.values[chunk], Tolerance::F32_PASS)
             };
             let comparison = compare(&claim.values, want, tolerance)
-                .map_err(|e| Error::Compare(claim.label.clone(), e))?;
+                .map_err(|e| GradcheckError::Compare(claim.label.clone(), e))?;
             Ok(Row {
                 chunk,
                 label: claim.label.clone(),

@@ -1,8 +1,7 @@
 //! What computes the gradients under test, and the reference that they are held against.
 
+use super::GradcheckError;
 use super::Inputs;
-use crate::cli::device::Device;
-use crate::cli::error::Error;
 use crate::gpu::GpuError;
 use crate::gpu::adapter::{Choice, Found};
 use crate::gpu::chunked::{Chunked, in_training_step};
@@ -133,8 +132,8 @@ impl Kernels {
 
 impl Engine {
     /// The engine for a device that was chosen.
-    pub fn new(device: &Device) -> Self {
-        match device.choice() {
+    pub fn new(choice: &Choice) -> Self {
+        match choice {
             Choice::Cpu { .. } => Engine::Cpu,
             Choice::Gpu { found, .. } => Engine::on(found),
         }
@@ -166,7 +165,7 @@ impl Engine {
     /// # Errors
     ///
     /// The device failed.
-    pub fn pass(&self, inputs: &Inputs) -> Result<Pass<f32>, Error> {
+    pub fn pass(&self, inputs: &Inputs) -> Result<Pass<f32>, GradcheckError> {
         match self {
             Engine::Cpu => Ok(twin(inputs, |v| v)),
             Engine::Gpu(found, kernels) => {
@@ -182,7 +181,7 @@ impl Engine {
     /// # Errors
     ///
     /// The device failed.
-    pub fn fused(&self, inputs: &Inputs) -> Result<LectureTensors<f32>, Error> {
+    pub fn fused(&self, inputs: &Inputs) -> Result<LectureTensors<f32>, GradcheckError> {
         match self {
             Engine::Cpu => Ok(fused_twin(inputs)),
             Engine::Gpu(found, kernels) => Ok(chunked(found, kernels, inputs)?.fused()?),

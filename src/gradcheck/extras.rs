@@ -1,8 +1,8 @@
 //! `gradcheck --exercise extras`: two operations beside the lecture's model, the linear layer of
 //! one-hot rows and `repeat_kv`, forward and backward, against their twins in `f64`.
 
+use super::GradcheckError;
 use super::engine::Engine;
-use crate::cli::error::Error;
 use crate::gpu::GpuError;
 use crate::gpu::extras::Extras;
 use crate::gpu::shader::extras_modules;
@@ -157,15 +157,15 @@ impl Inputs {
     /// # Errors
     ///
     /// A tensor has another number of values.
-    pub fn rows(&self, got: &[Vec<f32>; TENSORS]) -> Result<Vec<ExtraRow>, Error> {
+    pub fn rows(&self, got: &[Vec<f32>; TENSORS]) -> Result<Vec<ExtraRow>, GradcheckError> {
         let want = self.twin(f64::from);
         let mut rows = Vec::with_capacity(TENSORS);
         for (((&(name, loss, tolerance), shape), got), want) in
             ROWS.iter().zip(self.shapes()).zip(got).zip(&want)
         {
             let got: Vec<f64> = got.iter().map(|&v| f64::from(v)).collect();
-            let comparison =
-                compare(&got, want, tolerance).map_err(|e| Error::Compare(name.to_owned(), e))?;
+            let comparison = compare(&got, want, tolerance)
+                .map_err(|e| GradcheckError::Compare(name.to_owned(), e))?;
             rows.push(ExtraRow {
                 name,
                 loss,
@@ -210,7 +210,7 @@ impl Inputs {
 /// # Errors
 ///
 /// The device failed.
-pub fn run(engine: &Engine, seed: u64) -> Result<Vec<ExtraRow>, Error> {
+pub fn run(engine: &Engine, seed: u64) -> Result<Vec<ExtraRow>, GradcheckError> {
     let inputs = Inputs::new(SIZES, seed);
     let got = match engine {
         Engine::Cpu => inputs.twin(|v| v),

@@ -3,19 +3,19 @@
 pub mod against;
 pub mod compare;
 pub mod engine;
+pub mod error;
 pub mod explain;
 pub mod extras;
 pub mod step;
 
-use crate::backend::BackendError;
-use crate::cli::error::Error;
 use crate::data;
-use crate::gpu::GpuError;
 use crate::gradcheck::compare::{Comparison, Tolerance, compare};
 use crate::model::dims::Dims;
 use crate::model::params::Params;
 use crate::model::tensors::LectureTensor;
 use crate::rng::TorchGenerator;
+pub use error::GradcheckError;
+
 use engine::{Engine, Pass};
 use step::{Code, Contexts, Step};
 
@@ -38,7 +38,7 @@ impl Inputs {
     /// # Errors
     ///
     /// A size is out of range.
-    pub fn of_names(sizes: Dims, seed: u64) -> Result<Self, Error> {
+    pub fn of_names(sizes: Dims, seed: u64) -> Result<Self, GradcheckError> {
         let names = data::load(&data::Options {
             block: sizes.block,
             ..data::Options::default()
@@ -89,7 +89,7 @@ pub struct Check {
     /// each further code stores. All in the order of the backward pass.
     pub rows: Vec<Row>,
     /// The codes that cannot run at these sizes or on this adapter, and why.
-    pub left_out: Vec<(Code, Error)>,
+    pub left_out: Vec<(Code, GradcheckError)>,
 }
 
 /// Compares the gradient of each of the 26 tensors with the `f64` reference: those of each training step
@@ -98,20 +98,20 @@ pub struct Check {
 /// # Errors
 ///
 /// The device failed, or can run none of the codes.
-pub fn check(engine: &Engine, inputs: &Inputs, codes: &[Code]) -> Result<Check, Error> {
+pub fn check(engine: &Engine, inputs: &Inputs, codes: &[Code]) -> Result<Check, GradcheckError> {
     let mut left_out = Vec::new();
     let mut steps = Vec::new();
     for &code in codes {
         match engine.step(code, inputs) {
             Ok(step) => steps.push(step),
             // Another code may do: this one needs more than the adapter has, or a better driver.
-            Err(error) if is_unfit(&error) => left_out.push((code, error)),
+            Err(error) if error.is_unfit() => left_out.push((code, error)),
             Err(error) => return Err(error),
         }
     }
     let Some((first, others)) = steps.split_first() else {
         let error = left_out.into_iter().next().map(|(_, error)| error);
-        return Err(error.unwrap_or_else(|| Error::Usage("no training step to check".to_owned())));
+        return Err(error.unwrap_or(GradcheckError::NoStep));
     };
     let reference = engine::reference(inputs);
     let pass = engine.pass(inputs)?;
@@ -137,24 +137,12 @@ pub fn check(engine: &Engine, inputs: &Inputs, codes: &[Code]) -> Result<Check, 
     Ok(Check { rows, left_out })
 }
 
-/// Whether an error only tells that a code cannot run here.
-fn is_unfit(error: &Error) -> bool {
-    use GpuError::{Driver, Limit, Loops};
-    matches!(
-        error,
-        Error::Gpu(Limit { .. } | Loops { .. } | Driver { .. })
-            | Error::Backend(BackendError::Gpu(
-                Limit { .. } | Loops { .. } | Driver { .. }
-            ))
-    )
-}
-
 /// The same for the chunked pass alone.
 ///
 /// # Errors
 ///
 /// The device failed.
-pub fn check_chunked(engine: &Engine, inputs: &Inputs) -> Result<Vec<Row>, Error> {
+pub fn check_chunked(engine: &Engine, inputs: &Inputs) -> Result<Vec<Row>, GradcheckError> {
     let reference = engine::reference(inputs);
     let pass = engine.pass(inputs)?;
     LectureTensor::ALL
@@ -168,7 +156,7 @@ fn chunked_row(
     inputs: &Inputs,
     pass: &Pass<f32>,
     reference: &Pass<f64>,
-) -> Result<Row, Error> {
+) -> Result<Row, GradcheckError> {
     let (got, want) = (&pass.grads[chunk], &reference.grads[chunk]);
     let tolerance = reference.tolerance(chunk);
     let shape = chunk.shape(&inputs.dims);
@@ -182,7 +170,7 @@ fn step_row(
     inputs: &Inputs,
     contexts: &Contexts,
     reference: &Pass<f64>,
-) -> Result<Row, Error> {
+) -> Result<Row, GradcheckError> {
     let mut shape = chunk.shape(&inputs.dims);
     let (got, want) = (&step.grads[chunk], &reference.grads[chunk]);
     let mut tolerance = reference.tolerance(chunk);
@@ -209,10 +197,10 @@ fn row(
     got: &[f32],
     want: &[f64],
     tolerance: Tolerance,
-) -> Result<Row, Error> {
+) -> Result<Row, GradcheckError> {
     let got: Vec<f64> = got.iter().map(|&v| f64::from(v)).collect();
-    let comparison =
-        compare(&got, want, tolerance).map_err(|e| Error::Compare(chunk.name().to_owned(), e))?;
+    let comparison = compare(&got, want, tolerance)
+        .map_err(|e| GradcheckError::Compare(chunk.name().to_owned(), e))?;
     Ok(Row {
         chunk,
         label: chunk.name().to_owned(),

@@ -5,11 +5,11 @@
 //! parameter itself is lost in the rounding. So what is checked is the very code that `train` runs, its
 //! update included.
 
+use super::GradcheckError;
 use super::Inputs;
 use super::engine::{Engine, Kernels};
 use crate::backend::Backend;
 use crate::backend::Schedule;
-use crate::cli::error::Error;
 use crate::cores::cores;
 use crate::cpu::CpuBackend;
 use crate::engine;
@@ -97,7 +97,7 @@ impl Engine {
     /// # Errors
     ///
     /// The device cannot train a model of these sizes.
-    pub fn trained(&self, inputs: &Inputs) -> Result<Code, Error> {
+    pub fn trained(&self, inputs: &Inputs) -> Result<Code, GradcheckError> {
         let Engine::Gpu(found, _) = self else {
             return Ok(Code::Cpu);
         };
@@ -114,7 +114,7 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`Engine::trained`].
-    pub fn codes(&self, inputs: &Inputs, asked: Checked) -> Result<Vec<Code>, Error> {
+    pub fn codes(&self, inputs: &Inputs, asked: Checked) -> Result<Vec<Code>, GradcheckError> {
         Ok(match (self, asked) {
             (Engine::Cpu, _) | (_, Checked::Auto) => vec![self.trained(inputs)?],
             (_, Checked::All) => vec![Code::Staged, Code::InParts, Code::Resident],
@@ -128,7 +128,7 @@ impl Engine {
     /// # Errors
     ///
     /// The device cannot run this code at these sizes, or failed.
-    pub fn step(&self, code: Code, inputs: &Inputs) -> Result<Step, Error> {
+    pub fn step(&self, code: Code, inputs: &Inputs) -> Result<Step, GradcheckError> {
         let mut grads = LectureTensors::from_fn(|_| Vec::new());
         let after = match self {
             Engine::Gpu(found, kernels) if matches!(code, Code::Staged | Code::InParts) => {
@@ -159,7 +159,7 @@ impl Engine {
     /// # Errors
     ///
     /// The device cannot run this code at these sizes, or failed.
-    pub fn open(&self, code: Code, inputs: &Inputs) -> Result<Box<dyn Backend>, Error> {
+    pub fn open(&self, code: Code, inputs: &Inputs) -> Result<Box<dyn Backend>, GradcheckError> {
         let Inputs { dims, params, .. } = inputs;
         Ok(match self {
             Engine::Cpu => Box::new(CpuBackend::new(*dims, params.clone()).with_cores(cores())),
@@ -198,7 +198,7 @@ fn staged(
 }
 
 /// The parameters after one step with the rate that leaves nothing but gradients.
-fn one_step(backend: &mut dyn Backend, inputs: &Inputs) -> Result<Params<f32>, Error> {
+fn one_step(backend: &mut dyn Backend, inputs: &Inputs) -> Result<Params<f32>, GradcheckError> {
     let steps = Steps {
         first: 0,
         x: inputs.x.clone(),

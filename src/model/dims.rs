@@ -84,14 +84,6 @@ impl Dims {
     pub fn with_batch(self, batch: usize) -> Self {
         Self { batch, ..self }
     }
-
-    /// Number of trained values over the seven parameters.
-    pub fn parameter_count(&self) -> usize {
-        crate::model::params::Tensor::ALL
-            .iter()
-            .map(|t| t.len(self))
-            .sum()
-    }
 }
 
 impl fmt::Display for Dims {

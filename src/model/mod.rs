@@ -4,6 +4,7 @@
 pub mod contexts;
 pub mod dims;
 pub mod params;
+pub mod recipe;
 pub mod statistics;
 pub mod steps;
 pub mod tensors;

@@ -175,3 +175,9 @@ impl Params<f32> {
         })
     }
 }
+impl Dims {
+    /// Number of trained values over the seven parameters.
+    pub fn parameter_count(&self) -> usize {
+        Tensor::ALL.iter().map(|t| t.len(self)).sum()
+    }
+}

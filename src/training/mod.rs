@@ -1,25 +1,32 @@
-//! The stream of minibatches, and the loop that sends them to a device.
+//! A training without a device, a clock or a screen: a state machine that hands out steps and takes what
+//! came of them.
+//!
+//! ```text
+//! while let Some(steps) = training.next_steps() {
+//!     losses = the device's losses of `steps`        (meanwhile: training.draw_ahead())
+//!     training.accept_losses(losses, took)?
+//!     for event in training.accept_params(the device's parameters)? { ... }
+//! }
+//! ```
+//!
+//! Whoever drives it owns the loop. What the user sees and keeps hangs on the events: rows of metrics, and
+//! the steps after which a checkpoint is due.
 
 pub mod curve;
+pub mod evaluation;
+pub mod log;
 
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::backend::{Backend, BackendError};
-use crate::cli::error::Error;
-use crate::cores::both;
 use crate::data::Examples;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
+use crate::model::recipe::Recipe;
 use crate::model::steps::{LearningRate, Steps};
 use crate::rng::TorchGenerator;
+use curve::LossCurve;
+use log::{LossLog, Row};
 
-/// How long a chunk of steps should take: often enough for a live display, seldom enough that
-/// waiting for the device costs nothing, and far below the second or two after which Windows and
-/// some Linux drivers reset a GPU that does not answer.
-const CHUNK: Duration = Duration::from_millis(100);
-/// Steps in a chunk at most.
-const MAX_CHUNK: usize = 4096;
 /// The stream of steps: minibatches drawn as the lecture draws them, one after another.
 pub struct Stream<'a> {
     examples: &'a Examples,
@@ -32,7 +39,7 @@ pub struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// A stream that goes on with the generator that drew the initial values.
+    /// A stream that continues with the generator that drew the initial values.
     pub fn new(
         examples: &'a Examples,
         generator: TorchGenerator,
@@ -49,7 +56,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// The same stream behind its first `steps`, with the generator as it was there.
+    /// The stream after its first `steps`, with the generator as it was there.
     pub fn from_step(self, steps: u64) -> Self {
         Self {
             next: steps,
@@ -81,38 +88,14 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// How the steps ended.
-pub enum Ended {
-    /// All of them were done.
-    Whole(Params<f32>),
-    /// A value is not finite any more.
-    Diverged {
-        /// The value: a loss, or a parameter by its name.
-        what: String,
-        /// The step, from 0.
-        step: u64,
-        /// The last parameters known to give a finite loss.
-        good: Snapshot,
-    },
-    /// `on_chunk` did not want more.
-    Stopped,
-    /// The device failed.
-    Failed {
-        /// What it reported.
-        error: BackendError,
-        /// Before the chunk that failed.
-        before: Snapshot,
-    },
-}
-
 /// A model between two steps.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The seven parameters.
     pub params: Params<f32>,
     /// Steps done.
     pub steps: u64,
-    /// The generator that draws the steps after these.
+    /// The generator that draws the minibatches of the steps after these.
     pub generator: TorchGenerator,
 }
 
@@ -128,94 +111,368 @@ impl Snapshot {
     }
 }
 
-/// Does the steps of `stream` up to the number `count` in chunks and reports each. No chunk goes
-/// beyond a multiple of `every`.
-pub fn steps(
-    backend: &mut dyn Backend,
-    mut stream: Stream<'_>,
-    count: u64,
-    every: u64,
-    params: Params<f32>,
-    mut on_chunk: impl FnMut(&[f32], &Snapshot) -> Result<ControlFlow<()>, Error>,
-) -> Result<Ended, Error> {
-    let room = |done: u64| (count - done).min(every - done % every);
-    let fitting = |chunk: usize, done: u64| room(done).min(chunk as u64) as usize;
-    let mut losses = Vec::new();
-    let mut chunk = 1;
-    let mut now = Snapshot {
-        params,
-        steps: stream.next,
-        generator: stream.generator.clone(),
-    };
-    // Parameters can be finite and yet of no use: they are good once they have given a loss.
-    let mut good = now.clone();
-    let mut drawn = Steps::default();
-    while now.steps < count {
-        let start = Instant::now();
-        losses.clear();
-        if drawn.is_empty() {
-            drawn = stream.take(fitting(chunk, now.steps));
-        }
-        let steps = drawn;
-        let done = now.steps + steps.len() as u64;
-        let generator = stream.generator.clone();
-        // While the device is busy with this chunk, the next one is drawn.
-        let next = fitting(chunk, done);
-        let trained;
-        (drawn, trained) = both(|| stream.take(next), || backend.train(&steps, &mut losses));
-        if let Err(error) = trained {
-            return Ok(Ended::Failed { error, before: now });
-        }
-        // A chunk that had to end early says nothing against longer ones.
-        let shorter = chunk > steps.len();
-        chunk = next_chunk(steps.len(), start.elapsed()).max(if shorter { chunk } else { 1 });
-        let bad_loss = losses.iter().position(|loss| !loss.is_finite());
-        if bad_loss != Some(0) {
-            good = now.clone();
-        }
-        if let Some(i) = bad_loss {
-            let what = format!("the loss is {}", losses[i]);
-            let step = steps.first + i as u64;
-            return Ok(Ended::Diverged { what, step, good });
-        }
-        let params = match backend.params() {
-            Ok(params) => params,
-            Err(error) => return Ok(Ended::Failed { error, before: now }),
-        };
-        if let Some((tensor, i)) = params.first_non_finite() {
-            let what = format!("{}[{i}] is {}", tensor.name(), params.get(tensor)[i]);
-            let step = steps.first + steps.len() as u64 - 1;
-            return Ok(Ended::Diverged { what, step, good });
-        }
-        now = Snapshot {
-            params,
-            steps: done,
-            generator,
-        };
-        if on_chunk(&losses, &now)?.is_break() {
-            return Ok(Ended::Stopped);
-        }
-    }
-    Ok(Ended::Whole(now.params))
+/// What happened in a training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// A row of the metrics.
+    Row(Row),
+    /// As many steps are done as lie between two checkpoints, or all of them.
+    CheckpointDue,
+    /// All steps are done.
+    Finished,
 }
 
-/// Steps of the next chunk: towards a tenth of a second, but at most four times as many, since the first
-/// chunks also compile the kernels.
-pub fn next_chunk(steps: usize, took: Duration) -> usize {
-    let fitting = steps as f64 * CHUNK.as_secs_f64() / took.as_secs_f64().max(1e-6);
-    (fitting as usize).clamp(1, (4 * steps).min(MAX_CHUNK))
+/// A loss or a parameter is no longer a finite number: the training is over.
+#[derive(Debug)]
+pub struct Diverged {
+    /// The loss or the parameter, with its value.
+    pub what: String,
+    /// The step, from 0.
+    pub step: u64,
+    /// The last model known to give a finite loss.
+    pub good: Snapshot,
+}
+
+/// Where a training stands between two chunks: all that it takes to continue.
+#[derive(Clone)]
+pub struct State {
+    /// The model.
+    pub now: Snapshot,
+    /// The rows of metrics.
+    pub log: LossLog,
+    /// The curve of the losses.
+    pub curve: LossCurve,
+}
+
+impl State {
+    /// The state before the first step of a recipe, with a row of metrics every `log_every` steps.
+    pub fn first(recipe: &Recipe, dims: &Dims, log_every: u64) -> Self {
+        Self {
+            now: Snapshot::first(dims, recipe.seed),
+            log: LossLog::new(log_every),
+            curve: LossCurve::new(recipe.steps),
+        }
+    }
+}
+
+/// A training by a recipe.
+pub struct Training<'a> {
+    stream: Stream<'a>,
+    schedule: LearningRate,
+    /// Steps of the whole training.
+    steps: u64,
+    /// Steps between two checkpoints.
+    checkpoint_every: u64,
+    state: State,
+    /// The last model that has given a finite loss: parameters can be finite and yet of no use.
+    good: Snapshot,
+    pace: Pace,
+    /// Drawn, and not handed out yet.
+    ahead: Option<Chunk>,
+    /// Handed out, and not accepted yet.
+    under_way: Option<UnderWay>,
+}
+
+/// Steps that are handed out together, and the generator after they were drawn.
+struct Chunk {
+    steps: Steps,
+    generator: TorchGenerator,
+}
+
+/// What is kept of a [`Chunk`] that was handed out.
+struct UnderWay {
+    first: u64,
+    len: usize,
+    generator: TorchGenerator,
+    losses: Vec<f32>,
+}
+
+impl<'a> Training<'a> {
+    /// A training that continues from `state`. A checkpoint is due after each multiple of
+    /// `checkpoint_every` steps, and after the last step.
+    pub fn new(
+        examples: &'a Examples,
+        recipe: &Recipe,
+        state: State,
+        checkpoint_every: u64,
+    ) -> Self {
+        let (schedule, now) = (recipe.learning_rate(), &state.now);
+        let batch = recipe.batch_size as usize;
+        let stream = Stream::new(examples, now.generator.clone(), schedule, batch);
+        Self {
+            stream: stream.from_step(now.steps),
+            schedule,
+            steps: recipe.steps,
+            checkpoint_every: checkpoint_every.max(1),
+            good: now.clone(),
+            state,
+            pace: Pace::default(),
+            ahead: None,
+            under_way: None,
+        }
+    }
+
+    /// Where it stands: after the last chunk that was accepted.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The learning rate of each step.
+    pub fn schedule(&self) -> LearningRate {
+        self.schedule
+    }
+
+    /// The next steps for the device; none when all are done. Steps that were handed out before and not
+    /// accepted are lost.
+    pub fn next_steps(&mut self) -> Option<Steps> {
+        let done = self.state.now.steps;
+        let chunk = self.ahead.take().or_else(|| self.draw(done))?;
+        self.under_way = Some(UnderWay {
+            first: chunk.steps.first,
+            len: chunk.steps.len(),
+            generator: chunk.generator,
+            losses: Vec::new(),
+        });
+        Some(chunk.steps)
+    }
+
+    /// Draws the steps after those that were handed out, while the device is busy with them.
+    pub fn draw_ahead(&mut self) {
+        if let Some(chunk) = &self.under_way {
+            let done = chunk.first + chunk.len as u64;
+            self.ahead = self.draw(done);
+        }
+    }
+
+    /// The steps after the first `done`: as many as the pace allows up to the next checkpoint.
+    fn draw(&mut self, done: u64) -> Option<Chunk> {
+        let to_checkpoint = self.checkpoint_every - done % self.checkpoint_every;
+        let room = (self.steps - done).min(to_checkpoint);
+        let len = room.min(self.pace.chunk as u64) as usize;
+        (len > 0).then(|| Chunk {
+            steps: self.stream.take(len),
+            generator: self.stream.generator.clone(),
+        })
+    }
+
+    /// Takes the losses of the steps that were handed out, which took the device the time `took`.
+    ///
+    /// # Errors
+    ///
+    /// [`Diverged`]: a loss is not finite. The model after these steps is of no use.
+    pub fn accept_losses(&mut self, losses: &[f32], took: Duration) -> Result<(), Box<Diverged>> {
+        let Some(chunk) = &mut self.under_way else {
+            return Ok(());
+        };
+        self.pace.accept(chunk.len, took);
+        let bad = first_non_finite(losses);
+        if bad != Some(0) {
+            self.good = self.state.now.clone();
+        }
+        if let Some(i) = bad {
+            return Err(Box::new(Diverged {
+                what: format!("the loss is {}", losses[i]),
+                step: chunk.first + i as u64,
+                good: self.good.clone(),
+            }));
+        }
+        chunk.losses = losses.to_vec();
+        Ok(())
+    }
+
+    /// Takes the parameters after the steps whose losses were accepted, and tells what has happened with
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// [`Diverged`]: a parameter is not finite.
+    pub fn accept_params(&mut self, params: Params<f32>) -> Result<Vec<Event>, Box<Diverged>> {
+        let Some(chunk) = self.under_way.take() else {
+            return Ok(Vec::new());
+        };
+        let steps = chunk.first + chunk.len as u64;
+        if let Some(what) = non_finite(&params) {
+            return Err(Box::new(Diverged {
+                what,
+                step: steps - 1,
+                good: self.good.clone(),
+            }));
+        }
+        let rows = self
+            .state
+            .log
+            .take(&chunk.losses, |step| self.schedule.lr(step));
+        self.state.curve.add(&chunk.losses);
+        self.state.now = Snapshot {
+            params,
+            steps,
+            generator: chunk.generator,
+        };
+        let mut events: Vec<Event> = rows.into_iter().map(Event::Row).collect();
+        if steps.is_multiple_of(self.checkpoint_every) || steps == self.steps {
+            events.push(Event::CheckpointDue);
+        }
+        if steps == self.steps {
+            events.push(Event::Finished);
+        }
+        Ok(events)
+    }
+}
+
+/// The first loss that is not finite.
+pub fn first_non_finite(losses: &[f32]) -> Option<usize> {
+    losses.iter().position(|loss| !loss.is_finite())
+}
+
+/// A parameter that is not finite, and its value: `W1[7] is NaN`.
+pub fn non_finite(params: &Params<f32>) -> Option<String> {
+    let (tensor, i) = params.first_non_finite()?;
+    Some(format!(
+        "{}[{i}] is {}",
+        tensor.name(),
+        params.get(tensor)[i]
+    ))
+}
+
+/// How many steps are handed out together: chunks grow towards a tenth of a second. That is often enough
+/// for a live display, seldom enough that waiting for the device costs nothing, and far below the second
+/// or two after which Windows and some Linux drivers reset a GPU that does not answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Steps of the next chunk at most.
+    pub chunk: usize,
+}
+
+impl Default for Pace {
+    /// The first chunk is a single step: some drivers compile the kernels during it.
+    fn default() -> Self {
+        Self { chunk: 1 }
+    }
+}
+
+impl Pace {
+    const CHUNK: Duration = Duration::from_millis(100);
+    /// Steps in a chunk at most.
+    const MOST: usize = 4096;
+
+    /// A chunk of `len` steps has taken `took`. The next one is at most four times as long, since the first
+    /// chunks also compile the kernels.
+    pub fn accept(&mut self, len: usize, took: Duration) {
+        let fitting = len as f64 * Self::CHUNK.as_secs_f64() / took.as_secs_f64().max(1e-6);
+        let next = (fitting as usize).clamp(1, (4 * len).min(Self::MOST));
+        // A chunk that had to end early says nothing against longer ones.
+        self.chunk = if len < self.chunk {
+            next.max(self.chunk)
+        } else {
+            next
+        };
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn chunk_after(chunk: usize, len: usize, took: Duration) -> usize {
+        let mut pace = Pace { chunk };
+        pace.accept(len, took);
+        pace.chunk
+    }
+
     #[test]
     fn chunks_grow_towards_their_time_and_shrink_at_once() {
-        assert_eq!(next_chunk(1, Duration::from_micros(10)), 4);
-        assert_eq!(next_chunk(100, Duration::from_millis(50)), 200);
-        assert_eq!(next_chunk(1000, Duration::from_secs(10)), 10);
-        assert_eq!(next_chunk(1, Duration::from_secs(10)), 1);
-        assert_eq!(next_chunk(4096, Duration::ZERO), 4096);
+        assert_eq!(chunk_after(1, 1, Duration::from_micros(10)), 4);
+        assert_eq!(chunk_after(100, 100, Duration::from_millis(50)), 200);
+        assert_eq!(chunk_after(1000, 1000, Duration::from_secs(10)), 10);
+        assert_eq!(chunk_after(1, 1, Duration::from_secs(10)), 1);
+        assert_eq!(chunk_after(4096, 4096, Duration::ZERO), 4096);
+        // Cut short by a checkpoint.
+        assert_eq!(chunk_after(1000, 10, Duration::from_millis(1)), 1000);
+    }
+
+    const DIMS: Dims = Dims {
+        vocab: 3,
+        block: 1,
+        embd: 1,
+        hidden: 2,
+        batch: 2,
+    };
+
+    fn recipe(steps: u64) -> Recipe {
+        Recipe {
+            steps,
+            block_size: 1,
+            n_embd: 1,
+            n_hidden: 2,
+            batch_size: 2,
+            ..Recipe::default()
+        }
+    }
+
+    /// Drives a training with a device whose losses are all 1 until `bad`. Gives the sizes of the chunks,
+    /// the events, and how it ended.
+    fn drive(
+        recipe: &Recipe,
+        every: u64,
+        ahead: bool,
+        bad: Option<u64>,
+    ) -> (Vec<Steps>, Vec<Event>, Option<Box<Diverged>>) {
+        let words: [&[u8]; 4] = [&[1, 2], &[2], &[1, 1, 2], &[2, 1]];
+        let examples = Examples::build(words, 1);
+        let state = State::first(recipe, &DIMS, 3);
+        let mut training = Training::new(&examples, recipe, state, every);
+        let (mut chunks, mut events) = (Vec::new(), Vec::new());
+        while let Some(steps) = training.next_steps() {
+            if ahead {
+                training.draw_ahead();
+            }
+            let loss = |i: usize| match Some(steps.first + i as u64) == bad {
+                true => f32::NAN,
+                false => 1.0,
+            };
+            let losses: Vec<f32> = (0..steps.len()).map(loss).collect();
+            chunks.push(steps);
+            if let Err(diverged) = training.accept_losses(&losses, Duration::ZERO) {
+                return (chunks, events, Some(diverged));
+            }
+            let params = training.state().now.params.clone();
+            events.extend(training.accept_params(params).unwrap());
+        }
+        (chunks, events, None)
+    }
+
+    #[test]
+    fn chunks_end_at_checkpoints_and_drawing_ahead_changes_no_step() {
+        let recipe = recipe(20);
+        let (chunks, events, _) = drive(&recipe, 8, false, None);
+        let lens: Vec<usize> = chunks.iter().map(Steps::len).collect();
+        assert_eq!(lens, [1, 4, 3, 8, 4]);
+        let rows = events.iter().filter(|event| matches!(event, Event::Row(_)));
+        assert_eq!(rows.count(), 7); // steps 0, 3, ... 18
+        let due = events
+            .iter()
+            .filter(|event| **event == Event::CheckpointDue);
+        assert_eq!(due.count(), 3);
+        assert_eq!(events.last(), Some(&Event::Finished));
+        // The pace of a chunk that is drawn ahead is that of the chunk before.
+        let (ahead, also, _) = drive(&recipe, 8, true, None);
+        let flat = |chunks: &[Steps]| -> (Vec<u8>, Vec<u8>) {
+            let x = chunks.iter().flat_map(|steps| steps.x.clone());
+            let y = chunks.iter().flat_map(|steps| steps.y.clone());
+            (x.collect(), y.collect())
+        };
+        assert_eq!(flat(&ahead), flat(&chunks));
+        assert_eq!(also, events);
+    }
+
+    #[test]
+    fn a_bad_loss_ends_it_with_the_last_good_model() {
+        let (_, _, diverged) = drive(&recipe(20), 8, true, Some(6));
+        let diverged = diverged.unwrap();
+        assert_eq!(diverged.step, 6);
+        assert!(diverged.what.contains("NaN"), "{}", diverged.what);
+        assert!((1..=6).contains(&diverged.good.steps));
+        let (_, _, at_once) = drive(&recipe(20), 8, true, Some(0));
+        assert_eq!(at_once.unwrap().good.steps, 0);
     }
 }

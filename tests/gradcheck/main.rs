@@ -13,7 +13,6 @@ use std::process::{Command, ExitCode, Output};
 use common::SIZES;
 use common::adapters::{self, Check, OnEach, Outcome, mistake};
 use cpu::MISTAKES;
-use gpu_makemore::cli::error::Error;
 use gpu_makemore::cli::gradcheck::exercise;
 use gpu_makemore::cli::gradcheck::verdict;
 use gpu_makemore::cli::report;
@@ -23,7 +22,7 @@ use gpu_makemore::gpu::chunked::in_training_step;
 use gpu_makemore::gradcheck::against::{self, Given};
 use gpu_makemore::gradcheck::engine::Engine;
 use gpu_makemore::gradcheck::step::{Checked, Code};
-use gpu_makemore::gradcheck::{Inputs, Row, check, check_chunked};
+use gpu_makemore::gradcheck::{GradcheckError, Inputs, Row, check, check_chunked};
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::tensors::LectureTensor;
 use kernels::{By, MUTATIONS, mutation, no_mistake};
@@ -138,7 +137,9 @@ fn passes(engine: &Engine, sizes: &[(&str, Dims)]) -> Outcome {
         let checked = check(engine, &inputs, &codes)?;
         // What is left out is larger than the driver's loops allow, which no other code minds.
         for (code, why) in &checked.left_out {
-            if *code != Code::Resident || !matches!(why, Error::Gpu(GpuError::Loops { .. })) {
+            if *code != Code::Resident
+                || !matches!(why, GradcheckError::Device(GpuError::Loops { .. }))
+            {
                 return Err(format!("{}: {} left out: {why}", inputs.dims, code.name()).into());
             }
         }

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::{disagreement, report, verdict};
+use super::{Disagreement, disagreement, report, verdict};
 use crate::cli::error::Error;
 use crate::cli::report::heatmap::Axis;
 use crate::cli::report::{Output, colour_png, grey_png};
 use crate::data;
-use crate::gradcheck::Inputs;
 use crate::gradcheck::compare::{Tolerance, compare, index};
 use crate::gradcheck::engine::{self, Engine, Pass};
 use crate::gradcheck::step::Code;
+use crate::gradcheck::{GradcheckError, Inputs};
 use crate::model::params::Tensor;
 use crate::model::tensors::{LectureTensor, LectureTensors};
 use crate::reference::Model;
@@ -43,10 +43,12 @@ pub fn one(engine: &Engine, inputs: &Inputs, verbose: bool, out: &mut Output) ->
 fn end(exercise: u32, verdict: Result<(), Error>, out: &mut Output) -> Result<(), Error> {
     let text = match &verdict {
         Ok(()) => "passed".to_owned(),
-        Err(Error::Gradcheck { wrong, of, first }) => {
-            format!("FAILED, {wrong} of {of} tensors are wrong, {first} first")
-        }
-        Err(error) => format!("FAILED, {error}"),
+        Err(error) => match error.downcast_ref() {
+            Some(Disagreement { wrong, of, first }) => {
+                format!("FAILED, {wrong} of {of} tensors are wrong, {first} first")
+            }
+            None => format!("FAILED, {error}"),
+        },
     };
     out.line(&format!("exercise {exercise}: {text}"))?;
     verdict
@@ -175,7 +177,7 @@ fn fused_beside_chunked(
     for &chunk in chunks {
         let got: Vec<f64> = fused[chunk].iter().map(|&v| f64::from(v)).collect();
         let comparison = compare(&got, &pass.grads[chunk], pass.tolerance(chunk))
-            .map_err(|e| Error::Compare(chunk.name().to_owned(), e))?;
+            .map_err(|e| GradcheckError::Compare(chunk.name().to_owned(), e))?;
         compared.push((chunk.name(), chunk.shape(&inputs.dims), comparison));
     }
     let lines: Vec<report::Line<'_>> = compared
@@ -285,7 +287,7 @@ fn finite_differences(
             absolute: whole.of_largest * largest + whole.absolute + 1e-8,
         };
         let comparison = compare(&gradients, &differences, allowed)
-            .map_err(|e| Error::Compare(tensor.name().to_owned(), e))?;
+            .map_err(|e| GradcheckError::Compare(tensor.name().to_owned(), e))?;
         for ((&i, gradient), difference) in picks.iter().zip(&gradients).zip(&differences).take(2) {
             out.line(&format!(
                 "{:13} {:>12}  {gradient:>14.6e}  {difference:>14.6e}  {:>8.1e}  {:>7}",

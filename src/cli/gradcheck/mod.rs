@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::cli::args::{Exercise, GradcheckArgs};
 use crate::cli::device::Device;
-use crate::cli::error::{Error, one_line};
+use crate::cli::error::{Error, Failure, Usage, one_line};
 use crate::cli::report::Output;
 use crate::gradcheck::against::{self, Given};
 use crate::gradcheck::engine::Engine;
@@ -15,6 +15,20 @@ use crate::gradcheck::explain::{self, Topic};
 use crate::gradcheck::step::{Checked, Contexts};
 use crate::gradcheck::{Check, Inputs, Row, check};
 use crate::model::dims::Dims;
+
+/// Gradients differ from the reference.
+#[derive(Debug, thiserror::Error)]
+#[error("gradcheck: {wrong} of {of} tensors differ from the reference; the first is {first}")]
+pub struct Disagreement {
+    /// How many differ.
+    pub wrong: usize,
+    /// Of how many.
+    pub of: usize,
+    /// The first of them, in the order of the backward pass.
+    pub first: String,
+}
+
+impl Failure for Disagreement {}
 
 /// Runs the command.
 ///
@@ -38,7 +52,7 @@ pub fn run(args: &GradcheckArgs) -> Result<(), Error> {
     };
     let inputs = Inputs::of_names(sizes, args.seed)?;
     let device = Device::choose(&args.device)?;
-    let engine = Engine::new(&device);
+    let engine = Engine::new(device.choice());
     if let Some(exercise) = args.exercise {
         return run_exercise(exercise, args, &device, &engine, &inputs, &mut out);
     }
@@ -90,21 +104,23 @@ fn run_explain(
         (None, Some(Exercise::Two)) => fused(explain::SOFTMAX),
         (None, Some(Exercise::Three)) => fused(explain::BATCHNORM),
         (None, Some(Exercise::One)) => {
-            return Err(Error::Usage(
+            return Err(Usage(
                 "exercise 1 is explained tensor by tensor: gradcheck --explain lists their names"
                     .to_owned(),
-            ));
+            )
+            .into());
         }
         (None, Some(Exercise::Four | Exercise::Extras)) => {
-            return Err(Error::Usage(
+            return Err(Usage(
                 "--explain --exercise takes 2 or 3: the others derive no formula of their own"
                     .to_owned(),
-            ));
+            )
+            .into());
         }
         (Some(_), Some(_)) => {
-            return Err(Error::Usage(
-                "--explain takes a tensor or --exercise 2|3, not both".to_owned(),
-            ));
+            return Err(
+                Usage("--explain takes a tensor or --exercise 2|3, not both".to_owned()).into(),
+            );
         }
     };
     for line in lines {
@@ -135,7 +151,7 @@ fn run_exercise(
 fn run_against(path: &Path, args: &GradcheckArgs, out: &mut Output) -> Result<(), Error> {
     let given = Given::load(path)?;
     let device = Device::choose(&args.device)?;
-    let engine = Engine::new(&device);
+    let engine = Engine::new(device.choice());
     let rows = against::check(&engine, &given)?;
     let dims = &given.inputs.dims;
     if args.json {
@@ -187,10 +203,11 @@ fn disagreement<'a>(checked: impl Iterator<Item = (&'a str, bool)>) -> Result<()
     }
     match first {
         None => Ok(()),
-        Some(first) => Err(Error::Gradcheck {
+        Some(first) => Err(Disagreement {
             wrong,
             of,
             first: first.to_owned(),
-        }),
+        }
+        .into()),
     }
 }

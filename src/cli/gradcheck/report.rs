@@ -3,12 +3,14 @@
 use serde::Serialize;
 
 use crate::cli::error::Error;
+use crate::cli::report::OutputError;
 use crate::gradcheck::Row;
 use crate::gradcheck::against::Notes;
 use crate::gradcheck::compare::{Comparison, index};
 use crate::gradcheck::engine::Engine;
 use crate::gradcheck::step::Code;
 use crate::model::dims::Dims;
+use std::io;
 
 /// One line of a table.
 pub struct Line<'a> {
@@ -294,7 +296,8 @@ pub fn json(
             .collect(),
         notes,
     };
-    serde_json::to_string_pretty(&document).map_err(|e| Error::Output(e.into()))
+    Ok(serde_json::to_string_pretty(&document)
+        .map_err(|e| OutputError::from(io::Error::from(e)))?)
 }
 
 #[cfg(test)]

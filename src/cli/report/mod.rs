@@ -11,8 +11,8 @@ pub mod run_dir;
 pub mod summary;
 
 pub use heatmap::{colour_png, grey_png};
-pub use metrics::{LossLog, Metrics, MetricsMark, Row, Validation, lecture_line};
-pub use output::Output;
+pub use metrics::{Metrics, MetricsMark};
+pub use output::{Output, OutputError};
 pub use plot::{PlotError, loss_png};
 pub use profile::ProfileReport;
 pub use progress::Progress;

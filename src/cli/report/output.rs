@@ -2,6 +2,15 @@
 
 use std::io::{self, Write};
 
+use crate::cli::error::Failure;
+
+/// Standard output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {0}")]
+pub struct OutputError(#[from] io::Error);
+
+impl Failure for OutputError {}
+
 /// Prints lines until the reader is gone.
 #[derive(Debug)]
 pub struct Output {
@@ -42,8 +51,8 @@ impl Output {
     /// # Errors
     ///
     /// Anything else that keeps the line from being written, such as a full disk.
-    pub fn line(&mut self, text: &str) -> io::Result<()> {
-        write_line(&mut io::stdout().lock(), &mut self.open, text)
+    pub fn line(&mut self, text: &str) -> Result<(), OutputError> {
+        Ok(write_line(&mut io::stdout().lock(), &mut self.open, text)?)
     }
 }
 

@@ -8,9 +8,10 @@ use plotters::coord::types::{RangedCoordf64, RangedCoordusize};
 use plotters::prelude::*;
 use plotters::style::register_font;
 
-use super::metrics::Validation;
+use crate::cli::error::Failure;
 use crate::cli::files::{FileError, write_atomic};
 use crate::training::curve::LossCurve;
+use crate::training::log::Validation;
 
 /// Size of the picture in pixels.
 const WIDTH: u32 = 960;
@@ -45,6 +46,8 @@ pub enum PlotError {
         reason: String,
     },
 }
+
+impl Failure for PlotError {}
 
 /// Validation losses that are drawn at most: more would run into each other.
 const MANY: usize = 200;

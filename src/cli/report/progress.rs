@@ -1,12 +1,11 @@
 //! The progress bar on stderr, and lines on stdout that do not collide with it.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::output::Output;
+use super::output::{Output, OutputError};
 
 /// Bar, steps, loss, speed and time left; short enough for a terminal of 80 columns.
 const TEMPLATE: &str = "{bar:20} {pos}/{len}  loss {loss}  {speed} steps/s  {eta} left";
@@ -80,7 +79,7 @@ impl Progress {
     /// # Errors
     ///
     /// As [`Output::line`].
-    pub fn line(&mut self, text: &str) -> io::Result<()> {
+    pub fn line(&mut self, text: &str) -> Result<(), OutputError> {
         let (bar, out) = (&self.bar, &mut self.out);
         bar.suspend(|| out.line(text))
     }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::cli::error::Failure;
 use crate::cli::files::{FileError, exists, remove_leftovers, temporary_in};
 
 /// Where the folders of runs without `--out` go, below the current folder.
@@ -99,6 +100,8 @@ pub enum RunDirError {
     #[error(transparent)]
     File(#[from] FileError),
 }
+
+impl Failure for RunDirError {}
 
 impl RunDir {
     /// The trained model.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::files::{FileError, write_atomic};
-use crate::model::dims::Dims;
+use crate::model::recipe::Recipe;
 
 /// The content of `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,8 +16,6 @@ pub struct Summary {
     pub val_loss: Option<f64>,
     /// The same over the test set.
     pub test_loss: Option<f64>,
-    /// Training steps done.
-    pub steps: u64,
     /// Time that the steps took, without the checkpoints, and without what is in `setup_seconds`.
     pub seconds: f64,
     /// Steps per second.
@@ -37,51 +35,15 @@ pub struct Summary {
     pub driver: String,
     /// How the steps were launched: `staged` or `resident`; `None` without a GPU.
     pub schedule: Option<String>,
-    /// Seed of the run.
-    pub seed: u64,
-    /// The sizes, as fields of their own.
+    /// What shaped the model, as fields of their own.
     #[serde(flatten)]
-    pub sizes: Sizes,
-    /// What the model was trained on.
-    pub data: String,
-    /// Learning rate of the first steps.
-    pub lr: f64,
-    /// Learning rate from step `lr_decay_at` on.
-    pub lr_final: f64,
-    /// The first step with `lr_final`.
-    pub lr_decay_at: u64,
-    /// The version of the program.
-    pub version: String,
-}
-
-/// The sizes of the model under the names of the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sizes {
+    pub recipe: Recipe,
     /// Characters in the vocabulary.
     pub vocab_size: usize,
-    /// Context length.
-    pub block_size: usize,
-    /// Length of an embedding vector.
-    pub n_embd: usize,
-    /// Units of the hidden layer.
-    pub n_hidden: usize,
-    /// Examples in a minibatch.
-    pub batch_size: usize,
     /// Number of trained values.
     pub parameters: usize,
-}
-
-impl From<Dims> for Sizes {
-    fn from(dims: Dims) -> Self {
-        Self {
-            vocab_size: dims.vocab,
-            block_size: dims.block,
-            n_embd: dims.embd,
-            n_hidden: dims.hidden,
-            batch_size: dims.batch,
-            parameters: dims.parameter_count(),
-        }
-    }
+    /// The version of the program.
+    pub version: String,
 }
 
 impl Summary {
@@ -110,7 +72,6 @@ mod tests {
             train_loss: Some(2.0674),
             val_loss: Some(2.1065),
             test_loss: None,
-            steps: 200_000,
             seconds: 12.5,
             steps_per_second: 16_000.0,
             setup_seconds: 1.5,
@@ -119,12 +80,9 @@ mod tests {
             adapter: "Some GPU".to_owned(),
             driver: "Some driver 1.0".to_owned(),
             schedule: None,
-            seed: 2_147_483_647,
-            sizes: Dims::LECTURE.into(),
-            data: "names".to_owned(),
-            lr: 0.1,
-            lr_final: 0.01,
-            lr_decay_at: 100_000,
+            recipe: Recipe::default(),
+            vocab_size: 27,
+            parameters: 12_297,
             version: "0.1.0".to_owned(),
         };
         summary.save(&path).unwrap();

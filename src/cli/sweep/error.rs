@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::cli::error::{FAILED, Failure, USAGE};
+
 /// Why a sweep, or its report, cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
@@ -15,7 +17,7 @@ pub enum SweepError {
     #[error("{option} is a range: say how often to draw from it with --random N, or list values")]
     RangeInGrid {
         /// The option.
-        option: &'static str,
+        option: String,
     },
     /// A number of draws, and no range.
     #[error(
@@ -103,16 +105,20 @@ pub enum SweepError {
     Stopped,
 }
 
-impl SweepError {
-    /// Whether the command line is to blame.
-    pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
+impl Failure for SweepError {
+    fn exit_code(&self) -> u8 {
+        match self {
             Self::EmptyGrid
-                | Self::RangeInGrid { .. }
-                | Self::NothingToDraw
-                | Self::TooFewDraws { .. }
-                | Self::TooManyPoints { .. }
-        )
+            | Self::RangeInGrid { .. }
+            | Self::NothingToDraw
+            | Self::TooFewDraws { .. }
+            | Self::TooManyPoints { .. } => USAGE,
+            Self::Interrupted { exit_code, .. } => *exit_code,
+            _ => FAILED,
+        }
+    }
+
+    fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted { .. })
     }
 }

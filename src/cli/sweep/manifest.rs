@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::SweepError;
-use super::points::{FIELDS, Point};
 use crate::cli::error::Error;
 use crate::cli::files::{FileError, write_atomic};
+use crate::model::recipe::Recipe;
 
 /// The content of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Manifest {
     /// How many points the whole sweep has.
     pub total: usize,
     /// All of them; a point's number is its place, from 0.
-    pub points: Vec<Point>,
+    pub points: Vec<Recipe>,
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -126,10 +126,10 @@ impl Manifest {
                 let pairs = self.points.iter().zip(&other.points).enumerate();
                 pairs
                     .filter_map(|(i, (a, b))| {
-                        let (name, value) =
-                            FIELDS.iter().find(|(_, value)| value(a) != value(b))?;
-                        let name = format!("{name} of point {i}");
-                        differ(&name, &value(a).to_string(), &value(b).to_string())
+                        let field = a.difference(b)?;
+                        let name = format!("{} of point {i}", field.name);
+                        let [a, b] = [a, b].map(|point| (field.get)(point).to_string());
+                        differ(&name, &a, &b)
                     })
                     .next()
             })

@@ -13,6 +13,7 @@
 
 pub mod error;
 pub mod manifest;
+mod numbers;
 pub mod plot;
 pub mod points;
 mod progress;
@@ -30,17 +31,19 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::Schedule;
 use crate::checkpoint::Checkpoint;
-use crate::cli::args::{SweepArgs, SweepCommand, tenth};
+use crate::cli::args::{SweepArgs, SweepCommand};
 use crate::cli::device::Device;
-use crate::cli::error::Error;
+use crate::cli::error::{Error, Usage};
 use crate::cli::files::{FileError, remove_leftovers};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::report::RunDir;
-use crate::cli::train::{self, Interrupt};
 use crate::data::{self, Dataset};
 use crate::gpu::adapter::Choice;
+use crate::model::recipe::{FIELDS, Field, Recipe, tenth};
 pub use error::SweepError;
 use manifest::Manifest;
-use points::{FIELDS, Grid, Point};
+use numbers::loss;
+use points::Grid;
 use progress::Progress;
 use results::{Record, Results, Status};
 use values::Shard;
@@ -59,10 +62,11 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let device = Device::choose(&args.device)?;
     if let (Choice::Cpu { why }, true) = (device.choice(), args.schedule != Schedule::Auto) {
-        return Err(Error::Usage(format!(
+        return Err(Usage(format!(
             "--schedule {} is about GPUs, and this run is on the CPU: {why}",
             args.schedule
-        )));
+        ))
+        .into());
     }
     let datasets = load(args, &points)?;
     let Some(dataset) = datasets.values().next() else {
@@ -89,7 +93,7 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
         .collect();
     let steps = todo.iter().map(|&point| sweep.manifest.points[point].steps);
     let steps = steps.fold(0, u64::saturating_add);
-    let interrupt = Interrupt::listen().map_err(Error::Signals)?;
+    let interrupt = Interrupt::listen()?;
     let mut progress = Progress::new(todo.len(), steps, sweep.best());
     for line in set_up(&sweep, &device, dataset, &grid, shard, todo.len()) {
         progress.line(&line)?;
@@ -98,13 +102,12 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
     let points = sweep.manifest.points.clone();
     let mut jobs = Vec::new();
     for &point in &todo {
-        let args = points[point].train_args(args);
-        let dataset = &datasets[&args.block_size];
-        let dims = train::dims(&args, dataset)?;
+        let recipe = points[point].clone();
+        let dataset = &datasets[&recipe.block_size];
         jobs.push(Job {
             point,
-            args,
-            dims,
+            dims: recipe.dims(dataset.vocab.len())?,
+            recipe,
             dataset,
         });
     }
@@ -149,7 +152,7 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
 }
 
 /// The data for each context length of the points.
-fn load(args: &SweepArgs, points: &[Point]) -> Result<BTreeMap<u64, Dataset>, Error> {
+fn load(args: &SweepArgs, points: &[Recipe]) -> Result<BTreeMap<u64, Dataset>, Error> {
     let blocks: BTreeSet<u64> = points.iter().map(|point| point.block_size).collect();
     let mut datasets = BTreeMap::new();
     for block in blocks {
@@ -179,7 +182,7 @@ fn by_size(jobs: Vec<Job>) -> Vec<Vec<Job>> {
     for job in jobs {
         let fits = |group: &&mut Vec<Job>| {
             let first = &group[0];
-            first.dims == job.dims && first.args.steps == job.args.steps
+            first.dims == job.dims && first.recipe.steps == job.recipe.steps
         };
         match groups.iter_mut().find(fits) {
             Some(group) => group.push(job),
@@ -210,41 +213,29 @@ fn quoted(word: &OsStr) -> String {
 }
 
 /// The names and values of the options that differ between points: `lr 0.1 seed 3`.
-fn named(point: &Point, swept: &[&points::Field]) -> String {
+fn named(point: &Recipe, swept: &[&Field]) -> String {
     let parts: Vec<String> = swept
         .iter()
-        .map(|(name, value)| format!("{name} {}", value(point)))
+        .map(|field| format!("{} {}", field.name, (field.get)(point)))
         .collect();
     parts.join("  ")
 }
 
-/// A number as a person would write it.
-pub(crate) fn short(value: f64) -> String {
-    if value.fract() == 0.0 && value.abs() < 1e15 {
-        format!("{value}")
-    } else {
-        format!("{value:?}")
-    }
-}
-
-/// A loss with the lecture's four digits, or with two where it is enormous.
-pub(crate) fn loss(value: f64) -> String {
-    if value < 1e4 {
-        format!("{value:.4}")
-    } else {
-        format!("{value:.1e}")
-    }
-}
-
-/// The options that have several values among the points; without `lr_final` where it is a tenth of
-/// each `lr`, and so says nothing of its own.
-pub fn swept(points: &[Point]) -> Vec<&'static points::Field> {
-    let follows = |point: &Point| point.lr_final == tenth(point.lr);
-    let own = !points.iter().all(follows);
+/// The options that have several values among the points; without those that follow another one at every
+/// point, and so say nothing of their own.
+pub fn swept(points: &[Recipe]) -> Vec<&'static Field> {
+    let follows = |field: &Field| match field.name {
+        "lr_final" => points.iter().all(|point| point.lr_final == tenth(point.lr)),
+        "lr_decay_at" => true, // is given for all models, or is half of their steps
+        _ => false,
+    };
+    let differs = |field: &Field| {
+        let value = |point: &Recipe| (field.get)(point);
+        points.iter().any(|point| value(point) != value(&points[0]))
+    };
     FIELDS
         .iter()
-        .filter(|(name, _)| own || *name != "lr_final")
-        .filter(|(_, value)| points.iter().any(|point| value(point) != value(&points[0])))
+        .filter(|field| !follows(field) && differs(field))
         .collect()
 }
 
@@ -253,7 +244,7 @@ struct Sweep {
     folder: RunDir,
     manifest: Manifest,
     /// The options that differ between its points: found once, since there may be 100,000 points.
-    swept: Vec<&'static points::Field>,
+    swept: Vec<&'static Field>,
     results: Results,
     /// Points that have ended, now or before.
     ended: BTreeSet<usize>,

@@ -13,12 +13,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
-use super::points::Number;
-use super::report::{deviation, mean};
-use super::{loss, short};
+use super::numbers::{deviation, loss, mean};
 use crate::cli::files::write_atomic;
 use crate::cli::report::PlotError;
 use crate::cli::report::plot::{FONT, INK, SCALE, average_down, encode, load_font};
+use crate::model::recipe::Value;
 
 /// Size of the picture of one option in pixels.
 const WIDTH: u32 = 640;
@@ -63,7 +62,7 @@ pub struct Axis {
     /// The models, by the values of those.
     pub series: Vec<Series>,
     /// The seeds of an axis of seeds, in order: no quantity, so they stand side by side.
-    seeds: Option<Vec<Number>>,
+    seeds: Option<Vec<Value>>,
 }
 
 /// Models that differ in one option, and perhaps in the seed.
@@ -71,7 +70,7 @@ pub struct Series {
     /// The values of the other options.
     pub label: String,
     /// Value and validation loss of each model that has one.
-    pub models: Vec<(Number, f64)>,
+    pub models: Vec<(Value, f64)>,
 }
 
 /// Where the models of a series lie.
@@ -135,7 +134,7 @@ impl Axis {
     ) -> Self {
         let seeds = (name == "seed").then(|| {
             let models = series.iter().flat_map(|series| &series.models);
-            let mut seeds: Vec<Number> = models.map(|&(seed, _)| seed).collect();
+            let mut seeds: Vec<Value> = models.map(|(seed, _)| seed.clone()).collect();
             seeds.sort();
             seeds.dedup();
             seeds
@@ -151,9 +150,9 @@ impl Axis {
     }
 
     /// A value's place.
-    fn place(&self, value: Number) -> f64 {
+    fn place(&self, value: &Value) -> f64 {
         match &self.seeds {
-            Some(seeds) => seeds.partition_point(|&seed| seed < value) as f64,
+            Some(seeds) => seeds.partition_point(|seed| seed < value) as f64,
             None if self.log => value.to_f64().log10(),
             None => value.to_f64(),
         }
@@ -164,10 +163,10 @@ impl Axis {
         if let Some(seeds) = &self.seeds {
             let last = seeds.len().saturating_sub(1);
             let seed = seeds.get((place.round().max(0.0) as usize).min(last));
-            return seed.map(Number::to_string).unwrap_or_default();
+            return seed.map(Value::to_string).unwrap_or_default();
         }
         let value = if self.log { 10f64.powf(place) } else { place };
-        short(format!("{value:.2e}").parse().unwrap_or(value))
+        Value::Real(format!("{value:.2e}").parse().unwrap_or(value)).to_string()
     }
 
     /// Places of the labels of the picture: the values themselves if they were listed and are few,
@@ -258,13 +257,13 @@ impl Axis {
 
     /// A series without the models whose loss is above `most`.
     fn placed_series(&self, series: &Series, most: f64) -> PlacedSeries {
-        let mut models: Vec<(Number, f64)> = series.models.clone();
-        models.retain(|&(_, loss)| loss <= most);
-        models.sort_by_key(|&(value, _)| value);
+        let mut models: Vec<(Value, f64)> = series.models.clone();
+        models.retain(|(_, loss)| *loss <= most);
+        models.sort_by(|a, b| a.0.cmp(&b.0));
         let mut placed = PlacedSeries::default();
         for same in models.chunk_by(|a, b| a.0 == b.0) {
-            let x = self.place(same[0].0);
-            let losses: Vec<f64> = same.iter().map(|&(_, loss)| loss).collect();
+            let x = self.place(&same[0].0);
+            let losses: Vec<f64> = same.iter().map(|(_, loss)| *loss).collect();
             placed.models.extend(losses.iter().map(|&loss| (x, loss)));
             placed.means.extend(mean(&losses).map(|mean| (x, mean)));
             placed.deviations.push(deviation(&losses));
@@ -600,9 +599,9 @@ fn draw<'a>(area: &Area<'a>, axis: &Axis) -> Result<(), AreaError<'a>> {
 mod tests {
     use super::*;
 
-    fn models(points: &[(f64, f64)]) -> Vec<(Number, f64)> {
+    fn models(points: &[(f64, f64)]) -> Vec<(Value, f64)> {
         let points = points.iter();
-        points.map(|&(v, loss)| (Number::Real(v), loss)).collect()
+        points.map(|&(v, loss)| (Value::Real(v), loss)).collect()
     }
 
     fn axis(log: bool, points: &[(f64, f64)]) -> Axis {
@@ -726,10 +725,7 @@ mod tests {
         let first = 1 << 53;
         let series = Series {
             label: String::new(),
-            models: vec![
-                (Number::Whole(first + 1), 2.0),
-                (Number::Whole(first), 2.01),
-            ],
+            models: vec![(Value::Whole(first + 1), 2.0), (Value::Whole(first), 2.01)],
         };
         let axis = Axis::new("seed", false, false, Vec::new(), vec![series]);
         let placed = axis.placed();

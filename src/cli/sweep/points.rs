@@ -1,15 +1,11 @@
-//! The points of a sweep: what each of its models is trained with.
+//! The points of a sweep: the recipe of each of its models.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::{self, Display};
-
-use serde::{Deserialize, Serialize};
 
 use super::error::SweepError;
-use super::short;
-use super::values::{Value, Values};
-use crate::cli::args::{SweepArgs, TrainArgs, tenth};
+use super::values::Values;
+use crate::cli::args::SweepArgs;
+use crate::model::recipe::{Field, Recipe, tenth};
 use crate::rng::TorchGenerator;
 
 /// The most points of a sweep: `sweep.json` lists each.
@@ -17,145 +13,39 @@ pub const MAX_POINTS: usize = 100_000;
 /// The ranges count as exhausted after this many draws in a row without a new point.
 const MAX_REPEATS: usize = 1000;
 
-/// What one model is trained with, under the names of `train`'s options.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Point {
-    pub block_size: u64,
-    pub batch_size: u64,
-    pub n_embd: u64,
-    pub n_hidden: u64,
-    pub steps: u64,
-    pub lr: f64,
-    pub lr_final: f64,
-    pub lr_decay_at: u64,
-    pub seed: u64,
-}
-
-/// The value of an option. Whole numbers stay whole: as floats, neighbouring seeds above 2^53 would be
-/// the same.
-#[derive(Clone, Copy, Debug)]
-pub enum Number {
-    /// A size, a number of steps or a seed.
-    Whole(u64),
-    /// A learning rate.
-    Real(f64),
-}
-
-impl Number {
-    /// The nearest float, to place it on an axis.
-    pub fn to_f64(self) -> f64 {
-        match self {
-            Self::Whole(value) => value as f64,
-            Self::Real(value) => value,
-        }
-    }
-}
-
-impl Ord for Number {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Self::Whole(a), Self::Whole(b)) => a.cmp(b),
-            (a, b) => a.to_f64().total_cmp(&b.to_f64()),
-        }
-    }
-}
-
-impl PartialOrd for Number {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Number {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Number {}
-
-/// As a person would write it.
-impl Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Whole(value) => write!(f, "{value}"),
-            Self::Real(value) => f.write_str(&short(*value)),
-        }
-    }
-}
-
-/// An option of a point: its name, and its value.
-pub type Field = (&'static str, fn(&Point) -> Number);
-
-/// The options that can be swept, those that fix the model's size first.
-pub const FIELDS: [Field; 8] = [
-    ("block_size", |p| Number::Whole(p.block_size)),
-    ("batch_size", |p| Number::Whole(p.batch_size)),
-    ("n_embd", |p| Number::Whole(p.n_embd)),
-    ("n_hidden", |p| Number::Whole(p.n_hidden)),
-    ("steps", |p| Number::Whole(p.steps)),
-    ("lr", |p| Number::Real(p.lr)),
-    ("lr_final", |p| Number::Real(p.lr_final)),
-    ("seed", |p| Number::Whole(p.seed)),
-];
-
-impl Point {
-    /// The options with which `train` trains this model.
-    pub fn train_args(&self, sweep: &SweepArgs) -> TrainArgs {
-        TrainArgs {
-            profile: false,
-            data: sweep.data.clone(),
-            columns: sweep.columns.clone(),
-            device: sweep.device.clone(),
-            schedule: sweep.schedule,
-            steps: self.steps,
-            batch_size: self.batch_size,
-            block_size: self.block_size,
-            n_embd: self.n_embd,
-            n_hidden: self.n_hidden,
-            lr: self.lr,
-            lr_final: Some(self.lr_final),
-            lr_decay_at: Some(self.lr_decay_at),
-            seed: self.seed,
-            log_every: Some(u64::MAX),
-            out: None,
-            checkpoint_every: None,
-            resume: None,
-            given: Vec::new(),
-        }
-    }
-
-    /// The same with another seed counts as the same configuration.
-    pub fn without_seed(&self) -> Self {
-        Self {
-            seed: 0,
-            ..self.clone()
-        }
-    }
-}
-
-/// What is swept, with `train`'s default where an option is left out.
+/// What is swept.
 pub struct Grid {
-    block_size: Values<u64>,
-    batch_size: Values<u64>,
-    n_embd: Values<u64>,
-    n_hidden: Values<u64>,
-    steps: Values<u64>,
-    lr: Values<f64>,
-    /// A tenth of each point's `lr` if there is none.
-    lr_final: Option<Values<f64>>,
-    seeds: Values<u64>,
+    /// What all models have in common, and the values of options that are left out.
+    base: Recipe,
+    options: Vec<Swept>,
     lr_decay_at: Option<u64>,
     random: Option<u64>,
     sweep_seed: u64,
 }
 
-fn or<T: Value>(values: &Option<Values<T>>, default: T) -> Values<T> {
-    values.clone().unwrap_or(Values::List {
-        values: vec![default],
-        log: false,
-    })
+/// An option of the grid.
+struct Swept {
+    field: &'static Field,
+    /// What was given; without it each model has its default.
+    given: Option<Values>,
+}
+
+impl Swept {
+    /// As the user knows it.
+    fn option(&self) -> String {
+        match self.field.name {
+            "seed" => "--seeds".to_owned(),
+            _ => self.field.option(),
+        }
+    }
+
+    /// Its values in each draw, or how many there are.
+    fn len(&self) -> usize {
+        match &self.given {
+            Some(Values::List { values, .. }) => values.len(),
+            Some(Values::Range { .. }) | None => 1,
+        }
+    }
 }
 
 impl Grid {
@@ -165,78 +55,64 @@ impl Grid {
     ///
     /// Nothing is swept, or ranges and `--random` do not go together.
     pub fn new(args: &SweepArgs) -> Result<Self, SweepError> {
-        let given = [
-            args.block_size.is_some(),
-            args.batch_size.is_some(),
-            args.n_embd.is_some(),
-            args.n_hidden.is_some(),
-            args.steps.is_some(),
-            args.lr.is_some(),
-            args.lr_final.is_some(),
-            args.seeds.is_some(),
-        ];
-        if !given.contains(&true) {
+        let options: Vec<Swept> = args
+            .swept()
+            .into_iter()
+            .filter_map(|(name, given)| {
+                let (field, given) = (Field::of(name)?, given.clone());
+                Some(Swept { field, given })
+            })
+            .collect();
+        if options.iter().all(|option| option.given.is_none()) {
             return Err(SweepError::EmptyGrid);
         }
-        let default = TrainArgs::defaults();
-        let grid = Self {
-            block_size: or(&args.block_size, default.block_size),
-            batch_size: or(&args.batch_size, default.batch_size),
-            n_embd: or(&args.n_embd, default.n_embd),
-            n_hidden: or(&args.n_hidden, default.n_hidden),
-            steps: or(&args.steps, default.steps),
-            lr: or(&args.lr, default.lr),
-            lr_final: args.lr_final.clone(),
-            seeds: or(&args.seeds, default.seed),
-            lr_decay_at: args.lr_decay_at,
-            random: args.random,
-            sweep_seed: args.sweep_seed,
-        };
-        let range = grid.options().into_iter().find(|option| option.is_range);
-        match (range, args.random) {
+        let is_range =
+            |option: &&Swept| (option.given.as_ref()).is_some_and(|values| values.is_range());
+        match (options.iter().find(is_range), args.random) {
             (Some(option), None) => Err(SweepError::RangeInGrid {
-                option: option.name,
+                option: option.option(),
             }),
             (None, Some(_)) => Err(SweepError::NothingToDraw),
-            _ => Ok(grid),
+            _ => Ok(Self {
+                base: Recipe {
+                    data: args.data.to_string(),
+                    column: args.columns.column.clone(),
+                    clean: args.columns.clean,
+                    ..Recipe::default()
+                },
+                options,
+                lr_decay_at: args.lr_decay_at,
+                random: args.random,
+                sweep_seed: args.sweep_seed,
+            }),
         }
     }
 
-    /// Each option as text.
-    fn options(&self) -> [GridOption; 8] {
-        [
-            GridOption::new("--block-size", "block_size", &self.block_size),
-            GridOption::new("--batch-size", "batch_size", &self.batch_size),
-            GridOption::new("--n-embd", "n_embd", &self.n_embd),
-            GridOption::new("--n-hidden", "n_hidden", &self.n_hidden),
-            GridOption::new("--steps", "steps", &self.steps),
-            GridOption::new("--lr", "lr", &self.lr),
-            self.lr_final_option(),
-            GridOption::new("--seeds", "seed", &self.seeds),
-        ]
-    }
-
-    fn lr_final_option(&self) -> GridOption {
-        let option = |values| GridOption::new("--lr-final", "lr_final", values);
-        match (&self.lr_final, &self.lr) {
-            (Some(given), _) => option(given),
-            // With a single `--lr`, it reads as if it had been given.
-            (None, Values::List { values, .. }) if let [lr] = values[..] => {
-                option(&or(&None, tenth(lr)))
-            }
-            (None, _) => GridOption {
-                text: "a tenth of --lr".to_owned(),
-                ..option(&or(&None, 0.0))
+    /// The values of an option as text.
+    fn text(&self, option: &Swept) -> String {
+        let given_of = |name: &str| {
+            let option = self.options.iter().find(|option| option.field.name == name);
+            option.and_then(|option| option.given.as_ref())
+        };
+        match (&option.given, option.field.name) {
+            (Some(values), _) => values.text(),
+            // It follows `--lr`; with a single value of that, it reads as if it had been given.
+            (None, "lr_final") => match given_of("lr") {
+                None => tenth(self.base.lr).to_string(),
+                Some(Values::List { values, .. }) if let [lr] = &values[..] => {
+                    tenth(lr.to_f64()).to_string()
+                }
+                Some(_) => "a tenth of --lr".to_owned(),
             },
+            (None, _) => (option.field.get)(&self.base).to_string(),
         }
     }
 
     /// The whole grid as text, by option, for the manifest.
     pub fn texts(&self) -> BTreeMap<String, String> {
-        let mut texts: BTreeMap<String, String> = self
-            .options()
-            .into_iter()
-            .map(|option| (option.name.to_owned(), option.text))
+        let options = self.options.iter();
+        let mut texts: BTreeMap<String, String> = options
+            .map(|option| (option.option(), self.text(option)))
             .collect();
         let decay = self.lr_decay_at;
         texts.insert(
@@ -252,11 +128,9 @@ impl Grid {
 
     /// The names of the options with a logarithmic axis.
     pub fn log(&self) -> Vec<String> {
-        self.options()
-            .into_iter()
-            .filter(|option| option.log)
-            .map(|option| option.field.to_owned())
-            .collect()
+        let log = |option: &&Swept| (option.given.as_ref()).is_some_and(|values| values.log());
+        let options = self.options.iter().filter(log);
+        options.map(|option| option.field.name.to_owned()).collect()
     }
 
     /// `2 draws x 3 n_hidden x 8 seeds`: all that there is more than one of.
@@ -266,15 +140,12 @@ impl Grid {
             .map(|draws| format!("{draws} draws"))
             .into_iter()
             .collect();
-        for option in self.options() {
-            if option.len > 1 {
-                let what = if option.field == "seed" {
-                    "seeds"
-                } else {
-                    option.field
-                };
-                parts.push(format!("{} {what}", option.len));
-            }
+        for option in self.options.iter().filter(|option| option.len() > 1) {
+            let what = match option.field.name {
+                "seed" => "seeds",
+                name => name,
+            };
+            parts.push(format!("{} {what}", option.len()));
         }
         if parts.is_empty() {
             return "a single point".to_owned();
@@ -286,10 +157,10 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// There would be too many, or the ranges are too small for so many different draws.
-    pub fn points(&self) -> Result<Vec<Point>, SweepError> {
-        let listed = |option: &GridOption| option.len as u128;
-        let in_a_draw: u128 = self.options().iter().map(listed).product();
+    /// There would be too many, or the ranges have too few values for that number of different draws.
+    pub fn points(&self) -> Result<Vec<Recipe>, SweepError> {
+        let lens = self.options.iter().map(|option| option.len() as u128);
+        let in_a_draw: u128 = lens.product();
         let points = in_a_draw.saturating_mul(self.random.unwrap_or(1).into());
         if points > MAX_POINTS as u128 {
             return Err(SweepError::TooManyPoints {
@@ -301,7 +172,7 @@ impl Grid {
             return Ok(self.draw(&mut TorchGenerator::manual_seed(self.sweep_seed)));
         };
         // Every draw is combined with the same lists, so two draws are equal if their first points are.
-        let mut points: Vec<Point> = Vec::new();
+        let mut points: Vec<Recipe> = Vec::new();
         // As text, since floats have no hash. Comparing each with each took most of a second for 20,000.
         let mut firsts: HashSet<String> = HashSet::new();
         let mut generator = TorchGenerator::manual_seed(self.sweep_seed);
@@ -322,83 +193,32 @@ impl Grid {
         Ok(points)
     }
 
-    /// The product of what is listed, with one value of each range. The generator is asked in the
-    /// same order every time.
-    fn draw(&self, generator: &mut TorchGenerator) -> Vec<Point> {
-        let block_sizes = self.block_size.choices(generator);
-        let batch_sizes = self.batch_size.choices(generator);
-        let n_embds = self.n_embd.choices(generator);
-        let n_hiddens = self.n_hidden.choices(generator);
-        let steps = self.steps.choices(generator);
-        let lrs = self.lr.choices(generator);
-        let lr_finals = (self.lr_final.as_ref()).map(|values| values.choices(generator));
-        let seeds = self.seeds.choices(generator);
-        let mut points = vec![Point {
-            block_size: 0,
-            batch_size: 0,
-            n_embd: 0,
-            n_hidden: 0,
-            steps: 0,
-            lr: 0.0,
-            lr_final: 0.0,
-            lr_decay_at: 0,
-            seed: 0,
+    /// The product of what is listed, with one value of each range. The generator is asked in the order of
+    /// the options every time.
+    fn draw(&self, generator: &mut TorchGenerator) -> Vec<Recipe> {
+        let mut points = vec![Recipe {
+            lr_decay_at: self.lr_decay_at.unwrap_or(self.base.lr_decay_at),
+            ..self.base.clone()
         }];
-        cross(&mut points, &block_sizes, |p, v| p.block_size = v);
-        cross(&mut points, &batch_sizes, |p, v| p.batch_size = v);
-        cross(&mut points, &n_embds, |p, v| p.n_embd = v);
-        cross(&mut points, &n_hiddens, |p, v| p.n_hidden = v);
-        cross(&mut points, &steps, |p, v| {
-            p.steps = v;
-            p.lr_decay_at = self.lr_decay_at.unwrap_or(v / 2);
-        });
-        cross(&mut points, &lrs, |p, v| {
-            p.lr = v;
-            p.lr_final = tenth(v);
-        });
-        if let Some(lr_finals) = lr_finals {
-            cross(&mut points, &lr_finals, |p, v| p.lr_final = v);
+        for Swept { field, given } in &self.options {
+            let Some(values) = given else { continue };
+            let values = values.choices(generator);
+            let with = |point: &Recipe, value| {
+                let mut point = point.clone();
+                (field.set)(&mut point, value);
+                // What follows another option, unless it is given itself.
+                match field.name {
+                    "steps" => point.lr_decay_at = self.lr_decay_at.unwrap_or(point.steps / 2),
+                    "lr" => point.lr_final = tenth(point.lr),
+                    _ => {}
+                }
+                point
+            };
+            points = points
+                .iter()
+                .flat_map(|point| values.iter().map(|value| with(point, value.clone())))
+                .collect();
         }
-        cross(&mut points, &seeds, |p, v| p.seed = v);
         points
-    }
-}
-
-/// Each point with each value.
-fn cross<T: Copy>(points: &mut Vec<Point>, values: &[T], set: impl Fn(&mut Point, T)) {
-    *points = points
-        .iter()
-        .flat_map(|point| values.iter().map(move |&value| (point.clone(), value)))
-        .map(|(mut point, value)| {
-            set(&mut point, value);
-            point
-        })
-        .collect();
-}
-
-/// An option of the grid, without its type.
-struct GridOption {
-    name: &'static str,
-    field: &'static str,
-    text: String,
-    /// Values in each draw.
-    len: usize,
-    log: bool,
-    is_range: bool,
-}
-
-impl GridOption {
-    fn new<T: Value>(name: &'static str, field: &'static str, values: &Values<T>) -> Self {
-        Self {
-            name,
-            field,
-            text: values.text(),
-            len: match values {
-                Values::List { values, .. } => values.len(),
-                Values::Range { .. } => 1,
-            },
-            log: values.log(),
-            is_range: values.is_range(),
-        }
     }
 }

@@ -1,13 +1,12 @@
 //! One bar for the whole sweep, and a line for each model that ends.
 
 use std::fmt::Write;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use crate::cli::report::Output;
 use crate::cli::report::progress::draw_target;
+use crate::cli::report::{Output, OutputError};
 
 /// Bar, models, model-steps a second, time left and the best loss; for a terminal of 80 columns.
 const TEMPLATE: &str = "{bar:16} {models} models  {speed} steps/s  {eta} left  best val {best}";
@@ -62,7 +61,7 @@ impl Progress {
     /// # Errors
     ///
     /// As [`Output::line`].
-    pub fn line(&mut self, text: &str) -> io::Result<()> {
+    pub fn line(&mut self, text: &str) -> Result<(), OutputError> {
         let (bar, out) = (&self.bar, &mut self.out);
         bar.suspend(|| out.line(text))
     }

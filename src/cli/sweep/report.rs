@@ -1,6 +1,7 @@
 //! `gpu-makemore sweep report`: the results of a sweep, from one folder or from many.
 
 use std::collections::BTreeMap;
+use std::iter::once;
 use std::path::{Path, PathBuf};
 
 use comfy_table::presets::NOTHING;
@@ -8,14 +9,15 @@ use comfy_table::{CellAlignment, Table};
 
 use super::error::SweepError;
 use super::manifest::Manifest;
+use super::numbers::{deviation, loss, mean};
 use super::plot::{self, Axis, Series};
-use super::points::{Field, Number, Point};
 use super::results::{self, Record, Status};
-use super::{loss, swept};
+use super::swept;
 use crate::cli::args::ReportArgs;
 use crate::cli::error::Error;
 use crate::cli::files::write_atomic;
 use crate::cli::report::Output;
+use crate::model::recipe::{FIELDS, Field, Recipe, Value};
 
 /// Point numbers that a message lists before it only counts.
 const LISTED: usize = 20;
@@ -31,7 +33,7 @@ struct Merged {
 
 /// Models that differ in nothing but the seed.
 struct Configuration {
-    options: Point,
+    options: Recipe,
     val: Vec<f64>,
     train: Vec<f64>,
     test: Vec<f64>,
@@ -157,7 +159,10 @@ fn configurations(records: &BTreeMap<usize, Record>) -> Vec<Configuration> {
     let mut configurations: Vec<Configuration> = Vec::new();
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for record in records.values() {
-        let options = record.options.without_seed();
+        let options = Recipe {
+            seed: 0,
+            ..record.options.clone()
+        };
         let place = *places.entry(format!("{options:?}")).or_insert_with(|| {
             configurations.push(Configuration {
                 options,
@@ -185,24 +190,13 @@ fn configurations(records: &BTreeMap<usize, Record>) -> Vec<Configuration> {
     configurations
 }
 
-pub(super) fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-/// Standard deviation of a sample, with Bessel's correction; a single value has none.
-pub(super) fn deviation(values: &[f64]) -> Option<f64> {
-    let mean = mean(values)?;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
-}
-
 fn table(merged: &Merged) -> String {
     let swept = swept(&merged.manifest.points);
-    let columns: Vec<_> = swept.iter().filter(|(name, _)| *name != "seed").collect();
+    let columns: Vec<_> = swept.iter().filter(|field| field.name != "seed").collect();
     let seeded = columns.len() < swept.len();
     let mut table = Table::new();
     table.load_style(NOTHING);
-    let mut header: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let mut header: Vec<&str> = columns.iter().map(|field| field.name).collect();
     // Without several seeds, a row is a model.
     header.extend(match seeded {
         true => &[
@@ -229,7 +223,7 @@ fn table(merged: &Merged) -> String {
         } = &configuration;
         let mut row: Vec<String> = columns
             .iter()
-            .map(|(_, value)| value(options).to_string())
+            .map(|field| (field.get)(options).to_string())
             .collect();
         row.push(shown(mean(val)));
         if seeded {
@@ -254,31 +248,32 @@ fn table(merged: &Merged) -> String {
 fn axes(merged: &Merged) -> Vec<Axis> {
     let mut swept = swept(&merged.manifest.points);
     if swept.len() > 1 {
-        swept.retain(|(name, _)| *name != "seed");
+        swept.retain(|field| field.name != "seed");
     }
-    let axis = |&&(name, value): &&Field| {
+    let axis = |field: &&Field| {
+        let name = field.name;
         let others: Vec<&Field> = (swept.iter().copied())
-            .filter(|(other, _)| *other != name)
+            .filter(|other| other.name != name)
             .collect();
         // Models are compared with those that differ from them in this option, or in the seed alone.
-        let mut series: BTreeMap<Vec<Number>, Vec<(Number, f64)>> = BTreeMap::new();
+        let mut series: BTreeMap<Vec<Value>, Vec<(Value, f64)>> = BTreeMap::new();
         for record in merged.records.values() {
             let Some(loss) = record.val_loss else {
                 continue;
             };
-            let of_others = others.iter().map(|(_, value)| value(&record.options));
+            let of_others = others.iter().map(|other| (other.get)(&record.options));
             let models = series.entry(of_others.collect()).or_default();
-            models.push((value(&record.options), loss));
+            models.push(((field.get)(&record.options), loss));
         }
-        let text = |values: Vec<Number>| {
-            let values: Vec<String> = values.iter().map(Number::to_string).collect();
+        let text = |values: Vec<Value>| {
+            let values: Vec<String> = values.iter().map(Value::to_string).collect();
             values.join(", ")
         };
         let log = merged.manifest.log.iter().any(|log| log == name);
         let drawn = (merged.manifest.grid)
-            .get(&format!("--{}", name.replace('_', "-")))
+            .get(&field.option())
             .is_some_and(|text| text.contains(".."));
-        let others = others.iter().map(|(other, _)| *other).collect();
+        let others = others.iter().map(|other| other.name).collect();
         let series = series.into_iter().map(|(values, models)| Series {
             label: text(values),
             models,
@@ -292,17 +287,14 @@ fn axes(merged: &Merged) -> Vec<Axis> {
 fn csv(path: &Path, records: &[&Record]) -> Result<(), Error> {
     write_atomic(path, |file| {
         let mut writer = csv::Writer::from_writer(file);
-        writer.write_record([
-            "point",
-            "block_size",
-            "batch_size",
-            "n_embd",
-            "n_hidden",
-            "steps",
-            "lr",
-            "lr_final",
-            "lr_decay_at",
-            "seed",
+        let numbers = || {
+            let is_number = |value| matches!(value, Value::Whole(_) | Value::Real(_));
+            let recipe = Recipe::default();
+            FIELDS
+                .iter()
+                .filter(move |field| is_number((field.get)(&recipe)))
+        };
+        let results = [
             "train_loss",
             "val_loss",
             "test_loss",
@@ -312,25 +304,17 @@ fn csv(path: &Path, records: &[&Record]) -> Result<(), Error> {
             "backend",
             "adapter",
             "schedule",
-        ])?;
+        ];
+        let header = once("point").chain(numbers().map(|field| field.name));
+        writer.write_record(header.chain(results))?;
         for record in records {
-            let options = &record.options;
             let number = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
             let status = match record.status {
                 Status::Done => "done",
                 Status::Diverged => "diverged",
             };
-            writer.write_record([
-                record.point.to_string(),
-                options.block_size.to_string(),
-                options.batch_size.to_string(),
-                options.n_embd.to_string(),
-                options.n_hidden.to_string(),
-                options.steps.to_string(),
-                format!("{:?}", options.lr),
-                format!("{:?}", options.lr_final),
-                options.lr_decay_at.to_string(),
-                options.seed.to_string(),
+            let options = numbers().map(|field| (field.get)(&record.options).to_string());
+            let results = [
                 number(record.train_loss),
                 number(record.val_loss),
                 number(record.test_loss),
@@ -340,7 +324,9 @@ fn csv(path: &Path, records: &[&Record]) -> Result<(), Error> {
                 record.backend.clone(),
                 record.adapter.clone(),
                 record.schedule.clone().unwrap_or_default(),
-            ])?;
+            ];
+            let row = once(record.point.to_string()).chain(options);
+            writer.write_record(row.chain(results))?;
         }
         writer.flush()
     })?;
@@ -350,14 +336,6 @@ fn csv(path: &Path, records: &[&Record]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mean_and_deviation_are_those_of_a_sample() {
-        let values = [1.0, 2.0, 4.0, 5.0];
-        assert_eq!(mean(&values), Some(3.0));
-        assert!((deviation(&values).unwrap() - (10.0_f64 / 3.0).sqrt()).abs() < 1e-12);
-        assert_eq!((mean(&[]), deviation(&[1.0])), (None, None));
-    }
 
     #[test]
     fn long_lists_are_cut() {

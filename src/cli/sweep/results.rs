@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::SweepError;
 use super::manifest::Manifest;
-use super::points::Point;
 use crate::cli::error::Error;
 use crate::cli::files::FileError;
+use crate::model::recipe::Recipe;
 
 /// How a model ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Record {
     /// The point's number, from 0.
     pub point: usize,
     /// What it was trained with.
-    pub options: Point,
+    pub options: Recipe,
     /// Mean loss over the training set, in nats; none if it diverged.
     pub train_loss: Option<f64>,
     /// The same over the validation set.

@@ -1,80 +1,61 @@
 //! The values of a swept option: a list, or a range to draw from.
 
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 
+use crate::model::recipe::Value;
 use crate::rng::TorchGenerator;
 
 /// The values of one option.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Values<T> {
+pub enum Values {
     /// `0.05,0.1,0.2`: each of them. With `:log` they are drawn on a logarithmic axis.
     List {
         /// The values, none of them twice.
-        values: Vec<T>,
+        values: Vec<Value>,
         /// Whether the axis is logarithmic.
         log: bool,
     },
     /// `0.01..0.3`, both ends included: drawn evenly, or with `:log` evenly in the logarithm.
     Range {
         /// The smallest value.
-        low: T,
+        low: Value,
         /// The largest value.
-        high: T,
+        high: Value,
         /// Whether the logarithm is drawn.
         log: bool,
     },
 }
 
-/// A number that an option takes.
-pub trait Value: Copy + PartialOrd + Debug {
-    /// As a float, to compute with.
-    fn to_f64(self) -> f64;
-    /// Uniform over `low..=high`, both included; `u` is uniform in `[0, 1)`.
-    fn between(low: Self, high: Self, log: bool, u: f64) -> Self;
-}
-
-impl Value for f64 {
-    fn to_f64(self) -> f64 {
-        self
-    }
-
-    /// Rounded to four digits: a person can type those, and logarithms of different C libraries differ
-    /// in the sixteenth.
-    fn between(low: f64, high: f64, log: bool, u: f64) -> f64 {
-        let value = if log {
-            (low.ln() + u * (high.ln() - low.ln())).exp()
-        } else {
-            low + u * (high - low)
-        };
-        let rounded = format!("{value:.3e}").parse().unwrap_or(value);
-        rounded.clamp(low, high)
-    }
-}
-
-impl Value for u64 {
-    fn to_f64(self) -> f64 {
-        self as f64
-    }
-
-    fn between(low: u64, high: u64, log: bool, u: f64) -> u64 {
+/// Uniform over `low..=high`, both included; `u` is uniform in `[0, 1)`.
+fn between(low: &Value, high: &Value, log: bool, u: f64) -> Value {
+    let draw = |low: f64, high: f64| match log {
+        true => (low.ln() + u * (high.ln() - low.ln())).exp(),
+        false => low + u * (high - low),
+    };
+    match (low, high) {
         // A whole number stands for half a unit on each side of it, which makes all equally likely.
-        let (from, to) = (low as f64 - 0.5, high as f64 + 0.5);
-        let value = if log {
-            (from.ln() + u * (to.ln() - from.ln())).exp()
-        } else {
-            from + u * (to - from)
-        };
-        (value.round() as u64).clamp(low, high)
+        (&Value::Whole(low), &Value::Whole(high)) => {
+            let value = draw(low as f64 - 0.5, high as f64 + 0.5);
+            Value::Whole((value.round() as u64).clamp(low, high))
+        }
+        // Rounded to four digits: a person can type those, and logarithms of different C libraries differ
+        // in the sixteenth.
+        _ => {
+            let (low, high) = (low.to_f64(), high.to_f64());
+            let value = draw(low, high);
+            let rounded = format!("{value:.3e}").parse().unwrap_or(value);
+            Value::Real(rounded.clamp(low, high))
+        }
     }
 }
 
-impl<T: Value> Values<T> {
+impl Values {
     /// Reads a list or a range, each number by `one`.
     ///
     /// # Errors
     ///
     /// What is wrong and what would be right, as a sentence that follows the option's name.
-    pub fn parse(text: &str, one: impl Fn(&str) -> Result<T, String>) -> Result<Self, String> {
+    pub fn parse(text: &str, one: impl Fn(&str) -> Result<Value, String>) -> Result<Self, String> {
         let (body, log) = match text.strip_suffix(":log") {
             Some(body) => (body, true),
             None => (text, false),
@@ -84,13 +65,11 @@ impl<T: Value> Values<T> {
             let (low, high) = (number(low)?, number(high)?);
             if low > high {
                 return Err(format!(
-                    "the range is the wrong way round: write {high:?}..{low:?}"
+                    "the range is the wrong way round: write {high}..{low}"
                 ));
             }
             if low == high {
-                return Err(format!(
-                    "the range holds nothing but {low:?}: write {low:?}"
-                ));
+                return Err(format!("the range holds nothing but {low}: write {low}"));
             }
             Self::Range { low, high, log }
         } else {
@@ -100,10 +79,10 @@ impl<T: Value> Values<T> {
                     "the list is empty: give values like 1,2,3 or a range like 1..3".to_owned(),
                 );
             }
-            let values: Vec<T> = body.split(',').map(number).collect::<Result<_, _>>()?;
+            let values: Vec<Value> = body.split(',').map(number).collect::<Result<_, _>>()?;
             for (i, value) in values.iter().enumerate() {
                 if values[..i].contains(value) {
-                    return Err(format!("{value:?} is listed twice: take one out"));
+                    return Err(format!("{value} is listed twice: take one out"));
                 }
             }
             Self::List { values, log }
@@ -138,11 +117,11 @@ impl<T: Value> Values<T> {
     }
 
     /// The values of a list, or one drawn from the range.
-    pub fn choices(&self, generator: &mut TorchGenerator) -> Vec<T> {
+    pub fn choices(&self, generator: &mut TorchGenerator) -> Vec<Value> {
         match self {
             Self::List { values, .. } => values.clone(),
-            &Self::Range { low, high, log } => {
-                vec![T::between(low, high, log, generator.uniform_f64())]
+            Self::Range { low, high, log } => {
+                vec![between(low, high, *log, generator.uniform_f64())]
             }
         }
     }
@@ -151,10 +130,10 @@ impl<T: Value> Values<T> {
     pub fn text(&self) -> String {
         let (body, log) = match self {
             Self::List { values, log } => {
-                let values: Vec<String> = values.iter().map(|v| format!("{v:?}")).collect();
+                let values: Vec<String> = values.iter().map(|v| v.to_string()).collect();
                 (values.join(","), *log)
             }
-            Self::Range { low, high, log } => (format!("{low:?}..{high:?}"), *log),
+            Self::Range { low, high, log } => (format!("{low}..{high}"), *log),
         };
         body + if log { ":log" } else { "" }
     }
@@ -168,8 +147,8 @@ impl<T: Value> Values<T> {
 pub fn seeds(
     text: &str,
     count: impl Fn(&str) -> Result<u64, String>,
-    one: impl Fn(&str) -> Result<u64, String>,
-) -> Result<Values<u64>, String> {
+    one: impl Fn(&str) -> Result<Value, String>,
+) -> Result<Values, String> {
     if text.contains("..") || text.contains(':') {
         return Err("must be how many seeds, like 8, or a list of them, like 1,2,3".to_owned());
     }
@@ -177,7 +156,7 @@ pub fn seeds(
         return Values::parse(text, one);
     }
     Ok(Values::List {
-        values: (1..=count(text)?).collect(),
+        values: (1..=count(text)?).map(Value::Whole).collect(),
         log: false,
     })
 }
@@ -227,8 +206,9 @@ impl Display for Shard {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Values<f64>, String> {
-        Values::parse(text, |text| text.parse().map_err(|_| "no number".into()))
+    fn parse(text: &str) -> Result<Values, String> {
+        let one = |text: &str| text.parse().map(Value::Real);
+        Values::parse(text, |text| one(text).map_err(|_| "no number".into()))
     }
 
     #[test]
@@ -238,7 +218,7 @@ mod tests {
             "0.1",
             "0.01..0.3",
             "0.01..0.3:log",
-            "1.0,2.0:log",
+            "1,2:log",
         ] {
             assert_eq!(parse(text).unwrap().text(), text);
         }
@@ -266,9 +246,10 @@ mod tests {
     fn draws_cover_their_range_evenly() {
         let mut generator = TorchGenerator::manual_seed(1);
         let (range, log) = (parse("1..100").unwrap(), parse("1..100:log").unwrap());
-        let mut below_ten = |values: &Values<f64>| {
+        let mut below_ten = |values: &Values| {
             let drawn: Vec<f64> = (0..1000)
                 .flat_map(|_| values.choices(&mut generator))
+                .map(|value| value.to_f64())
                 .collect();
             assert!(drawn.iter().all(|v| (1.0..=100.0).contains(v)));
             drawn.iter().filter(|&&v| v < 10.0).count()
@@ -276,13 +257,13 @@ mod tests {
         assert!((60..130).contains(&below_ten(&range)));
         assert!((450..550).contains(&below_ten(&log)));
         let dice = Values::Range {
-            low: 1,
-            high: 6,
+            low: Value::Whole(1),
+            high: Value::Whole(6),
             log: false,
         };
         let mut counts = [0; 6];
         for _ in 0..6000 {
-            counts[dice.choices(&mut generator)[0] as usize - 1] += 1;
+            counts[dice.choices(&mut generator)[0].to_f64() as usize - 1] += 1;
         }
         assert!(counts.iter().all(|n| (850..1150).contains(n)), "{counts:?}");
     }

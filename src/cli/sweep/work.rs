@@ -13,9 +13,9 @@ use super::error::SweepError;
 use crate::backend::Schedule;
 use crate::backend::{Backend, BackendError, BackendInfo};
 use crate::checkpoint::Checkpoint;
-use crate::cli::args::TrainArgs;
+use crate::cli::drive::{Ended, drive};
 use crate::cli::error::Error;
-use crate::cli::train;
+use crate::cli::train::packed::{config, finish, statistics};
 use crate::cores::{both, cores, share_out};
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
@@ -27,10 +27,10 @@ use crate::gpu::resident::Resident;
 use crate::gpu::staged::Staged;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
+use crate::model::recipe::Recipe;
 use crate::model::steps::Steps;
-use crate::rng::TorchGenerator;
-use crate::training::Stream;
-use crate::training::{Ended, Snapshot, next_chunk, steps};
+use crate::training::evaluation;
+use crate::training::{Pace, Snapshot, State, Stream, Training, first_non_finite, non_finite};
 
 /// Threads on the CPU at most, for each core: more would only take turns, each with a model's memory.
 const PER_CORE: usize = 4;
@@ -49,8 +49,8 @@ const WORTHWHILE: f64 = 1.1;
 pub struct Job<'a> {
     /// Its number.
     pub point: usize,
-    /// Its options.
-    pub args: TrainArgs,
+    /// Its recipe.
+    pub recipe: Recipe,
     /// Its sizes.
     pub dims: Dims,
     /// Its data.
@@ -91,33 +91,29 @@ pub enum End {
 pub type Sink<'a> = &'a mut dyn FnMut(Event) -> Result<(), Error>;
 
 impl<'a> Job<'a> {
-    /// The initial values, and the stream that goes on with their generator.
+    /// The initial values, and the stream that continues with their generator.
     fn start(&self) -> (Params<f32>, Stream<'a>) {
-        let mut generator = TorchGenerator::manual_seed(self.args.seed);
-        let params = Params::init(&self.dims, &mut generator);
-        let schedule = train::schedule_of(&self.args);
-        let train = &self.dataset.train;
-        (
-            params,
-            Stream::new(train, generator, schedule, self.dims.batch),
-        )
+        let Snapshot {
+            params, generator, ..
+        } = Snapshot::first(&self.dims, self.recipe.seed);
+        let rates = self.recipe.learning_rate();
+        let stream = Stream::new(&self.dataset.train, generator, rates, self.dims.batch);
+        (params, stream)
     }
 
     /// Calibrates, evaluates and packs up a trained model.
     fn end(&self, backend: &mut dyn Backend, params: Params<f32>) -> Result<End, Error> {
-        let schedule = train::schedule_of(&self.args);
-        let config = train::config(
-            &self.args,
-            self.dataset,
-            &self.dims,
-            &schedule,
-            backend.info(),
-        );
-        let checkpoint = train::finish(backend, config, params, self.dataset.train.x())?;
-        let losses = train::evaluate(backend, &train::statistics(&checkpoint), self.dataset)?;
-        let untrained = train::worse_than_untrained(backend, &self.args, self.dataset, losses[0])?;
-        if let Some(untrained) = untrained {
-            let loss = losses[0];
+        let Self {
+            recipe, dataset, ..
+        } = self;
+        let config = config(recipe, dataset, backend.info());
+        let checkpoint = finish(backend, config, params, dataset.train.x())?;
+        let losses = evaluation::losses(backend, &statistics(&checkpoint), dataset)?;
+        let loss = losses[0];
+        let (seed, steps) = (recipe.seed, recipe.steps);
+        if let Some(untrained) =
+            evaluation::worse_than_untrained(backend, seed, steps, &dataset.train, loss)?
+        {
             return Ok(End::Diverged(format!(
                 "the training loss is {loss:.4} in the end, and that of the untrained model was \
                  {untrained:.4}"
@@ -128,19 +124,19 @@ impl<'a> Job<'a> {
 
     /// Trains on a backend that does one model at a time.
     fn alone(&self, backend: &mut dyn Backend, sink: Sink<'_>) -> Result<(), Error> {
-        let (params, stream) = self.start();
-        backend.set_params(&params)?;
+        let state = State::first(&self.recipe, &self.dims, 0);
+        backend.set_params(&state.now.params)?;
+        let mut training = Training::new(&self.dataset.train, &self.recipe, state, u64::MAX);
         let start = Instant::now();
-        let on_chunk = |losses: &[f32], _: &Snapshot| {
+        let ended = drive(&mut training, backend, |_, losses, _| {
             sink(Event::Steps(losses.len() as u64))?;
             Ok(ControlFlow::Continue(()))
-        };
-        let ended = steps(backend, stream, self.args.steps, u64::MAX, params, on_chunk)?;
+        })?;
         let seconds = start.elapsed().as_secs_f64();
         let end = match ended {
-            Ended::Whole(params) => self.end(backend, params)?,
-            Ended::Diverged { what, step, .. } => End::Diverged(diverged(&what, step)),
-            Ended::Failed { error, .. } => return Err(error.into()),
+            Ended::Whole => self.end(backend, training.state().now.params.clone())?,
+            Ended::Diverged(how) => End::Diverged(diverged(&how.what, how.step)),
+            Ended::Failed(error) => return Err(error.into()),
             Ended::Stopped => return Err(SweepError::Stopped.into()),
         };
         sink(Event::Ended(Box::new(Finished {
@@ -409,22 +405,22 @@ fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Err
     let Some(first) = members.first() else {
         return Ok(());
     };
-    let (steps, dims) = (first.job.args.steps, first.job.dims);
+    let (steps, dims) = (first.job.recipe.steps, first.job.dims);
     let most = MAX_DRAWN / (jobs.len() * dims.batch * (dims.block + 1));
     let start = Instant::now();
     let mut losses = vec![Vec::new(); jobs.len()];
     let mut done = 0;
-    let mut chunk = 1;
+    let mut pace = Pace::default();
     let mut drawn: Vec<Steps> = Vec::new();
     while done < steps && members.iter().any(|member| member.diverged.is_none()) {
         let began = Instant::now();
         if drawn.first().is_none_or(Steps::is_empty) {
-            drawn = draw(&mut members, chunk);
+            drawn = draw(&mut members, pace.chunk);
         }
         let now = drawn;
         let len = now[0].len();
         // While the device is busy with this chunk, the next one is drawn.
-        let next = chunk.min((steps - done) as usize - len);
+        let next = pace.chunk.min((steps - done) as usize - len);
         let trained;
         let now: Vec<&Steps> = now.iter().collect();
         (drawn, trained) = both(
@@ -432,9 +428,10 @@ fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Err
             || resident.train_all(&now, &mut losses),
         );
         trained.map_err(failed)?;
-        chunk = next_chunk(len, began.elapsed()).clamp(1, most.max(1));
+        pace.accept(len, began.elapsed());
+        pace.chunk = pace.chunk.clamp(1, most.max(1));
         for (member, losses) in members.iter_mut().zip(&mut losses) {
-            let bad = losses.iter().position(|loss| !loss.is_finite());
+            let bad = first_non_finite(losses);
             if let (None, Some(i)) = (&member.diverged, bad) {
                 let what = format!("the loss is {}", losses[i]);
                 member.diverged = Some(diverged(&what, done + i as u64));
@@ -452,10 +449,7 @@ fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Err
         .collect();
     for (member, params) in members.into_iter().zip(params.map_err(failed)?) {
         // A parameter that is not finite stays so: to look once, at the end, is enough.
-        let bad = params.first_non_finite().map(|(tensor, i)| {
-            let what = format!("{}[{i}] is {}", tensor.name(), params.get(tensor)[i]);
-            diverged(&what, done - 1)
-        });
+        let bad = non_finite(&params).map(|what| diverged(&what, done - 1));
         let end = match member.diverged.or(bad) {
             Some(what) => End::Diverged(what),
             // Evaluates in the first place, whose own parameters have been read.
@@ -482,26 +476,26 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::cli::args::{Cli, Command};
     use crate::data;
 
     /// Runs some tiny jobs and gives the notes and the points that ended.
     fn run(count: u64, work: impl FnOnce(&[Job], Sink<'_>)) -> (Vec<String>, Vec<usize>) {
         let dataset = data::load(&data::Options::default()).unwrap();
-        let small = "gpu-makemore train --steps 2 --n-hidden 1 --batch-size 2";
-        let cli = Cli::of(small.split(' ').map(Into::into)).unwrap();
-        let Command::Train(args) = cli.command else {
-            panic!("train");
-        };
         let jobs: Vec<Job> = (0..count)
-            .map(|seed| Job {
-                point: seed as usize,
-                args: TrainArgs {
+            .map(|seed| {
+                let recipe = Recipe {
+                    steps: 2,
+                    n_hidden: 1,
+                    batch_size: 2,
                     seed,
-                    ..args.clone()
-                },
-                dims: train::dims(&args, &dataset).unwrap(),
-                dataset: &dataset,
+                    ..Recipe::default()
+                };
+                Job {
+                    point: seed as usize,
+                    dims: recipe.dims(dataset.vocab.len()).unwrap(),
+                    recipe,
+                    dataset: &dataset,
+                }
             })
             .collect();
         let (mut notes, mut ended) = (Vec::new(), Vec::new());

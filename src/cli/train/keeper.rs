@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
-use crate::checkpoint::{Best, Checkpoint, Config, Training};
+use crate::checkpoint::{Best, Checkpoint, Config, Training as Record};
 use crate::cli::error::Error;
 use crate::cli::files::FileError;
 use crate::cli::report::{MetricsMark, RunDir};
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
-use crate::training::curve::LossCurve;
 
-use super::finish;
-use crate::training::Snapshot;
+use super::packed::{finish, statistics};
+use crate::training::{Snapshot, State};
 
 /// Training examples that a checkpoint's batch-norm statistics are taken over, at most. The words are
 /// shuffled, so the first are as good as any, and so few take a millisecond. The finished model has
@@ -34,7 +33,7 @@ pub(crate) struct Keeper<'a> {
     dataset: &'a Dataset,
     config: Config,
     /// As it was saved last.
-    training: Training,
+    record: Record,
     /// Steps of the last checkpoint.
     saved: u64,
     /// Time that the checkpoints of this process took.
@@ -45,12 +44,12 @@ pub(crate) struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    /// A keeper for a run that is as far as `training` says, whose parameters are in `start`.
+    /// A keeper for a run that is as far as `record` says, whose parameters are in `start`.
     pub(crate) fn new(
         run_dir: RunDir,
         dataset: &'a Dataset,
         config: Config,
-        training: Training,
+        record: Record,
         start: &Snapshot,
     ) -> Self {
         let evaluator = CpuBackend::new(config.dims().with_batch(2), start.params.clone());
@@ -58,7 +57,7 @@ impl<'a> Keeper<'a> {
             run_dir,
             dataset,
             config,
-            training,
+            record,
             saved: start.steps,
             took: Duration::ZERO,
             evaluator,
@@ -87,7 +86,7 @@ impl<'a> Keeper<'a> {
 
     /// The checkpoint with the lowest validation loss so far.
     pub(crate) fn best(&self) -> Option<Best> {
-        self.training.best
+        self.record.best
     }
 
     /// Measures the validation loss of the model as it stands. `None` if its batch-norm statistics
@@ -112,7 +111,7 @@ impl<'a> Keeper<'a> {
             ..self.config.clone()
         };
         let checkpoint = finish(&mut self.evaluator, config, now.params.clone(), contexts)?;
-        let stats = super::statistics(&checkpoint);
+        let stats = statistics(&checkpoint);
         if stats
             .bnmean
             .iter()
@@ -139,13 +138,12 @@ impl<'a> Keeper<'a> {
     pub(crate) fn save(
         &mut self,
         measured: Measured,
-        now: &Snapshot,
+        state: &State,
         metrics: MetricsMark,
-        curve: &LossCurve,
         seconds: f64,
     ) -> Result<(), Error> {
         let begun = Instant::now();
-        let result = self.try_save(measured, now, metrics, curve, seconds);
+        let result = self.try_save(measured, state, metrics, seconds);
         self.took += begun.elapsed();
         result
     }
@@ -153,16 +151,16 @@ impl<'a> Keeper<'a> {
     fn try_save(
         &mut self,
         measured: Measured,
-        now: &Snapshot,
+        state: &State,
         metrics: MetricsMark,
-        curve: &LossCurve,
         seconds: f64,
     ) -> Result<(), Error> {
         let Measured {
             mut checkpoint,
             val_loss,
         } = measured;
-        let best = match (val_loss, self.training.best) {
+        let now = &state.now;
+        let best = match (val_loss, self.record.best) {
             (Some(val_loss), best)
                 // The initial values are nobody's best.
                 if now.steps > 0 && best.is_none_or(|best| val_loss < best.val_loss) =>
@@ -172,17 +170,17 @@ impl<'a> Keeper<'a> {
             }
             (_, best) => best,
         };
-        let better = best != self.training.best;
-        self.training = Training {
+        let better = best != self.record.best;
+        self.record = Record {
             seconds,
             metrics,
             val_loss,
             best,
             generator: now.generator.words_ahead(),
-            losses: curve.sums().to_vec(),
-            ..self.training.clone()
+            losses: state.curve.sums().to_vec(),
+            ..self.record.clone()
         };
-        checkpoint.training = Some(self.training.clone());
+        checkpoint.training = Some(self.record.clone());
         // In this order: a run that goes on with the last checkpoint finds the best of its past.
         if better {
             checkpoint.save(self.run_dir.file(RunDir::BEST))?;

@@ -1,61 +1,44 @@
-//! `gpu-makemore train`: the training loop, from the data to the names.
+//! `gpu-makemore train`: a training from the data to the names, with all that is kept of it.
 
-mod interrupt;
+mod clock;
+pub mod error;
 mod keeper;
+pub(crate) mod packed;
 mod resume;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::backend::Schedule;
-use crate::backend::{Backend, BackendInfo};
-use crate::checkpoint::{Checkpoint, CheckpointError, Config, Training};
+use crate::backend::{Backend, BackendInfo, Schedule};
+use crate::checkpoint::{Checkpoint, Config, Training as Record};
 use crate::cli::args::TrainArgs;
 use crate::cli::device::Device;
+use crate::cli::drive::{Ended, drive};
 use crate::cli::error::Error;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::report::{
-    Metrics, MetricsMark, ProfileReport, Progress, RunDir, Summary, Validation, loss_png,
+    Metrics, MetricsMark, ProfileReport, Progress, RunDir, Summary, loss_png,
 };
-use crate::data::{self, Dataset, Examples};
+use crate::data::{self, Dataset};
 use crate::engine::Opened;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
-use crate::model::statistics::Statistics;
-use crate::model::steps::LearningRate;
+use crate::model::recipe::Recipe;
 use crate::sample::{self, Sampler};
-use crate::training::curve::LossCurve;
-use crate::training::{Ended, Snapshot, Stream, steps};
-pub(crate) use interrupt::Interrupt;
+use crate::training::evaluation::{self, worst};
+use crate::training::log::{Validation, lecture_line};
+use crate::training::{Event, Snapshot, State, Training};
+use clock::{Clock, Times};
+use error::{LastGood, TrainError};
 use keeper::Keeper;
+use packed::{config, finish, statistics};
 use resume::Resumed;
 
 /// Names that are printed in the end.
 const NAMES: usize = 20;
 /// The lecture samples with a seed of its own: `2147483647 + 10`.
 const SAMPLE_SEED_OFFSET: u64 = 10;
-
-/// Sizes that the command line asks for, with the vocabulary of the data.
-pub(crate) fn dims(args: &TrainArgs, dataset: &Dataset) -> Result<Dims, Error> {
-    let dims = Dims {
-        vocab: dataset.vocab.len(),
-        block: args.block_size as usize,
-        embd: args.n_embd as usize,
-        hidden: args.n_hidden as usize,
-        batch: args.batch_size as usize,
-    };
-    Ok(dims.validate()?)
-}
-
-/// The learning rates that the options ask for.
-pub(crate) fn schedule_of(args: &TrainArgs) -> LearningRate {
-    LearningRate {
-        lr: args.lr,
-        lr_final: args.lr_final(),
-        decay_at: args.lr_decay_at.unwrap_or(args.steps / 2),
-    }
-}
 
 /// Runs the command.
 pub fn run(args: &TrainArgs) -> Result<(), Error> {
@@ -64,7 +47,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Error> {
     })
 }
 
-/// The same on a backend that `open` opens.
+/// Runs the command on a backend that `open` opens.
 fn run_on(
     args: &TrainArgs,
     open: impl FnOnce(&Device, Dims, &Params<f32>, Schedule) -> Result<Opened, Error>,
@@ -75,41 +58,33 @@ fn run_on(
     };
     let own = resumed.as_ref().map(|resumed| resumed.args.clone());
     let args = own.as_ref().unwrap_or(args);
-    let dataset = data::load(&data::Options {
-        source: args.data.clone(),
-        column: args.columns.column.clone(),
-        clean: args.columns.clean,
-        block: args.block_size as usize,
-    })?;
-    let dims = dims(args, &dataset)?;
+    let recipe = args.recipe();
+    let dataset = data::load(&args.data_options())?;
+    let dims = recipe.dims(dataset.vocab.len())?;
     let device = Device::choose(&args.device)?;
     if args.profile {
         device.needs_gpu("--profile")?;
     }
-    let start = match &resumed {
-        Some(resumed) => resumed.start(&dataset)?,
-        None => Snapshot::first(&dims, args.seed),
+    let state = match &resumed {
+        Some(resumed) => resumed.state(&dataset)?,
+        None => State::first(&recipe, &dims, args.log_every()),
     };
     let opening = Instant::now();
     let Opened {
         backend,
         why,
         notes,
-    } = open(&device, dims, &start.params, args.schedule)?;
+    } = open(&device, dims, &state.now.params, args.schedule)?;
     let opened = opening.elapsed();
     let info = backend.info();
-    let config = config(args, &dataset, &dims, &schedule_of(args), info);
-    let mut lines = set_up(args, &dataset, &dims, &device, info, &why);
-    let training = match &resumed {
+    let config = config(&recipe, &dataset, info);
+    let mut lines = set_up(&recipe, &dataset, &dims, &device, info, &why);
+    let record = match &resumed {
         Some(resumed) => {
             lines.extend(resumed.lines(info));
-            resumed.training.clone()
+            resumed.record.clone()
         }
-        None => first_training(args, &dataset, info),
-    };
-    let curve = match &resumed {
-        Some(resumed) => resumed.curve()?,
-        None => LossCurve::new(args.steps),
+        None => first_record(args, &dataset, info),
     };
     let run_dir = match resumed {
         Some(resumed) => resumed.run_dir,
@@ -117,73 +92,50 @@ fn run_on(
     };
     lines.push(format!("output      {}", run_dir.path().display()));
 
-    let earlier = training.seconds;
-    let mark = training.metrics;
-    let from = start.steps;
-    let mut keeper = Keeper::new(run_dir, &dataset, config.clone(), training, &start);
+    let (earlier, mark, from) = (record.seconds, record.metrics, state.now.steps);
+    let mut keeper = Keeper::new(run_dir, &dataset, config.clone(), record, &state.now);
     let path = keeper.file(RunDir::METRICS);
-    // From here on the run can be killed at any time and go on.
+    // From here on the run can be killed at any time and continued.
     let metrics = if args.resume.is_some() {
-        Metrics::go_on(&path, args.log_every(), start.steps, &mark)?
+        Metrics::go_on(&path, mark.bytes)?
     } else {
-        if let Some(measured) = keeper.measure(&start)? {
-            keeper.save(measured, &start, mark, &curve, 0.0)?;
+        if let Some(measured) = keeper.measure(&state.now)? {
+            keeper.save(measured, &state, mark, 0.0)?;
         }
-        Metrics::create(&path, args.log_every())?
+        Metrics::create(&path)?
     };
     let mut run = Run {
         args,
+        recipe: &recipe,
         dataset: &dataset,
         dims,
-        schedule: schedule_of(args),
+        training: Training::new(&dataset.train, &recipe, state, args.checkpoint_every()),
         backend,
         notes,
-        progress: Progress::starting_at(start.steps, args.steps),
+        progress: Progress::starting_at(from, recipe.steps),
         metrics,
-        curve,
         config,
-        clock: Clock::new(from, earlier, opened, &keeper),
+        clock: Clock::new(from, earlier, opened, keeper.took()),
         keeper,
         finished: false,
     };
-    let result = run.go(start, &lines);
+    let result = run.go(&lines);
     run.progress.finish();
-    result.map_err(|error| match (error, run.keeper.saved()) {
-        (error @ (Error::Interrupted { .. } | Error::Diverged { .. } | Error::Worse { .. }), _) => {
-            error
-        }
-        (error, _) if run.finished => Error::Unprinted {
-            error: Box::new(error),
-            model: run.keeper.file(RunDir::MODEL),
-        },
-        (error, step @ 1..) => Error::Kept {
-            error: Box::new(error),
-            step,
-            folder: run.keeper.folder().to_path_buf(),
-        },
-        (error, 0) => {
-            // After no step there is nothing worth keeping, unless somebody counts on going on with it.
-            // If it cannot be removed, it does no harm.
-            if run.curve.steps() == 0 && args.resume.is_none() {
-                let _ = run.keeper.discard();
-            }
-            error
-        }
-    })
+    result.map_err(|error| run.describe(error))
 }
 
 /// A run that is under way.
 struct Run<'a> {
     args: &'a TrainArgs,
+    recipe: &'a Recipe,
     dataset: &'a Dataset,
     dims: Dims,
-    schedule: LearningRate,
+    training: Training<'a>,
     backend: Box<dyn Backend>,
     /// What happens to the device.
     notes: Receiver<String>,
     progress: Progress,
     metrics: Metrics,
-    curve: LossCurve,
     config: Config,
     keeper: Keeper<'a>,
     clock: Clock,
@@ -193,55 +145,85 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Does the steps, evaluates the model and writes it all down.
-    fn go(&mut self, start: Snapshot, lines: &[String]) -> Result<(), Error> {
+    fn go(&mut self, lines: &[String]) -> Result<(), Error> {
         for line in lines {
             self.progress.line(line)?;
         }
         if self.args.profile {
             self.backend.start_profile()?;
         }
-        let interrupt = Interrupt::listen().map_err(Error::Signals)?;
-        self.clock.start(&self.keeper);
-        let params = self.steps(start, &interrupt)?;
+        let interrupt = Interrupt::listen()?;
+        self.clock.start(self.keeper.took());
+        self.steps(&interrupt)?;
         self.progress.finish();
-        let times = self.clock.times(self.args.steps, &self.keeper);
-        self.finish(params, times)
+        let times = self.clock.times(self.recipe.steps, self.keeper.took());
+        self.finish(times)
     }
 
-    /// The parameters after the last step.
-    fn steps(&mut self, start: Snapshot, interrupt: &Interrupt) -> Result<Params<f32>, Error> {
+    /// Adds to an error what is kept of the run.
+    fn describe(&mut self, error: Error) -> Error {
+        if let Some(
+            TrainError::Interrupted { .. } | TrainError::Diverged { .. } | TrainError::Worse { .. },
+        ) = error.downcast_ref()
+        {
+            return error;
+        }
+        match self.keeper.saved() {
+            _ if self.finished => TrainError::Unprinted {
+                error,
+                model: self.keeper.file(RunDir::MODEL),
+            }
+            .into(),
+            step @ 1.. => TrainError::Kept {
+                error,
+                step,
+                folder: self.keeper.folder().to_path_buf(),
+            }
+            .into(),
+            0 => {
+                // After no step there is nothing worth keeping, unless somebody counts on continuing it.
+                // If it cannot be removed, it does no harm.
+                if self.training.state().now.steps == 0 && self.args.resume.is_none() {
+                    let _ = self.keeper.discard();
+                }
+                error
+            }
+        }
+    }
+
+    /// Does the steps.
+    fn steps(&mut self, interrupt: &Interrupt) -> Result<(), Error> {
         let Self {
-            args,
-            schedule,
+            recipe,
+            training,
             backend,
             notes,
             progress,
             metrics,
-            curve,
             keeper,
             clock,
             ..
         } = self;
-        let every = args.checkpoint_every();
-        let examples = &self.dataset.train;
-        let stream = Stream::new(examples, start.generator, *schedule, self.dims.batch)
-            .from_step(start.steps);
-        let params = start.params;
+        let steps = recipe.steps;
         let mut stopped = None;
-        let on_chunk = |losses: &[f32], now: &Snapshot| -> Result<ControlFlow<()>, Error> {
+        let ended = drive(training, &mut **backend, |training, losses, events| {
+            let state = training.state();
+            let now = &state.now;
             clock.first_chunk(now.steps);
             for note in notes.try_iter() {
                 progress.line(&format!("note        {note}"))?;
             }
-            for row in metrics.record(losses, |step| schedule.lr(step))? {
-                progress.line(&row.lecture_line(args.steps))?;
+            for event in events {
+                if let Event::Row(row) = event {
+                    metrics.record(row)?;
+                    progress.line(&lecture_line(row.step, steps, row.loss))?;
+                }
             }
-            curve.add(losses);
             if let Some(&loss) = losses.last() {
                 progress.update(now.steps, loss);
             }
             stopped = interrupt.exit_code();
-            let due = now.steps.is_multiple_of(every) || now.steps == args.steps;
+            let due = events.contains(&Event::CheckpointDue);
             if (due || stopped.is_some())
                 && let Some(measured) = keeper.measure(now)?
             {
@@ -256,59 +238,57 @@ impl Run<'_> {
                 if let Some(row) = row {
                     metrics.record_validation(row)?;
                 }
-                let seconds = clock.times(now.steps, keeper).seconds;
-                keeper.save(measured, now, metrics.mark()?, curve, seconds)?;
-                // After the last step, that over all statistics follows at once.
-                if let Some(row) = row.filter(|row| row.step < args.steps) {
-                    progress.line(&row.line(args.steps))?;
+                let seconds = clock.times(now.steps, keeper.took()).seconds;
+                keeper.save(measured, state, metrics.mark(&state.log)?, seconds)?;
+                // After the last step, the loss with the statistics over all examples follows at once.
+                if let Some(row) = row.filter(|row| row.step < steps) {
+                    progress.line(&row.line(steps))?;
                 }
             }
             Ok(match stopped {
                 Some(_) => ControlFlow::Break(()),
                 None => ControlFlow::Continue(()),
             })
-        };
-        match steps(&mut **backend, stream, args.steps, every, params, on_chunk)? {
-            Ended::Whole(params) => Ok(params),
-            Ended::Stopped => Err(Error::Interrupted {
+        })?;
+        match ended {
+            Ended::Whole => Ok(()),
+            Ended::Stopped => Err(TrainError::Interrupted {
                 step: keeper.saved(),
-                steps: args.steps,
+                steps,
                 folder: keeper.folder().to_path_buf(),
                 exit_code: stopped.unwrap_or_default(),
-            }),
-            Ended::Failed { error, before } => {
-                // If that fails too, the checkpoint before stays, and the first error is the one to
+            }
+            .into()),
+            Ended::Failed(error) => {
+                // If saving fails too, the checkpoint before stays, and the first error is the one to
                 // report.
-                if before.steps > keeper.saved()
-                    && let Ok(Some(measured)) = keeper.measure(&before)
-                    && let Ok(mark) = metrics.mark()
+                let state = training.state();
+                if state.now.steps > keeper.saved()
+                    && let Ok(Some(measured)) = keeper.measure(&state.now)
+                    && let Ok(mark) = metrics.mark(&state.log)
                 {
-                    let seconds = clock.times(before.steps, keeper).seconds;
-                    let _ = keeper.save(measured, &before, mark, curve, seconds);
+                    let seconds = clock.times(state.now.steps, keeper.took()).seconds;
+                    let _ = keeper.save(measured, state, mark, seconds);
                 }
                 Err(error.into())
             }
-            Ended::Diverged { what, step, good } => {
+            Ended::Diverged(diverged) => {
                 progress.finish();
-                let lr = schedule.lr(step);
-                let saved = self.keep_good(good.params, good.steps)?;
-                Err(Error::Diverged {
-                    what,
-                    step,
+                let lr = training.schedule().lr(diverged.step);
+                let saved = self.keep_good(diverged.good.params, diverged.good.steps)?;
+                Err(TrainError::Diverged {
+                    what: diverged.what,
+                    step: diverged.step,
                     lr,
                     saved,
-                })
+                }
+                .into())
             }
         }
     }
 
-    /// Saves the last good model of a run that diverged, which was so after `steps` steps: its steps
-    /// and its file, or why that cannot be written.
-    fn keep_good(
-        &mut self,
-        params: Params<f32>,
-        steps: u64,
-    ) -> Result<Result<(u64, PathBuf), Box<CheckpointError>>, Error> {
+    /// Saves the last good model of a run that diverged, which was so after `steps` steps.
+    fn keep_good(&mut self, params: Params<f32>, steps: u64) -> Result<LastGood, Error> {
         let path = self.keeper.file(RunDir::LAST_GOOD);
         let config = Config {
             steps,
@@ -327,119 +307,103 @@ impl Run<'_> {
     }
 
     /// The error of a run whose training loss in the end is `loss`, while it was `untrained` before.
-    fn worse(&mut self, loss: f64, untrained: f64) -> Result<Error, Error> {
-        let limit = worst(&self.dims, self.args.steps, untrained);
+    fn worse(&mut self, loss: f64, untrained: f64) -> Result<TrainError, Error> {
+        let limit = worst(&self.dims, self.recipe.steps, untrained);
         let best = self.keeper.best().filter(|best| best.val_loss <= limit);
         let good = match best {
             Some(_) => {
                 let best = Checkpoint::load(self.keeper.file(RunDir::BEST));
                 best.map(|best| (best.params, best.config.steps))
             }
-            None => Ok((Snapshot::first(&self.dims, self.args.seed).params, 0)),
+            None => Ok((Snapshot::first(&self.dims, self.recipe.seed).params, 0)),
         };
         let saved = match good {
             Ok((params, steps)) => self.keep_good(params, steps)?,
             Err(error) => Err(Box::new(error)),
         };
-        let LearningRate { lr, lr_final, .. } = self.schedule;
-        Ok(Error::Worse {
-            steps: self.args.steps,
+        Ok(TrainError::Worse {
+            steps: self.recipe.steps,
             loss,
             untrained,
-            lr: lr.max(lr_final),
+            lr: self.recipe.lr.max(self.recipe.lr_final),
             saved,
         })
     }
 
     /// Evaluates the trained model and writes all about it down.
-    fn finish(&mut self, params: Params<f32>, times: Times) -> Result<(), Error> {
-        let Times {
-            seconds,
-            set_up,
-            loop_seconds,
-        } = times;
+    fn finish(&mut self, times: Times) -> Result<(), Error> {
         let Self {
-            args,
+            recipe,
             dataset,
-            schedule,
+            training,
             backend,
             progress,
             keeper,
             ..
         } = self;
-        let checkpoint = finish(
-            &mut **backend,
-            self.config.clone(),
-            params,
-            dataset.train.x(),
-        )?;
+        let params = training.state().now.params.clone();
+        let train = &dataset.train;
+        let checkpoint = finish(&mut **backend, self.config.clone(), params, train.x())?;
         let stats = statistics(&checkpoint);
-        let [train_loss, val_loss, test_loss] = evaluate(&mut **backend, &stats, dataset)?;
-        let untrained = worse_than_untrained(&mut **backend, args, dataset, train_loss)?;
-        if let Some(untrained) = untrained {
-            return Err(self.worse(train_loss, untrained)?);
+        let losses = evaluation::losses(&mut **backend, &stats, dataset)?;
+        let (seed, steps) = (recipe.seed, recipe.steps);
+        if let Some(untrained) =
+            evaluation::worse_than_untrained(&mut **backend, seed, steps, train, losses[0])?
+        {
+            return Err(self.worse(losses[0], untrained)?.into());
         }
         checkpoint.save(keeper.file(RunDir::MODEL))?;
         for note in self.notes.try_iter() {
             progress.line(&format!("note        {note}"))?;
         }
         let validation = self.metrics.validation();
-        loss_png(&keeper.file(RunDir::PLOT), &self.curve, validation)?;
+        loss_png(
+            &keeper.file(RunDir::PLOT),
+            &training.state().curve,
+            validation,
+        )?;
         let profile = backend
             .profile()
-            .map(|profile| ProfileReport::new(profile, loop_seconds));
+            .map(|profile| ProfileReport::new(profile, times.loop_seconds));
         if let Some(profile) = &profile {
             profile.save(&keeper.file(RunDir::PROFILE))?;
         }
         let info = backend.info();
         // The last of the files: a run with a summary is finished.
         Summary {
-            train_loss: Some(train_loss),
-            val_loss: Some(val_loss),
-            test_loss: Some(test_loss),
-            steps: args.steps,
-            seconds,
-            steps_per_second: args.steps as f64 / seconds,
-            setup_seconds: set_up,
+            train_loss: Some(losses[0]),
+            val_loss: Some(losses[1]),
+            test_loss: Some(losses[2]),
+            seconds: times.seconds,
+            steps_per_second: steps as f64 / times.seconds,
+            setup_seconds: times.set_up,
             checkpoint_seconds: keeper.took().as_secs_f64(),
             backend: info.backend.to_owned(),
             adapter: info.adapter.clone(),
             driver: info.driver.clone(),
             schedule: info.schedule.map(str::to_owned),
-            seed: args.seed,
-            sizes: self.dims.into(),
-            data: dataset.label.clone(),
-            lr: schedule.lr,
-            lr_final: schedule.lr_final,
-            lr_decay_at: schedule.decay_at,
+            recipe: recipe.clone(),
+            vocab_size: self.dims.vocab,
+            parameters: self.dims.parameter_count(),
             version: crate::VERSION.to_owned(),
         }
         .save(&keeper.file(RunDir::SUMMARY))?;
         keeper.remove_last()?;
         self.finished = true;
 
+        let [train_loss, val_loss, _] = losses;
         progress.line(&format!("train {train_loss:.4}"))?;
         progress.line(&format!("val   {val_loss:.4}"))?;
-        let seed = args.seed.wrapping_add(SAMPLE_SEED_OFFSET);
+        let seed = seed.wrapping_add(SAMPLE_SEED_OFFSET);
         let mut sampler = Sampler::new(self.dims, checkpoint.params, stats, seed);
         for _ in 0..NAMES {
             progress.line(&sample::text(&dataset.vocab, &sampler.name(&[])))?;
         }
-        let mut line = format!(
-            "{} steps in {} s: {:.0} steps/s",
-            args.steps,
-            short(seconds),
-            args.steps as f64 / seconds
-        );
-        if set_up >= 0.05 {
-            let set_up = short(set_up);
-            line += &format!(" (and {set_up} s to open the device and compile the kernels)");
-        }
-        progress.line(&line)?;
+        progress.line(&times.line(steps))?;
         for line in profile.iter().flat_map(ProfileReport::lines) {
             progress.line(&line)?;
         }
-        if let Some(best) = keeper.best().filter(|best| best.step < args.steps) {
+        if let Some(best) = keeper.best().filter(|best| best.step < steps) {
             progress.line(&format!(
                 "the lowest validation loss was {:.4}, after {} steps: {}",
                 best.val_loss,
@@ -455,96 +419,9 @@ impl Run<'_> {
     }
 }
 
-/// How long the steps take, without the checkpoints in between.
-///
-/// A driver compiles a kernel when it is made or, like Mesa's, when it is first launched. The first
-/// chunk is a single step ([`steps::steps`]) and has launched each kernel of the training when it is
-/// through. So its time says nothing of the speed: it counts for as much as the steps after it take,
-/// and the rest of it is set-up. Where there is no step after it, all its time counts.
-struct Clock {
-    /// Steps that were done before this process.
-    from: u64,
-    /// Seconds that those took.
-    earlier: f64,
-    /// How long it took to open the backend.
-    opened: Duration,
-    begun: Instant,
-    /// [`Keeper::took`] before the first step.
-    saved: Duration,
-    /// Steps of the first chunk, and its time.
-    first: Option<(u64, Duration)>,
-}
-
-/// What a [`Clock`] says, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Times {
-    /// Of the steps, those before an interruption included.
-    seconds: f64,
-    /// Of the set-up of this process.
-    set_up: f64,
-    /// Of the loop, what the drivers compiled in it included.
-    loop_seconds: f64,
-}
-
-impl Clock {
-    fn new(from: u64, earlier: f64, opened: Duration, keeper: &Keeper) -> Self {
-        Self {
-            from,
-            earlier,
-            opened,
-            begun: Instant::now(),
-            saved: keeper.took(),
-            first: None,
-        }
-    }
-
-    /// The first step begins.
-    fn start(&mut self, keeper: &Keeper) {
-        (self.begun, self.saved) = (Instant::now(), keeper.took());
-    }
-
-    /// A chunk has ended, after `done` steps; all but the first are of no interest.
-    fn first_chunk(&mut self, done: u64) {
-        if self.first.is_none() {
-            self.first = Some((done - self.from, self.begun.elapsed()));
-        }
-    }
-
-    /// The times after `done` steps.
-    fn times(&self, done: u64, keeper: &Keeper) -> Times {
-        let saving = keeper.took() - self.saved;
-        self.at(done, self.begun.elapsed() - saving)
-    }
-
-    /// The same when the loop has run for `whole`, without the checkpoints.
-    fn at(&self, done: u64, whole: Duration) -> Times {
-        let done = done - self.from;
-        let whole = whole.as_secs_f64();
-        let seconds = match self.first {
-            Some((count, took)) if done > count => {
-                let rest = whole - took.as_secs_f64();
-                rest * done as f64 / (done - count) as f64
-            }
-            _ => whole,
-        };
-        Times {
-            seconds: self.earlier + seconds,
-            // Noise can make the first step the faster one.
-            set_up: self.opened.as_secs_f64() + (whole - seconds).max(0.0),
-            loop_seconds: self.earlier + whole,
-        }
-    }
-}
-
-/// Seconds with a digit or two that mean something.
-fn short(seconds: f64) -> String {
-    let digits = if seconds < 1.0 { 2 } else { 1 };
-    format!("{seconds:.digits$}")
-}
-
 /// What a checkpoint says of a run that begins.
-fn first_training(args: &TrainArgs, dataset: &Dataset, info: &BackendInfo) -> Training {
-    Training {
+fn first_record(args: &TrainArgs, dataset: &Dataset, info: &BackendInfo) -> Record {
+    Record {
         steps: args.steps,
         log_every: args.log_every(),
         checkpoint_every: args.checkpoint_every(),
@@ -562,36 +439,9 @@ fn first_training(args: &TrainArgs, dataset: &Dataset, info: &BackendInfo) -> Tr
     }
 }
 
-/// What the checkpoint says of how its model was made.
-pub(crate) fn config(
-    args: &TrainArgs,
-    dataset: &Dataset,
-    dims: &Dims,
-    schedule: &LearningRate,
-    info: &BackendInfo,
-) -> Config {
-    Config {
-        vocab: dataset.vocab.chars().collect(),
-        block_size: dims.block,
-        n_embd: dims.embd,
-        n_hidden: dims.hidden,
-        batch_size: dims.batch,
-        steps: args.steps,
-        lr: schedule.lr,
-        lr_final: schedule.lr_final,
-        lr_decay_at: schedule.decay_at,
-        seed: args.seed,
-        data: args.data.to_string(),
-        column: args.columns.column.clone(),
-        clean: args.columns.clean,
-        backend: info.backend.to_owned(),
-        version: crate::VERSION.to_owned(),
-    }
-}
-
 /// The lines that say what is about to be done.
 fn set_up(
-    args: &TrainArgs,
+    recipe: &Recipe,
     dataset: &Dataset,
     dims: &Dims,
     device: &Device,
@@ -599,11 +449,6 @@ fn set_up(
     why: &str,
 ) -> Vec<String> {
     let words = dataset.words.train + dataset.words.val + dataset.words.test;
-    let LearningRate {
-        lr,
-        lr_final,
-        decay_at,
-    } = schedule_of(args);
     let mut lines = vec![
         format!("device      {}; {}", device.name(), info.driver),
         format!("why         {}", device.why()),
@@ -634,104 +479,17 @@ fn set_up(
             dims.parameter_count()
         ),
         format!(
-            "training    {} steps of {} examples; learning rate {lr:?}, from step {decay_at} on \
-             {lr_final:?}; seed {}",
-            args.steps, dims.batch, args.seed
+            "training    {} steps of {} examples; learning rate {:?}, from step {} on {:?}; seed {}",
+            recipe.steps, dims.batch, recipe.lr, recipe.lr_decay_at, recipe.lr_final, recipe.seed
         ),
     ]);
     lines
 }
 
-/// The model as it is saved: parameters, and batch-norm statistics over `contexts (examples, block)`
-/// of the training set.
-pub(crate) fn finish(
-    backend: &mut dyn Backend,
-    config: Config,
-    params: Params<f32>,
-    contexts: &[u8],
-) -> Result<Checkpoint, Error> {
-    backend.set_params(&params)?;
-    let Statistics { bnmean, bnvar } = backend.calibrate(contexts)?;
-    Ok(Checkpoint {
-        config,
-        params,
-        bnmean,
-        bnvar,
-        training: None,
-    })
-}
-
-/// The batch-norm statistics of a finished model.
-pub(crate) fn statistics(checkpoint: &Checkpoint) -> Statistics {
-    Statistics {
-        bnmean: checkpoint.bnmean.clone(),
-        bnvar: checkpoint.bnvar.clone(),
-    }
-}
-
-/// Losses of the model that the backend holds, over the training, validation and test sets.
-pub(crate) fn evaluate(
-    backend: &mut dyn Backend,
-    stats: &Statistics,
-    dataset: &Dataset,
-) -> Result<[f64; 3], Error> {
-    let mut loss_of = |examples: &Examples| backend.evaluate(stats, examples.x(), examples.y());
-    Ok([
-        loss_of(&dataset.train)?,
-        loss_of(&dataset.val)?,
-        loss_of(&dataset.test)?,
-    ])
-}
-
-/// How far above the untrained model's loss that of a trained one may be before the training counts as
-/// diverged; and the steps of a run from which on this is so. In fewer steps it may be as many times
-/// more.
-///
-/// A run is judged by its end, and by the loss over the whole training set. On the way losses rise far
-/// and come down again: with `--n-hidden 1000 --lr 3` to 72, and in the end the loss is 2.8; with
-/// `--n-hidden 16 --lr 10` to 19 and 2.6. And the first steps overshoot where a minibatch is small: with
-/// two examples, hidden 1000 and `--lr 0.3` the loss is 6 times that of the untrained model after 10
-/// steps, below it after 1,000, and 2.6 after 20,000.
-///
-/// Measured over some 300 runs of 1 to 200,000 steps on the names and the municipalities, with hidden 1 to
-/// 2048, minibatches of 2 to 512, and rates from 0.1 to 100 that fall to a tenth in the middle. Whatever
-/// trains a model within 20,000 steps (to a loss below `ln(vocab)`) ends below the untrained model's loss
-/// after 1,000 steps or more; in fewer it ends at up to 8.1 times that loss (after 30 steps, where 67
-/// times are allowed). What trains none ends at 2.3 (`--lr 10`, municipalities) to 150 times it (`--lr 50`
-/// and two examples), and in between lies `--lr 5`, the edge, with 1.02.
-const WORSE: (f64, f64) = (2.0, 1000.0);
-
-/// The highest loss over the training set after `steps` steps with which a run has not diverged, if it
-/// was `untrained` before the first. A model that guesses evenly has `ln(vocab)`.
-fn worst(dims: &Dims, steps: u64, untrained: f64) -> f64 {
-    let (times, settled) = WORSE;
-    let short = (settled / steps.max(1) as f64).max(1.0);
-    times * short * untrained.max((dims.vocab as f64).ln())
-}
-
-/// Whether a training has diverged though every number is finite: the untrained model's loss over the
-/// training set if `train_loss`, that of the trained one, is far above it ([`WORSE`]). The backend has
-/// the parameters of the untrained model then.
-pub(crate) fn worse_than_untrained(
-    backend: &mut dyn Backend,
-    args: &TrainArgs,
-    dataset: &Dataset,
-    train_loss: f64,
-) -> Result<Option<f64>, Error> {
-    let dims = *backend.dims();
-    let within = |limit: f64| train_loss <= limit; // NaN is not
-    if within(worst(&dims, args.steps, 0.0)) {
-        return Ok(None); // so is nearly every run, and the untrained model need not be evaluated
-    }
-    let train = &dataset.train;
-    backend.set_params(&Snapshot::first(&dims, args.seed).params)?;
-    let stats = backend.calibrate(train.x())?;
-    let untrained = backend.evaluate(&stats, train.x(), train.y())?;
-    Ok((!within(worst(&dims, args.steps, untrained))).then_some(untrained))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::backend::BackendError;
     use crate::cpu::CpuBackend;
@@ -840,29 +598,6 @@ mod tests {
         // 200 such steps take some milliseconds.
         assert!(summary.seconds < compiling / 2.0, "{summary:?}");
         assert!(summary.steps_per_second > 400.0 / compiling, "{summary:?}");
-    }
-
-    #[test]
-    fn the_first_chunk_counts_for_as_much_as_the_others() {
-        let secs = Duration::from_secs;
-        let clock = Clock {
-            from: 100,
-            earlier: 7.0,
-            opened: secs(3),
-            begun: Instant::now(),
-            saved: Duration::ZERO,
-            first: Some((2, secs(10))),
-        };
-        // Eight steps in 4 seconds after the two that took 10.
-        let times = clock.at(110, secs(14));
-        assert_eq!((times.seconds, times.set_up), (7.0 + 5.0, 3.0 + 9.0));
-        assert_eq!(times.loop_seconds, 7.0 + 14.0);
-        // Nothing to compare them with.
-        let times = clock.at(102, secs(10));
-        assert_eq!((times.seconds, times.set_up), (7.0 + 10.0, 3.0));
-        // A first chunk that was faster than the rest has no set-up in it.
-        let times = clock.at(104, secs(30));
-        assert_eq!((times.seconds, times.set_up), (7.0 + 40.0, 3.0));
     }
 
     /// What was done until then is saved, though no checkpoint was due, and goes on to the same end.

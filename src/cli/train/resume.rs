@@ -7,21 +7,24 @@ use clap::ValueEnum;
 use crate::backend::Api;
 use crate::backend::BackendInfo;
 use crate::backend::Schedule;
-use crate::checkpoint::{Checkpoint, Config, Training};
+use crate::checkpoint::{Checkpoint, Config, Training as Record};
 use crate::cli::args::{ColumnArgs, DeviceArgs, TrainArgs};
 use crate::cli::error::Error;
 use crate::cli::report::{RunDir, RunDirError};
 use crate::data::Dataset;
 use crate::rng::TorchGenerator;
-use crate::training::curve::LossCurve;
 
-use crate::training::Snapshot;
+use super::error::TrainError;
+use crate::model::recipe::FIELDS;
+use crate::training::curve::LossCurve;
+use crate::training::log::LossLog;
+use crate::training::{Snapshot, State};
 
 /// A run that goes on.
 pub(crate) struct Resumed {
     pub(crate) run_dir: RunDir,
     pub(crate) checkpoint: Checkpoint,
-    pub(crate) training: Training,
+    pub(crate) record: Record,
     /// Its options.
     pub(crate) args: TrainArgs,
 }
@@ -42,22 +45,24 @@ impl Resumed {
             return Err(RunDirError::NoRun { path }.into());
         };
         let begun = options(&checkpoint.config, &training);
-        // With these, `auto` asks for what the run has already.
-        let open = |option: &str| match option {
-            "--backend" => given.device.backend == Api::Auto,
-            "--schedule" => given.schedule == Schedule::Auto,
-            _ => false,
+        let changed = |option: &str, new: String, old: String| TrainError::Changed {
+            option: option.to_owned(),
+            new,
+            old,
+            folder: folder.to_path_buf(),
         };
-        for (option, value) in FIXED {
+        let (new, old) = (given.recipe(), begun.recipe());
+        for field in FIELDS {
+            let (option, new, old) = (field.option(), (field.get)(&new), (field.get)(&old));
+            if given.has(&option) && new != old {
+                return Err(changed(&option, new.to_string(), old.to_string()).into());
+            }
+        }
+        for (option, value, auto) in RUNS_ON {
             let (new, old) = (value(given), value(&begun));
-            if given.has(option) && new != old && !open(option) {
-                let folder = folder.to_path_buf();
-                return Err(Error::Changed {
-                    option,
-                    new,
-                    old,
-                    folder,
-                });
+            // With `auto`, the run is asked for what it has already.
+            if given.has(option) && new != old && auto != Some(new.as_str()) {
+                return Err(changed(option, new, old).into());
             }
         }
         let args = TrainArgs {
@@ -76,41 +81,38 @@ impl Resumed {
         Ok(Self {
             run_dir,
             checkpoint,
-            training,
+            record: training,
             args,
         })
     }
 
-    /// The model, and the generator of the steps that are left.
+    /// Where the run stands.
     ///
     /// # Errors
     ///
-    /// The data are others than before: those steps would not be the same.
-    pub(crate) fn start(&self, dataset: &Dataset) -> Result<Snapshot, Error> {
-        if dataset.sha256() != self.training.data_sha256 {
-            return Err(Error::OtherData {
+    /// The data are others than before: the steps that are left would not be the same.
+    pub(crate) fn state(&self, dataset: &Dataset) -> Result<State, Error> {
+        if dataset.sha256() != self.record.data_sha256 {
+            return Err(TrainError::OtherData {
                 data: dataset.label.clone(),
                 folder: self.run_dir.path().to_path_buf(),
-            });
+            }
+            .into());
         }
-        let generator = TorchGenerator::from_words_ahead(&self.training.generator);
-        Ok(Snapshot {
-            params: self.checkpoint.params.clone(),
-            steps: self.checkpoint.config.steps,
-            generator: generator.ok_or_else(|| self.no_run())?,
+        let (record, done) = (&self.record, self.checkpoint.config.steps);
+        let generator = TorchGenerator::from_words_ahead(&record.generator);
+        // A checkpoint with another number of sums is refused when it is loaded.
+        let curve = LossCurve::from_sums(done, record.steps, record.losses.clone());
+        let since = (record.metrics.sum, record.metrics.count);
+        Ok(State {
+            now: Snapshot {
+                params: self.checkpoint.params.clone(),
+                steps: done,
+                generator: generator.ok_or_else(|| self.no_run())?,
+            },
+            log: LossLog::from_step(self.args.log_every(), done, since),
+            curve: curve.ok_or_else(|| self.no_run())?,
         })
-    }
-
-    /// The curve of the losses so far.
-    ///
-    /// # Errors
-    ///
-    /// The checkpoint has another number of sums; it is refused before, when it is loaded.
-    pub(crate) fn curve(&self) -> Result<LossCurve, Error> {
-        let Training { steps, losses, .. } = &self.training;
-        let done = self.checkpoint.config.steps;
-        let curve = LossCurve::from_sums(done, *steps, losses.clone());
-        curve.ok_or_else(|| self.no_run())
     }
 
     fn no_run(&self) -> Error {
@@ -121,12 +123,12 @@ impl Resumed {
     /// Where the run goes on, and what is not as it was when it began: that may change bits, but
     /// nothing that matters.
     pub(crate) fn lines(&self, info: &BackendInfo) -> Vec<String> {
-        let (done, all) = (self.checkpoint.config.steps, self.training.steps);
+        let (done, all) = (self.checkpoint.config.steps, self.record.steps);
         let mut lines = vec![format!("resumed     after {done} of {all} steps")];
         let now = crate::VERSION.to_owned();
         for (name, old, new) in [
-            ("adapter", &self.training.adapter, &info.adapter),
-            ("driver", &self.training.driver, &info.driver),
+            ("adapter", &self.record.adapter, &info.adapter),
+            ("driver", &self.record.driver, &info.driver),
             ("version", &self.checkpoint.config.version, &now),
         ] {
             if old != new {
@@ -140,39 +142,29 @@ impl Resumed {
     }
 }
 
-/// An option that decides what the model becomes, and its value.
-type Fixed = (&'static str, fn(&TrainArgs) -> String);
+/// An option that says what a run is on, its value, and the value that leaves it open.
+type RunsOn = (&'static str, fn(&TrainArgs) -> String, Option<&'static str>);
 
-/// All of them.
-const FIXED: [Fixed; 15] = [
-    ("--data", |a| a.data.to_string()),
-    ("--column", |a| {
-        a.columns.column.clone().unwrap_or("not given".to_owned())
-    }),
-    ("--clean", |a| a.columns.clean.to_string()),
-    ("--backend", |a| {
-        let name = a.device.backend.to_possible_value();
-        name.map_or(String::new(), |name| name.get_name().to_owned())
-    }),
-    ("--adapter", |a| {
-        a.device.adapter.clone().unwrap_or("not given".to_owned())
-    }),
-    ("--schedule", |a| a.schedule.to_string()),
-    ("--steps", |a| a.steps.to_string()),
-    ("--batch-size", |a| a.batch_size.to_string()),
-    ("--block-size", |a| a.block_size.to_string()),
-    ("--n-embd", |a| a.n_embd.to_string()),
-    ("--n-hidden", |a| a.n_hidden.to_string()),
-    ("--lr", |a| format!("{:?}", a.lr)),
-    ("--lr-final", |a| format!("{:?}", a.lr_final())),
-    ("--lr-decay-at", |a| {
-        a.lr_decay_at.map_or("half".to_owned(), |at| at.to_string())
-    }),
-    ("--seed", |a| a.seed.to_string()),
+/// The options beside the recipe that may change the last bits of a model.
+const RUNS_ON: [RunsOn; 3] = [
+    (
+        "--backend",
+        |a| {
+            let name = a.device.backend.to_possible_value();
+            name.map_or(String::new(), |name| name.get_name().to_owned())
+        },
+        Some("auto"),
+    ),
+    (
+        "--adapter",
+        |a| a.device.adapter.clone().unwrap_or("not given".to_owned()),
+        None,
+    ),
+    ("--schedule", |a| a.schedule.to_string(), Some("auto")),
 ];
 
 /// The options with which a run was begun; API and schedule as they were chosen then.
-fn options(config: &Config, training: &Training) -> TrainArgs {
+fn options(config: &Config, training: &Record) -> TrainArgs {
     let chosen = |name: &str| Schedule::from_str(name, false).ok();
     TrainArgs {
         data: config.data.parse().unwrap_or_else(|never| match never {}),

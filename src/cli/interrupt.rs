@@ -7,6 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::cli::error::Failure;
+
+/// The operating system does not let the program listen for Ctrl-C.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for Ctrl-C: {0}")]
+pub struct SignalsError(#[from] io::Error);
+
+impl Failure for SignalsError {}
+
 /// Listens for Ctrl-C, and for the signal with which schedulers end a job.
 pub(crate) struct Interrupt {
     /// The signal that came, or 0.
@@ -19,7 +28,7 @@ impl Interrupt {
     /// # Errors
     ///
     /// The operating system refuses.
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> Result<Self, SignalsError> {
         let signal = Arc::new(AtomicUsize::new(0));
         for number in [SIGINT, SIGTERM] {
             let seen = Arc::new(AtomicBool::new(false));

@@ -1,0 +1,137 @@
+//! How a training can end before it is done.
+
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::CheckpointError;
+use crate::cli::error::{Error, FAILED, Failure, USAGE};
+
+/// Why a training ended early, what is kept of it, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A run is finished, with all its files; only its results could not be printed.
+    #[error("{error}; the run is finished all the same, and the model is in {}", .model.display())]
+    Unprinted {
+        /// Why they could not.
+        error: Error,
+        /// The trained model.
+        model: PathBuf,
+    },
+    /// A loss or a parameter is no longer a finite number.
+    #[error(
+        "training diverged: {what} at step {step} with learning rate {lr:?}; try a smaller --lr{}",
+        last_good(.saved)
+    )]
+    Diverged {
+        /// The loss or the parameter, with its value.
+        what: String,
+        /// The step, from 0.
+        step: u64,
+        /// Its learning rate.
+        lr: f64,
+        /// The last model known to give a finite loss.
+        saved: LastGood,
+    },
+    /// Every number is finite, but training has left the model far worse than it found it.
+    #[error(
+        "training diverged: after {steps} steps the loss over the training set is {loss:.4}, and that \
+         of the untrained model was {untrained:.4}; try a smaller --lr than {lr:?}{}",
+        last_good(.saved)
+    )]
+    Worse {
+        /// Steps of the run.
+        steps: u64,
+        /// Mean loss over the training set in the end.
+        loss: f64,
+        /// The same before the first step.
+        untrained: f64,
+        /// The largest learning rate of the run.
+        lr: f64,
+        /// The best checkpoint, or the untrained model if all were bad.
+        saved: LastGood,
+    },
+    /// A run was ended from outside, and is kept.
+    #[error("interrupted after {step} of {steps} steps; {}", how_to_continue(.folder))]
+    Interrupted {
+        /// Steps done.
+        step: u64,
+        /// Steps of the whole run.
+        steps: u64,
+        /// The folder of the run.
+        folder: PathBuf,
+        /// What shells expect for the signal that came.
+        exit_code: u8,
+    },
+    /// A run failed, and is kept as it was at its last checkpoint.
+    #[error("{error}; the run is kept as it was after {step} steps: {}", how_to_continue(.folder))]
+    Kept {
+        /// What failed.
+        error: Error,
+        /// Steps done at the last checkpoint.
+        step: u64,
+        /// The folder of the run.
+        folder: PathBuf,
+    },
+    /// `train --resume` with an option that would make another model.
+    #[error(
+        "{option} {new} cannot be combined with --resume {}: that run was begun with {old}; leave \
+         {option} out, or start a new run",
+        .folder.display()
+    )]
+    Changed {
+        /// The option.
+        option: String,
+        /// Its value now.
+        new: String,
+        /// Its value then.
+        old: String,
+        /// The folder of the run.
+        folder: PathBuf,
+    },
+    /// `train --resume`, and the data are no longer those that the run was begun with.
+    #[error(
+        "{data} has changed since the run in {} was begun: the words are not the same; bring the old \
+         ones back, or start a new run",
+        .folder.display()
+    )]
+    OtherData {
+        /// The data.
+        data: String,
+        /// The folder of the run.
+        folder: PathBuf,
+    },
+}
+
+/// Steps done and file of the last good model, or why it could not be saved.
+pub type LastGood = Result<(u64, PathBuf), Box<CheckpointError>>;
+
+impl Failure for TrainError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Interrupted { exit_code, .. } => *exit_code,
+            Self::Kept { error, .. } | Self::Unprinted { error, .. } => error.exit_code(),
+            Self::Changed { .. } => USAGE,
+            Self::Diverged { .. } | Self::Worse { .. } | Self::OtherData { .. } => FAILED,
+        }
+    }
+
+    fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted { .. })
+    }
+}
+
+fn how_to_continue(folder: &Path) -> String {
+    format!(
+        "continue with: gpu-makemore train --resume {}",
+        folder.display()
+    )
+}
+
+fn last_good(saved: &LastGood) -> String {
+    match saved {
+        Ok((steps, path)) => format!(
+            ". The last good model, after {steps} steps, is in {}",
+            path.display()
+        ),
+        Err(error) => format!(". The last good model could not be saved: {error}"),
+    }
+}
