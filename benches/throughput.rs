@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
-use gpu_makemore::backend::Api;
-use gpu_makemore::backend::Backend;
+use gpu_makemore::backend::{Api, Backend, DeviceError};
 use gpu_makemore::cli::sweep::work::{self, End, Event, Job};
 use gpu_makemore::cores::cores;
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset};
-use gpu_makemore::gpu::GpuError;
+use gpu_makemore::engine::Engine;
 use gpu_makemore::gpu::adapter::{Found, api_name, enumerate};
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::environment;
@@ -31,15 +30,20 @@ use gpu_makemore::model::steps::Steps;
 use gpu_makemore::reference::Model;
 use gpu_makemore::rng::TorchGenerator;
 use gpu_makemore::{model::steps::LearningRate, training::Stream};
+use pollster::FutureExt as _;
 
 /// Opens an adapter with a schedule.
-type Open = fn(&Found, Dims, &Params<f32>) -> Result<Box<dyn Backend>, GpuError>;
+type Open = fn(&Found, Dims, &Params<f32>) -> Result<Engine, DeviceError>;
 
 /// The schedules, each of which is timed on each adapter.
 const SCHEDULES: &[(&str, Open)] = &[
     // One a line.
-    ("staged", |f, d, p| Ok(Box::new(Staged::new(f, d, p)?))),
-    ("resident", |f, d, p| Ok(Box::new(Resident::new(f, d, p)?))),
+    ("staged", |f, d, p| {
+        Ok(Staged::new(f, d, p).block_on()?.into())
+    }),
+    ("resident", |f, d, p| {
+        Ok(Resident::new(f, d, p).block_on()?.into())
+    }),
 ];
 
 /// Group, name and sizes of each point. The lecture's is the first point of both curves.
@@ -125,7 +129,7 @@ fn bench(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
     size: &str,
-    backend: &mut dyn Backend,
+    backend: &mut impl Backend,
     reference: &[f64],
 ) {
     let dims = *backend.dims();
@@ -134,6 +138,7 @@ fn bench(
         let start = Instant::now();
         backend
             .train(steps, losses)
+            .block_on()
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         start.elapsed()
     };
@@ -197,7 +202,11 @@ fn within_limit(name: &str, dims: &Dims, step: Duration) -> bool {
 /// The adapters that compute, each with a name of its own: a machine may have two of the same card.
 fn adapters() -> Vec<(String, Found)> {
     let mut named: Vec<(String, Found)> = Vec::new();
-    for found in enumerate(Api::Auto).into_iter().filter(Found::computes) {
+    for found in enumerate(Api::Auto)
+        .block_on()
+        .into_iter()
+        .filter(Found::computes)
+    {
         let mut name = format!("{}_{}", api_name(found.info.backend), found.info.name);
         if named.iter().any(|(other, _)| *other == name) {
             name = format!("{name} #{}", named.len());
@@ -266,8 +275,9 @@ fn bench_models(
     let (params, first) = inputs(&dims, reference.len());
     let mut before: Option<Duration> = None;
     for models in doubling(MOST_MODELS) {
-        let opened = Gpu::open(found)
-            .and_then(|gpu| Resident::several(gpu, found, dims, &vec![params.clone(); models]));
+        let opened = Gpu::open(found).block_on().and_then(|gpu| {
+            Resident::several(gpu, found, dims, &vec![params.clone(); models]).block_on()
+        });
         let mut resident = match opened {
             Ok(resident) => resident,
             Err(error) => {
@@ -281,6 +291,7 @@ fn bench_models(
             let start = Instant::now();
             resident
                 .train_all(&vec![steps; models], losses)
+                .block_on()
                 .unwrap_or_else(|e| panic!("{name}: {e}"));
             start.elapsed()
         };
@@ -344,7 +355,7 @@ fn main() {
             for (schedule, open) in SCHEDULES {
                 let name = format!("{schedule}_{adapter}");
                 match open(found, dims, &params) {
-                    Ok(mut backend) => bench(&mut group, &name, size, &mut *backend, &losses),
+                    Ok(mut backend) => bench(&mut group, &name, size, &mut backend, &losses),
                     Err(error) => println!("{name}: not timed at {dims}: {error}"),
                 }
             }

@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use gpu_makemore::backend::Api;
-use gpu_makemore::backend::Backend;
+use gpu_makemore::backend::{Api, Backend};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset};
 use gpu_makemore::gpu::adapter::{Found, enumerate};
@@ -34,6 +33,7 @@ use gpu_makemore::model::params::Params;
 use gpu_makemore::model::steps::Steps;
 use gpu_makemore::rng::TorchGenerator;
 use gpu_makemore::{model::steps::LearningRate, training::Stream};
+use pollster::FutureExt as _;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -87,7 +87,9 @@ impl<'a> Training<'a> {
         };
         let (params, steps) = training.steps(FIRST);
         let mut losses = Vec::new();
-        CpuBackend::new(dims, params).train(&steps, &mut losses)?;
+        CpuBackend::new(dims, params)
+            .train(&steps, &mut losses)
+            .block_on()?;
         training.losses = losses;
         Ok(training)
     }
@@ -185,15 +187,18 @@ fn time_resident(
     split: Split,
     models: usize,
 ) -> Result<Duration, Error> {
-    let gpu = Gpu::open(found)?;
-    let answers = Probe::new(&gpu, split)?.ask()?;
+    let gpu = Gpu::open(found).block_on()?;
+    let answers = Probe::new(&gpu, split).block_on()?.ask().block_on()?;
     let plan = Plan::for_driver(found, training.dims, models, split, answers.loops.done)?;
     let (params, _) = training.steps(0);
     let module = resident_module(split.lanes > 1);
-    let mut resident = Resident::with(gpu, found, plan, &vec![params; models], module)?;
+    let mut resident =
+        Resident::with(gpu, found, plan, &vec![params; models], module).block_on()?;
     training.time(|steps| {
         let mut losses = vec![Vec::new(); models];
-        resident.train_all(&vec![steps; models], &mut losses)?;
+        resident
+            .train_all(&vec![steps; models], &mut losses)
+            .block_on()?;
         Ok(losses.swap_remove(models - 1))
     })
 }
@@ -224,10 +229,10 @@ fn layouts(found: &Found, dims: Dims) -> Vec<Layout> {
 
 fn time_staged(training: &Training<'_>, found: &Found, layout: &Layout) -> Result<Duration, Error> {
     let (params, _) = training.steps(0);
-    let mut staged = Staged::with_layout(found, layout.clone(), &params)?;
+    let mut staged = Staged::with_layout(found, layout.clone(), &params).block_on()?;
     training.time(|steps| {
         let mut losses = Vec::new();
-        staged.train(steps, &mut losses)?;
+        staged.train(steps, &mut losses).block_on()?;
         Ok(losses)
     })
 }
@@ -338,7 +343,7 @@ fn main() -> Result<(), Error> {
     })?;
     let training = Training::new(&names, dims, Duration::from_millis(args.milliseconds))?;
     let first = args.first.unwrap_or(usize::MAX);
-    for found in enumerate(Api::Auto) {
+    for found in enumerate(Api::Auto).block_on() {
         if !found.computes() || !found.info.name.contains(&args.gpu) {
             continue;
         }

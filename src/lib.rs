@@ -11,6 +11,7 @@
 //! The modules are layers. Each uses only those above it in this list.
 //!
 //! ```text
+//! clock        the time, natively and in a browser
 //! cores        work on several cores
 //! rng          PyTorch's and Python's streams: initial values, minibatches, shuffle
 //! model        sizes, the seven parameters, the lecture's tensors, contexts, steps
@@ -35,6 +36,7 @@
 pub mod backend;
 pub mod checkpoint;
 pub mod cli;
+pub mod clock;
 pub mod cores;
 pub mod cpu;
 pub mod data;

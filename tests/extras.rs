@@ -14,6 +14,7 @@ use gpu_makemore::gradcheck::engine::Engine;
 use gpu_makemore::gradcheck::extras::{self, ExtraRow, Inputs};
 use gpu_makemore::reference::extras::{OnehotLinear, RepeatKv};
 use libtest_mimic::Trial;
+use pollster::FutureExt as _;
 
 const CHECKS: [Check; 3] = [
     ("the_exercise_agrees", exercise),
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         Trial::test("the_one_hot_linear_equals_pytorch", onehot_linear_fixture),
         Trial::test("repeat_kv_equals_pytorch", repeat_kv_fixture),
         Trial::test("the_exercise_agrees_on_the_cpu", || {
-            all_agree(&extras::run(&Engine::Cpu, 1)?)
+            all_agree(&extras::run(&Engine::Cpu, 1).block_on()?)
         }),
         Trial::test("odd_sizes_equal_the_f64_twin_on_the_cpu", || {
             for sizes in ODD {
@@ -140,7 +141,7 @@ fn repeat_kv_fixture() -> Outcome {
 
 fn exercise(found: &Found) -> Outcome {
     let engine = Engine::on(found);
-    let rows = extras::run(&engine, 1)?;
+    let rows = extras::run(&engine, 1).block_on()?;
     if rows.len() != 8 {
         return Err(format!("{} rows", rows.len()).into());
     }
@@ -148,10 +149,10 @@ fn exercise(found: &Found) -> Outcome {
 }
 
 fn odd_sizes(found: &Found) -> Outcome {
-    let device = Extras::new(found, &extras_modules())?;
+    let device = Extras::new(found, &extras_modules()).block_on()?;
     for sizes in ODD {
         let inputs = Inputs::new(sizes, 2);
-        all_agree(&inputs.rows(&inputs.kernels(&device)?)?)
+        all_agree(&inputs.rows(&inputs.kernels(&device).block_on()?)?)
             .map_err(|e| format!("{sizes:?}: {}", e.message().unwrap_or_default()))?;
     }
     Ok(())
@@ -159,8 +160,10 @@ fn odd_sizes(found: &Found) -> Outcome {
 
 fn same_bits(found: &Found) -> Outcome {
     let inputs = Inputs::new(extras::SIZES, 3);
-    let bits = || -> Result<Vec<Vec<u32>>, gpu_makemore::gpu::GpuError> {
-        let tensors = inputs.kernels(&Extras::new(found, &extras_modules())?)?;
+    let bits = || -> Result<Vec<Vec<u32>>, gpu_makemore::backend::DeviceError> {
+        let tensors = inputs
+            .kernels(&Extras::new(found, &extras_modules()).block_on()?)
+            .block_on()?;
         Ok(tensors
             .map(|t| t.into_iter().map(f32::to_bits).collect())
             .into())
@@ -286,8 +289,8 @@ static MISTAKES: [Mistake; 10] = [
 fn shows_in_its_rows_alone(found: &Found, mistake: &Mistake) -> Outcome {
     let inputs = Inputs::new(extras::SIZES, 1);
     let modules = mutated(mistake.file, mistake.from, mistake.to)?;
-    let device = Extras::new(found, &modules)?;
-    let rows = inputs.rows(&inputs.kernels(&device)?)?;
+    let device = Extras::new(found, &modules).block_on()?;
+    let rows = inputs.rows(&inputs.kernels(&device).block_on()?)?;
     let failed = rows.iter().filter(|row| !row.comparison.pass);
     let failed: Vec<String> = failed.map(label).collect();
     match failed == mistake.wrong {

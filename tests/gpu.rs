@@ -12,6 +12,7 @@ use common::{
 };
 use gpu_makemore::backend::Backend;
 use gpu_makemore::cpu::CpuBackend;
+use gpu_makemore::engine::Engine;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::CHUNKED;
 use gpu_makemore::gpu::machine::{Launch, Layout, Machine, Pass, Slot, pitch};
@@ -25,6 +26,7 @@ use gpu_makemore::model::steps::Steps;
 use gpu_makemore::reference::Model;
 use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::{Failed, Trial};
+use pollster::FutureExt as _;
 
 /// What is asked of every adapter.
 const CHECKS: [Check; 10] = [
@@ -242,7 +244,7 @@ impl Minibatch {
     /// What lies in a slot is what the twin has there.
     fn check(&self, machine: &Machine, slot: Slot, kernel: &str) -> Outcome {
         let want = self.twin_values(slot).ok_or("not a tensor of the twin")?;
-        let got = machine.read(slot, want.len())?;
+        let got = machine.read(slot, want.len()).block_on()?;
         let Self { dims, rows, .. } = self;
         let name = format!("{kernel} ({dims}, {} rows): {slot:?}", rows.len());
         let tolerance = tolerance_of(slot, &self.model);
@@ -325,7 +327,10 @@ fn raw(machine: &Machine, slot: Slot) -> Result<Vec<Vec<f32>>, Failed> {
     let cols = layout.extent(slot).1;
     let rows = layout.len(slot) / pitch(cols);
     let source = machine.range(slot, rows * cols);
-    let bytes = machine.gpu.finish_and_read(machine.encoder(), &[source])?;
+    let bytes = machine
+        .gpu
+        .finish_and_read(machine.encoder(), &[source])
+        .block_on()?;
     let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes[0]);
     Ok(values.chunks(pitch(cols)).map(<[f32]>::to_vec).collect())
 }
@@ -392,7 +397,7 @@ fn check_unit(machine: &Machine, minibatch: &Minibatch, unit: Unit) -> Outcome {
     for &slot in outputs {
         spoil(machine, slot)?;
     }
-    machine.run(&pass, launches)?;
+    machine.run(&pass, launches).block_on()?;
     for &slot in outputs {
         minibatch.check(machine, slot, kernel)?;
         let mut rows = raw(machine, slot)?;
@@ -424,7 +429,7 @@ fn check_update(machine: &Machine, mut minibatch: Minibatch) -> Outcome {
             machine.write(slot, &to_f32(&values));
         }
     }
-    machine.run(&pass, launches - 1..launches)?;
+    machine.run(&pass, launches - 1..launches).block_on()?;
     minibatch.model.update(f64::from(0.1f32));
     for tensor in Tensor::ALL {
         minibatch.check(machine, Slot::Param(tensor), "sgd_kernel")?;
@@ -439,7 +444,7 @@ fn machines(found: &Found, dims: Dims) -> Result<[Machine; 3], Failed> {
     let parts = in_parts(dims);
     let [software, gpu, parts] = [software, gpu, parts].map(|layout| {
         let table = step_of(&layout);
-        Machine::with_layout(found, layout, &[table], &staged_modules())
+        Machine::with_layout(found, layout, &[table], &staged_modules()).block_on()
     });
     Ok([software?, gpu?, parts?])
 }
@@ -568,7 +573,7 @@ impl Mutation {
             _ => Layout::new(dims, false),
         };
         let table = step_of(&layout);
-        let machine = Machine::with_layout(found, layout, &[table], &modules)?;
+        let machine = Machine::with_layout(found, layout, &[table], &modules).block_on()?;
         match check_kernel(&machine, kernel, 3) {
             Err(error) if error.message().is_some_and(|e| e.starts_with(kernel)) => Ok(()),
             other => Err(format!("{to:?} in {kernel} was not caught: {other:?}").into()),
@@ -611,7 +616,7 @@ fn unread_pads(found: &Found, kernel: &str, slots: &[Slot]) -> Outcome {
                 rows.iter_mut().for_each(|row| row[cols..].fill(f32::NAN));
                 write_raw(&machine, slot, &rows);
             }
-            machine.run(&pass, launches.clone())?;
+            machine.run(&pass, launches.clone()).block_on()?;
             for &slot in *outputs {
                 minibatch.check(&machine, slot, kernel)?;
             }
@@ -630,8 +635,8 @@ fn zero_pads(found: &Found) -> Outcome {
             steps.y.extend(y);
             steps.lr.push(0.1);
         }
-        let mut device = Staged::new(found, dims, &inputs(&dims, 0).params)?;
-        device.train(&steps, &mut Vec::new())?;
+        let mut device = Staged::new(found, dims, &inputs(&dims, 0).params).block_on()?;
+        device.train(&steps, &mut Vec::new()).block_on()?;
         for tensor in Tensor::ALL {
             let slot = Slot::Param(tensor);
             let rows = raw(device.machine(), slot)?;
@@ -727,8 +732,10 @@ fn one_token(found: &Found) -> Outcome {
             .ok_or("no gather of dC in the table")?;
         machine.write_step(&vec![1; positions], &vec![0; dims.batch], 0.1);
         machine.write(Slot::Dembcat, &vec![1.0; positions]);
-        machine.run(&machine.pass(table, dims.batch), launch..launch + 1)?;
-        let got = machine.read(Slot::Grad(Tensor::C), dims.vocab)?;
+        machine
+            .run(&machine.pass(table, dims.batch), launch..launch + 1)
+            .block_on()?;
+        let got = machine.read(Slot::Grad(Tensor::C), dims.vocab).block_on()?;
         if got != [0.0, positions as f32, 0.0] {
             return Err(format!("{positions} uses of token 1 add up to {got:?}").into());
         }
@@ -740,10 +747,12 @@ fn one_token(found: &Found) -> Outcome {
 fn divergence(found: &Found) -> Outcome {
     let (params, mut steps) = lecture_steps(20)?;
     steps.lr.fill(1e30);
-    let mut device = Staged::new(found, Dims::LECTURE, &params)?;
+    let mut device = Staged::new(found, Dims::LECTURE, &params).block_on()?;
     let mut losses = Vec::new();
-    device.train(&steps, &mut losses)?;
-    if losses.iter().all(|l| l.is_finite()) && device.params()?.first_non_finite().is_none() {
+    device.train(&steps, &mut losses).block_on()?;
+    if losses.iter().all(|l| l.is_finite())
+        && device.params().block_on()?.first_non_finite().is_none()
+    {
         return Err("a learning rate of 1e30 left every loss and parameter finite".into());
     }
     Ok(())
@@ -757,7 +766,7 @@ fn whole_step(found: &Found) -> Outcome {
         }
         let Inputs { params, x, y } = inputs(&dims, 5);
         let mut model = reference(&dims, &inputs(&dims, 5));
-        let mut device = Staged::new(found, dims, &params)?;
+        let mut device = Staged::new(found, dims, &params).block_on()?;
         let steps = Steps {
             first: 0,
             x,
@@ -765,20 +774,27 @@ fn whole_step(found: &Found) -> Outcome {
             lr: vec![0.1],
         };
         let mut losses = Vec::new();
-        device.train(&steps, &mut losses)?;
+        device.train(&steps, &mut losses).block_on()?;
         model.update(f64::from(0.1f32));
         // And as a GPU has it.
         for machine in machines(found, dims)? {
             machine.write_params(&params);
             machine.write_step(&steps.x, &steps.y, 0.1);
             let table = step_of(&machine.layout);
-            machine.run(&machine.pass(table, dims.batch), 0..table.len())?;
-            let got = machine.read_params()?;
+            machine
+                .run(&machine.pass(table, dims.batch), 0..table.len())
+                .block_on()?;
+            let got = machine.read_params().block_on()?;
             compare_params(name, &got, &model.params, Tolerance::F32_PASS)?;
         }
         let loss = model.acts.row_loss.iter().sum::<f64>() / dims.batch as f64;
         compare("loss", &f64s(&losses), &[loss], Tolerance::F32)?;
-        compare_params(name, &device.params()?, &model.params, Tolerance::F32_PASS)?;
+        compare_params(
+            name,
+            &device.params().block_on()?,
+            &model.params,
+            Tolerance::F32_PASS,
+        )?;
     }
     Ok(())
 }
@@ -793,13 +809,15 @@ fn tanh_edges(found: &Found) -> Outcome {
         hidden: values.len(),
         batch: 2,
     };
-    let machine = Machine::new(found, dims, &[&CHUNKED], &chunked_modules())?;
+    let machine = Machine::new(found, dims, &[&CHUNKED], &chunked_modules()).block_on()?;
     let launch = (0..CHUNKED.len())
         .find(|&i| CHUNKED[i].kernel == "tanh_forward_kernel")
         .ok_or("no tanh in the table")?;
     machine.write(Slot::Hpreact, &values);
-    machine.run(&machine.pass(&CHUNKED, dims.batch), launch..launch + 1)?;
-    let got = machine.read(Slot::H, values.len())?;
+    machine
+        .run(&machine.pass(&CHUNKED, dims.batch), launch..launch + 1)
+        .block_on()?;
+    let got = machine.read(Slot::H, values.len()).block_on()?;
     for (&x, &h) in values.iter().zip(&got) {
         let want = f64::from(x).tanh();
         let error = (f64::from(h) - want).abs();
@@ -828,19 +846,24 @@ fn twelve_steps(found: &Found) -> Outcome {
             reference.step(x, y, f64::from(lr))
         })
         .collect();
-    let mut cpu = CpuBackend::new(dims, first.params.clone());
-    let mut gpu = Staged::new(found, dims, &first.params)?;
-    let backends: [(&str, &mut dyn Backend); 2] = [("cpu f32", &mut cpu), ("gpu", &mut gpu)];
-    for (name, backend) in backends {
+    let cpu = CpuBackend::new(dims, first.params.clone());
+    let gpu = Staged::new(found, dims, &first.params).block_on()?;
+    let backends: [(&str, Engine); 2] = [("cpu f32", cpu.into()), ("gpu", gpu.into())];
+    for (name, mut backend) in backends {
         let mut losses = Vec::new();
-        backend.train(&steps, &mut losses)?;
+        backend.train(&steps, &mut losses).block_on()?;
         compare(name, &f64s(&losses), &want, Tolerance::F32_PASS)?;
         let tolerance = Tolerance {
             relative: 1e-3,
             of_largest: 1e-4,
             absolute: 0.0,
         };
-        compare_params(name, &backend.params()?, &reference.params, tolerance)?;
+        compare_params(
+            name,
+            &backend.params().block_on()?,
+            &reference.params,
+            tolerance,
+        )?;
     }
     Ok(())
 }
@@ -851,9 +874,9 @@ fn evaluation(found: &Found) -> Outcome {
     let examples = inputs(&dims.with_batch(4999), 9);
     let Inputs { x, y, .. } = &examples;
     let mut cpu = CpuBackend::new(dims, examples.params.clone());
-    let mut gpu = Staged::new(found, dims, &examples.params)?;
+    let mut gpu = Staged::new(found, dims, &examples.params).block_on()?;
     let want = reference(&dims.with_batch(4999), &examples);
-    let stats = gpu.calibrate(x)?;
+    let stats = gpu.calibrate(x).block_on()?;
     let Statistics { bnmean, bnvar } = &stats;
     compare(
         "bnmean",
@@ -871,13 +894,13 @@ fn evaluation(found: &Found) -> Outcome {
     let loss = want.acts.row_loss.iter().sum::<f64>() / y.len() as f64;
     compare(
         "gpu loss",
-        &[gpu.evaluate(&stats, x, y)?],
+        &[gpu.evaluate(&stats, x, y).block_on()?],
         &[loss],
         Tolerance::F32,
     )?;
     compare(
         "cpu loss",
-        &[cpu.evaluate(&stats, x, y)?],
+        &[cpu.evaluate(&stats, x, y).block_on()?],
         &[loss],
         Tolerance::F32,
     )?;
@@ -888,10 +911,10 @@ fn same_bits(found: &Found) -> Outcome {
     let (params, steps) = lecture_steps(100)?;
     let mut runs = Vec::new();
     for _ in 0..3 {
-        let mut device = Staged::new(found, Dims::LECTURE, &params)?;
+        let mut device = Staged::new(found, Dims::LECTURE, &params).block_on()?;
         let mut losses = Vec::new();
-        device.train(&steps, &mut losses)?;
-        runs.push(bits(&device.params()?));
+        device.train(&steps, &mut losses).block_on()?;
+        runs.push(bits(&device.params().block_on()?));
     }
     if runs[0] != runs[1] || runs[0] != runs[2] {
         return Err("three runs of the same steps gave different parameters".into());
@@ -904,21 +927,23 @@ fn same_bits(found: &Found) -> Outcome {
 
 fn chunks(found: &Found) -> Outcome {
     let (params, steps) = lecture_steps(50)?;
-    let mut device = Staged::new(found, Dims::LECTURE, &params)?;
+    let mut device = Staged::new(found, Dims::LECTURE, &params).block_on()?;
     // One by one, no submission overlaps another.
     let mut want = Vec::new();
     for i in 0..steps.len() {
-        device.train(&part(&steps, i..i + 1), &mut want)?;
+        device
+            .train(&part(&steps, i..i + 1), &mut want)
+            .block_on()?;
     }
-    let want = (want, bits(&device.params()?));
+    let want = (want, bits(&device.params().block_on()?));
     for most in [1, 7, 16, 50] {
         device.set_most(most);
-        device.set_params(&params)?;
+        device.set_params(&params).block_on()?;
         let mut losses = Vec::new();
         for range in [0..1, 1..20, 20..50] {
-            device.train(&part(&steps, range), &mut losses)?;
+            device.train(&part(&steps, range), &mut losses).block_on()?;
         }
-        if want != (losses, bits(&device.params()?)) {
+        if want != (losses, bits(&device.params().block_on()?)) {
             return Err(format!("50 steps in submissions of {most} gave different bits").into());
         }
     }
@@ -926,5 +951,5 @@ fn chunks(found: &Found) -> Outcome {
 }
 
 fn two_thousand_steps(found: &Found) -> Outcome {
-    common::two_thousand_steps(|params| Ok(Box::new(Staged::new(found, Dims::LECTURE, params)?)))
+    common::two_thousand_steps(|params| Staged::new(found, Dims::LECTURE, params).block_on())
 }

@@ -16,6 +16,7 @@ use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::rng::{PythonRandom, TorchGenerator};
 use gpu_makemore::{model::steps::LearningRate, training::Stream};
+use pollster::FutureExt as _;
 use serde_json::Value;
 
 /// The lecture's `torch.Generator().manual_seed(2147483647)`.
@@ -164,7 +165,7 @@ fn the_first_thousand_losses_are_pytorchs() {
     let mut backend = CpuBackend::new(Dims::LECTURE, params);
     let mut losses = Vec::new();
     let steps = stream.take(want.len());
-    backend.train(&steps, &mut losses).unwrap();
+    backend.train(&steps, &mut losses).block_on().unwrap();
     let tolerance = Tolerance {
         relative: 0.0,
         of_largest: 0.0,

@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use common::adapters::{self, Check, OnEach, Outcome};
 use common::{Inputs, bits, inputs, lecture_steps, part};
-use gpu_makemore::backend::Schedule;
-use gpu_makemore::backend::{Backend, BackendError};
+use gpu_makemore::backend::{Backend, DeviceError, Schedule};
 use gpu_makemore::cpu::CpuBackend;
-use gpu_makemore::engine::recovery::Rebuilding;
-use gpu_makemore::gpu::GpuError;
+use gpu_makemore::engine::Scheduled;
+use gpu_makemore::engine::recovery::{Rebuilding, Reopen};
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::resident::Resident;
@@ -26,6 +25,7 @@ use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
 use gpu_makemore::model::steps::Steps;
 use libtest_mimic::Failed;
+use pollster::FutureExt as _;
 
 /// What is asked of every adapter.
 const CHECKS: [Check; 7] = [
@@ -51,7 +51,7 @@ const BOTH: [Schedule; 2] = [Schedule::Staged, Schedule::Resident];
 
 /// A run with a hold on its device, to do it harm.
 struct Run {
-    backend: Rebuilding,
+    backend: Rebuilding<Opener>,
     /// The device in use.
     gpu: Rc<RefCell<Gpu>>,
     /// How often it may be opened again.
@@ -59,26 +59,44 @@ struct Run {
     notes: Receiver<String>,
 }
 
+/// Opens the adapter again, as often as it may.
+struct Opener {
+    gpu: Rc<RefCell<Gpu>>,
+    spare: Rc<Cell<usize>>,
+    found: Found,
+    schedule: Schedule,
+}
+
+impl Reopen for Opener {
+    type Backend = Scheduled;
+
+    async fn reopen(&mut self, params: &Params<f32>) -> Result<Scheduled, DeviceError> {
+        let Some(less) = self.spare.get().checked_sub(1) else {
+            let adapter = self.found.info.name.clone();
+            return Err(DeviceError::Gone { adapter });
+        };
+        self.spare.set(less);
+        let found = self.found.again().await?;
+        let gpu = Gpu::open(&found).await?;
+        *self.gpu.borrow_mut() = gpu.clone();
+        on(gpu, &found, self.schedule, params).await
+    }
+}
+
 impl Run {
     fn new(found: &Found, schedule: Schedule, params: &Params<f32>) -> Result<Self, Failed> {
-        let gpu = Rc::new(RefCell::new(Gpu::open(found)?));
-        let first = on(gpu.borrow().clone(), found, schedule, params)?;
+        let gpu = Rc::new(RefCell::new(Gpu::open(found).block_on()?));
+        let first = on(gpu.borrow().clone(), found, schedule, params).block_on()?;
         let spare = Rc::new(Cell::new(usize::MAX));
-        let (held, found, left) = (Rc::clone(&gpu), found.clone(), Rc::clone(&spare));
-        let open = move |params: &Params<f32>| {
-            let Some(less) = left.get().checked_sub(1) else {
-                let adapter = found.info.name.clone();
-                return Err(GpuError::Gone { adapter }.into());
-            };
-            left.set(less);
-            let found = found.again()?;
-            let gpu = Gpu::open(&found)?;
-            *held.borrow_mut() = gpu.clone();
-            on(gpu, &found, schedule, params)
+        let opener = Opener {
+            gpu: Rc::clone(&gpu),
+            spare: Rc::clone(&spare),
+            found: found.clone(),
+            schedule,
         };
         let (sender, notes) = channel();
         Ok(Self {
-            backend: Rebuilding::new(first, params, Box::new(open), sender),
+            backend: Rebuilding::new(first, params, opener, sender),
             gpu,
             spare,
             notes,
@@ -95,16 +113,18 @@ impl Run {
     }
 }
 
-fn on(
+async fn on(
     gpu: Gpu,
     found: &Found,
     schedule: Schedule,
     params: &Params<f32>,
-) -> Result<Box<dyn Backend>, BackendError> {
+) -> Result<Scheduled, DeviceError> {
     let dims = Dims::LECTURE;
     Ok(match schedule {
-        Schedule::Resident => Box::new(Resident::several(gpu, found, dims, from_ref(params))?),
-        _ => Box::new(Staged::on(gpu, found, dims, params)?),
+        Schedule::Resident => Resident::several(gpu, found, dims, from_ref(params))
+            .await?
+            .into(),
+        _ => Staged::on(gpu, found, dims, params).await?.into(),
     })
 }
 
@@ -118,14 +138,16 @@ fn same_bits(
 ) -> Result<Run, Failed> {
     let (params, steps) = lecture_steps(50)?;
     let (mut want, mut got) = (Vec::new(), Vec::new());
-    let mut whole = on(Gpu::open(found)?, found, schedule, &params)?;
-    whole.train(&steps, &mut want)?;
+    let mut whole = on(Gpu::open(found).block_on()?, found, schedule, &params).block_on()?;
+    whole.train(&steps, &mut want).block_on()?;
     let mut run = Run::new(found, schedule, &params)?;
     for (i, range) in [0..10, 10..30, 30..50].into_iter().enumerate() {
         harm(i, &run);
-        run.backend.train(&part(&steps, range), &mut got)?;
+        run.backend
+            .train(&part(&steps, range), &mut got)
+            .block_on()?;
     }
-    if got != want || bits(&run.backend.params()?) != bits(&whole.params()?) {
+    if got != want || bits(&run.backend.params().block_on()?) != bits(&whole.params().block_on()?) {
         return Err(format!("{schedule}: other bits than without the loss").into());
     }
     let told = run.told();
@@ -154,8 +176,8 @@ fn destroyed_at_work(found: &Found) -> Outcome {
     for schedule in BOTH {
         let (params, steps) = lecture_steps(300)?;
         let (mut want, mut got) = (Vec::new(), Vec::new());
-        let mut whole = on(Gpu::open(found)?, found, schedule, &params)?;
-        whole.train(&steps, &mut want)?;
+        let mut whole = on(Gpu::open(found).block_on()?, found, schedule, &params).block_on()?;
+        whole.train(&steps, &mut want).block_on()?;
         for after in [0, 1, 5, 20] {
             let mut run = Run::new(found, schedule, &params)?;
             got.clear();
@@ -165,10 +187,16 @@ fn destroyed_at_work(found: &Found) -> Outcome {
                     thread::sleep(Duration::from_millis(after));
                     gpu.device.destroy();
                 });
-                run.backend.train(&part(&steps, 0..200), &mut got)
+                run.backend
+                    .train(&part(&steps, 0..200), &mut got)
+                    .block_on()
             })?;
-            run.backend.train(&part(&steps, 200..300), &mut got)?;
-            if got != want || bits(&run.backend.params()?) != bits(&whole.params()?) {
+            run.backend
+                .train(&part(&steps, 200..300), &mut got)
+                .block_on()?;
+            if got != want
+                || bits(&run.backend.params().block_on()?) != bits(&whole.params().block_on()?)
+            {
                 return Err(format!("{schedule}: other bits than without the loss").into());
             }
             if run.told().len() != 1 {
@@ -196,8 +224,8 @@ fn evaluation(found: &Found) -> Outcome {
     for schedule in BOTH {
         let Inputs { params, x, y } = inputs(&Dims::LECTURE, 3);
         let mut whole = Run::new(found, schedule, &params)?;
-        let stats = whole.backend.calibrate(&x)?;
-        let want = whole.backend.evaluate(&stats, &x, &y)?;
+        let stats = whole.backend.calibrate(&x).block_on()?;
+        let want = whole.backend.evaluate(&stats, &x, &y).block_on()?;
         for at in 0..3 {
             let mut run = Run::new(found, schedule, &Params::filled(&Dims::LECTURE, 0.0))?;
             let then = |i, run: &Run| {
@@ -206,11 +234,11 @@ fn evaluation(found: &Found) -> Outcome {
                 }
             };
             then(0, &run);
-            run.backend.set_params(&params)?;
+            run.backend.set_params(&params).block_on()?;
             then(1, &run);
-            let got_stats = run.backend.calibrate(&x)?;
+            let got_stats = run.backend.calibrate(&x).block_on()?;
             then(2, &run);
-            let got = run.backend.evaluate(&got_stats, &x, &y)?;
+            let got = run.backend.evaluate(&got_stats, &x, &y).block_on()?;
             if got_stats != stats || got.to_bits() != want.to_bits() || run.told().len() != 1 {
                 return Err(format!("{schedule}: lost at {at}: {got}, expected {want}").into());
             }
@@ -220,9 +248,9 @@ fn evaluation(found: &Found) -> Outcome {
 }
 
 /// The error of a chunk that must fail.
-fn fails(run: &mut Run, steps: &Steps) -> Result<GpuError, Failed> {
-    match run.backend.train(steps, &mut Vec::new()) {
-        Err(BackendError::Gpu(error)) => Ok(error),
+fn fails(run: &mut Run, steps: &Steps) -> Result<DeviceError, Failed> {
+    match run.backend.train(steps, &mut Vec::new()).block_on() {
+        Err(error) => Ok(error),
         Ok(()) => Err("a chunk was done without a device".into()),
     }
 }
@@ -245,13 +273,13 @@ fn twice(found: &Found) -> Outcome {
                 }
             };
             let mut run = same_bits(found, schedule, harm_first, "destroyed")?;
-            let good = bits(&run.backend.params()?);
+            let good = bits(&run.backend.params().block_on()?);
             let (_, steps) = lecture_steps(20)?;
             harm(&run);
             let error = fails(&mut run, &steps)?;
             let text = error.to_string();
             let wanted = format!("lost twice: first reason: destroyed; then {second}");
-            if !matches!(error, GpuError::LostTwice { .. }) || !text.contains(&wanted) {
+            if !matches!(error, DeviceError::LostTwice { .. }) || !text.contains(&wanted) {
                 return Err(format!("{schedule}: {text}").into());
             }
             if !run.told().is_empty() {
@@ -269,10 +297,12 @@ fn late(found: &Found) -> Outcome {
         let Inputs { params, x, y } = inputs(&Dims::LECTURE, 3);
         let mut run = Run::new(found, schedule, &params)?;
         run.destroy();
-        let stats = run.backend.calibrate(&x)?;
+        let stats = run.backend.calibrate(&x).block_on()?;
         run.destroy();
-        let got = run.backend.evaluate(&stats, &x, &y)?;
-        let want = CpuBackend::new(Dims::LECTURE, params).evaluate(&stats, &x, &y)?;
+        let got = run.backend.evaluate(&stats, &x, &y).block_on()?;
+        let want = CpuBackend::new(Dims::LECTURE, params)
+            .evaluate(&stats, &x, &y)
+            .block_on()?;
         let told = run.told();
         let second = told
             .get(1)
@@ -286,18 +316,18 @@ fn late(found: &Found) -> Outcome {
 
 /// After the end, the last good model can be had and made a checkpoint of, and not trained.
 fn left_with(run: &mut Run, good: &[u32]) -> Outcome {
-    let params = run.backend.params()?;
+    let params = run.backend.params().block_on()?;
     if bits(&params) != good {
         return Err("the last good model is gone".into());
     }
     let Inputs { x, y, .. } = inputs(&Dims::LECTURE, 3);
-    run.backend.set_params(&params)?;
-    let stats = run.backend.calibrate(&x)?;
+    run.backend.set_params(&params).block_on()?;
+    let stats = run.backend.calibrate(&x).block_on()?;
     let mut cpu = CpuBackend::new(Dims::LECTURE, params);
-    if stats != cpu.calibrate(&x)? {
+    if stats != cpu.calibrate(&x).block_on()? {
         return Err("the statistics are not those of the last good model".into());
     }
-    run.backend.evaluate(&stats, &x, &y)?;
+    run.backend.evaluate(&stats, &x, &y).block_on()?;
     if run.backend.info().backend == "cpu" {
         return Err("the model is said to be trained on the CPU".into());
     }
@@ -309,13 +339,15 @@ fn not_back(found: &Found) -> Outcome {
     for schedule in BOTH {
         let (params, steps) = lecture_steps(20)?;
         let mut run = Run::new(found, schedule, &params)?;
-        run.backend.train(&part(&steps, 0..10), &mut Vec::new())?;
-        let good = bits(&run.backend.params()?);
+        run.backend
+            .train(&part(&steps, 0..10), &mut Vec::new())
+            .block_on()?;
+        let good = bits(&run.backend.params().block_on()?);
         run.spare.set(0);
         run.destroy();
         let error = fails(&mut run, &part(&steps, 10..20))?;
         let text = error.to_string();
-        if !matches!(error, GpuError::NotBack { .. }) || !text.contains("no longer there") {
+        if !matches!(error, DeviceError::NotBack { .. }) || !text.contains("no longer there") {
             return Err(format!("{schedule}: {text}").into());
         }
         left_with(&mut run, &good)?;
@@ -325,20 +357,20 @@ fn not_back(found: &Found) -> Outcome {
 
 /// A loss may be mended by another device; what a program does wrong may not.
 fn told_apart(found: &Found) -> Outcome {
-    let gpu = Gpu::open(found)?;
+    let gpu = Gpu::open(found).block_on()?;
     let encoder = gpu.device.create_command_encoder(&Default::default());
     let (small, large) = (gpu.storage("small", 16), gpu.storage("large", 32));
     let mut wrong = encoder;
     wrong.copy_buffer_to_buffer(&large, 0, &small, 0, 32);
-    match gpu.finish_and_read(wrong, &[]) {
-        Err(error @ GpuError::Fault(_)) if !error.is_lost() => {}
+    match gpu.finish_and_read(wrong, &[]).block_on() {
+        Err(error @ DeviceError::Fault(_)) if !error.is_lost() => {}
         other => return Err(format!("a copy beyond a buffer's end: {other:?}").into()),
     }
-    let gpu = Gpu::open(found)?;
+    let gpu = Gpu::open(found).block_on()?;
     gpu.device.destroy();
     let encoder = gpu.device.create_command_encoder(&Default::default());
-    match gpu.finish_and_read(encoder, &[]) {
-        Err(error @ GpuError::Lost(_)) if error.is_lost() => Ok(()),
+    match gpu.finish_and_read(encoder, &[]).block_on() {
+        Err(error @ DeviceError::Lost(_)) if error.is_lost() => Ok(()),
         other => Err(format!("a destroyed device: {other:?}").into()),
     }
 }

@@ -10,10 +10,8 @@ use std::time::Duration;
 
 use common::adapters::{self, Check, OnEach, Outcome, mistake, mistake_name};
 use common::inputs;
-use gpu_makemore::backend::BackendError;
-use gpu_makemore::backend::Schedule;
-use gpu_makemore::engine::{Opened, open_with};
-use gpu_makemore::gpu::GpuError;
+use gpu_makemore::backend::{Backend, DeviceError, Schedule};
+use gpu_makemore::engine::{Opened, Scheduled, open_with};
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::probe::{Answers, Probe};
@@ -21,6 +19,7 @@ use gpu_makemore::gpu::resident::Split;
 use gpu_makemore::gpu::shader::{Module, ProbeModules};
 use gpu_makemore::model::dims::Dims;
 use libtest_mimic::{Completion, Failed};
+use pollster::FutureExt as _;
 
 /// What is asked of every adapter.
 const CHECKS: [Check; 4] = [
@@ -51,7 +50,10 @@ fn main() -> ExitCode {
 }
 
 fn ask(found: &Found, split: Split, modules: &ProbeModules) -> Result<Answers, Failed> {
-    Ok(Probe::with(&Gpu::open(found)?, split, modules)?.ask()?)
+    Ok(Probe::with(&Gpu::open(found).block_on()?, split, modules)
+        .block_on()?
+        .ask()
+        .block_on()?)
 }
 
 /// How the resident kernel's work is shared out here, and on adapters that have no subgroups.
@@ -75,10 +77,10 @@ fn good(found: &Found) -> Outcome {
 /// that is busy with other things gets more tries.
 fn milliseconds(found: &Found) -> Outcome {
     let split = Split::of(found, &Dims::LECTURE);
-    let gpu = Gpu::open(found)?;
+    let gpu = Gpu::open(found).block_on()?;
     let mut best = Duration::MAX;
     for _ in 0..50 {
-        let (_, took) = Probe::new(&gpu, split)?.ask_timed()?;
+        let (_, took) = Probe::new(&gpu, split).block_on()?.ask_timed().block_on()?;
         best = best.min(took.again);
         if best <= Duration::from_millis(50) {
             return Ok(());
@@ -187,20 +189,20 @@ fn noticed_with(found: &Found, subgroups: bool, wrong: &Wrong) -> Result<Complet
 }
 
 /// Opens the lecture's model with a driver that is bad in one way.
-fn open(found: &Found, asked: Schedule, change: Change) -> Result<Opened, BackendError> {
+fn open(found: &Found, asked: Schedule, change: Change) -> Result<Opened<Scheduled>, DeviceError> {
     let dims = Dims::LECTURE;
     let params = inputs(&dims, 1).params;
     let modules = |subgroup| match changed(subgroup, change) {
         Ok(modules) => modules,
         Err(error) => panic!("{error}"),
     };
-    open_with(found, dims, &params, asked, &modules)
+    open_with(found, dims, &params, asked, &modules).block_on()
 }
 
 /// The error's text, if it is the one about drivers.
-fn refusal(opened: Result<Opened, BackendError>) -> Result<String, Failed> {
+fn refusal(opened: Result<Opened<Scheduled>, DeviceError>) -> Result<String, Failed> {
     match opened {
-        Err(BackendError::Gpu(error @ GpuError::Driver { .. })) => Ok(error.to_string()),
+        Err(error @ DeviceError::Driver { .. }) => Ok(error.to_string()),
         Err(error) => Err(error.into()),
         Ok(_) => Err("a schedule was opened that the driver cannot run".into()),
     }
@@ -253,7 +255,7 @@ fn refused(found: &Found) -> Outcome {
 fn short_loops(found: &Found) -> Outcome {
     let short = ("probe/loops.wgsl", "i < asked", "i < min(asked, 300u)");
     match open(found, Schedule::Resident, short) {
-        Err(BackendError::Gpu(error @ GpuError::Loops { .. })) => {
+        Err(error @ DeviceError::Loops { .. }) => {
             holds(&error.to_string(), &["stops at 263", "--schedule staged"])?;
         }
         Err(error) => return Err(error.into()),

@@ -9,6 +9,7 @@ use common::adapters::{self, Check, OnEach, Outcome};
 use common::{bits, lecture_steps};
 use gpu_makemore::backend::Backend;
 use gpu_makemore::backend::profile::{Basis, Profile};
+use gpu_makemore::engine::Engine;
 use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::resident::{Plan, Resident, Split};
@@ -19,6 +20,7 @@ use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
 use gpu_makemore::model::steps::Steps;
 use libtest_mimic::{Completion, Failed};
+use pollster::FutureExt as _;
 use serde_json::Value;
 use tempfile::TempDir;
 use wgpu::Features;
@@ -49,17 +51,17 @@ fn main() -> ExitCode {
 }
 
 /// What steps leave: the losses and the parameters, bit for bit.
-fn run(device: &mut dyn Backend, steps: &Steps) -> Result<(Vec<u32>, Vec<u32>), Failed> {
+fn run(device: &mut impl Backend, steps: &Steps) -> Result<(Vec<u32>, Vec<u32>), Failed> {
     let mut losses = Vec::new();
-    device.train(steps, &mut losses)?;
+    device.train(steps, &mut losses).block_on()?;
     let losses = losses.into_iter().map(f32::to_bits).collect();
-    Ok((losses, bits(&device.params()?)))
+    Ok((losses, bits(&device.params().block_on()?)))
 }
 
 /// Does the same steps as they are and profiled: the results must be the same. Gives the profile and
 /// the time that the host saw, in seconds.
 fn profiled(
-    device: &mut dyn Backend,
+    device: &mut impl Backend,
     params: &Params<f32>,
     steps: &Steps,
 ) -> Result<(Profile, f64), Failed> {
@@ -67,8 +69,8 @@ fn profiled(
     if device.profile().is_some() {
         return Err("a profile that nobody asked for".into());
     }
-    device.set_params(params)?;
-    device.start_profile()?;
+    device.set_params(params).block_on()?;
+    device.start_profile().block_on()?;
     let start = Instant::now();
     let measured = run(device, steps)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -126,7 +128,7 @@ const SUBMISSIONS: usize = 8;
 fn staged(found: &Found) -> Outcome {
     let room = Profiler::MAX_PASSES / STEP.len();
     let (params, steps) = lecture_steps(SUBMISSIONS * room + 20)?;
-    let mut device = Staged::new(found, Dims::LECTURE, &params)?;
+    let mut device = Staged::new(found, Dims::LECTURE, &params).block_on()?;
     let (profile, seconds) = profiled(&mut device, &params, &steps)?;
     if basis(found) == Basis::NoTimestamps {
         return check_times(&profile, SUBMISSIONS, seconds);
@@ -157,7 +159,8 @@ fn resident(found: &Found) -> Outcome {
         let plan = Plan::new(dims, 1, split, rounds);
         let module = resident_module(split.lanes > 1);
         let params = std::slice::from_ref(&params);
-        let mut device = Resident::with(Gpu::open(found)?, found, plan, params, module)?;
+        let mut device =
+            Resident::with(Gpu::open(found).block_on()?, found, plan, params, module).block_on()?;
         // Long dispatches must stay within what the driver does, see src/gpu/probe.rs.
         let steps = match rounds {
             1 => steps.clone(),
@@ -183,18 +186,18 @@ fn resident(found: &Found) -> Outcome {
 fn without_timestamps(found: &Found) -> Outcome {
     let dims = Dims::LECTURE;
     let (params, steps) = lecture_steps(30)?;
-    let open = || Gpu::open_without(found, Features::TIMESTAMP_QUERY);
+    let open = || Gpu::open_without(found, Features::TIMESTAMP_QUERY).block_on();
     let split = Split::of(found, &dims);
     let plan = Plan::new(dims, 1, split, 50_000);
     let module = resident_module(split.lanes > 1);
     let of_one = std::slice::from_ref(&params);
-    let mut staged = Staged::on(open()?, found, dims, &params)?;
-    let mut resident = Resident::with(open()?, found, plan, of_one, module)?;
+    let mut staged = Staged::on(open()?, found, dims, &params).block_on()?;
+    let mut resident = Resident::with(open()?, found, plan, of_one, module).block_on()?;
     staged.set_most(10);
     resident.set_most(10);
-    let devices: [&mut dyn Backend; 2] = [&mut staged, &mut resident];
-    for device in devices {
-        let (profile, seconds) = profiled(device, &params, &steps)?;
+    let devices = [Engine::from(staged), Engine::from(resident)];
+    for mut device in devices {
+        let (profile, seconds) = profiled(&mut device, &params, &steps)?;
         check_basis(&profile, Basis::NoTimestamps, 3)?;
         check_times(&profile, 3, seconds)?;
     }

@@ -14,6 +14,7 @@ use gpu_makemore::model::tensors::LectureTensor;
 use gpu_makemore::reference::Model;
 use gpu_makemore::reference::chunked;
 use gpu_makemore::reference::linear::{FUSED_4X16, FUSED_8X32, PLAIN};
+use pollster::FutureExt as _;
 use proptest::prelude::*;
 
 /// Every tensor of a step, forward and backward, as PyTorch computes it.
@@ -218,8 +219,8 @@ fn steps_on_several_cores_are_the_same_to_the_last_bit() {
             let panels = hidden.div_ceil(32);
             assert_eq!(backend.workers(), cores.min(panels), "{dims}");
             let mut losses = Vec::new();
-            backend.train(&steps, &mut losses).unwrap();
-            (losses, backend.params().unwrap())
+            backend.train(&steps, &mut losses).block_on().unwrap();
+            (losses, backend.params().block_on().unwrap())
         };
         let alone = after(1);
         assert!(alone.0.iter().all(|loss| loss.is_finite()));
@@ -317,9 +318,9 @@ fn the_cpu_backend_agrees_with_f64() {
             lr: vec![0.1],
         };
         let mut losses = Vec::new();
-        backend.train(&steps, &mut losses).unwrap();
+        backend.train(&steps, &mut losses).block_on().unwrap();
         reference.update(f64::from(0.1f32));
-        let params = backend.params().unwrap();
+        let params = backend.params().block_on().unwrap();
         compare_params("updated", &params, &reference.params, Tolerance::F32_PASS).unwrap();
     }
 }

@@ -8,9 +8,8 @@ use common::adapters::{self, Check, OnEach, Outcome, mistake, mistake_name};
 use common::{
     Inputs, SIZES, Tolerance, bits, compare, f64s, inputs, lecture_steps, part, reference,
 };
-use gpu_makemore::backend::Backend;
+use gpu_makemore::backend::{Backend, DeviceError};
 use gpu_makemore::cpu::CpuBackend;
-use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::probe::loop_rounds;
@@ -21,6 +20,7 @@ use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::model::statistics::Statistics;
 use gpu_makemore::model::steps::Steps;
 use libtest_mimic::{Completion, Failed};
+use pollster::FutureExt as _;
 
 /// What is asked of every adapter.
 const CHECKS: [Check; 7] = [
@@ -72,13 +72,7 @@ fn open(
     module: Module,
 ) -> Result<Resident, Failed> {
     let plan = Plan::new(dims, params.len(), split, ROUNDS);
-    Ok(Resident::with(
-        Gpu::open(found)?,
-        found,
-        plan,
-        params,
-        module,
-    )?)
+    Ok(Resident::with(Gpu::open(found).block_on()?, found, plan, params, module).block_on()?)
 }
 
 /// The loss and the seven gradients of one step. The kernel updates at once and keeps no gradients;
@@ -96,10 +90,10 @@ fn check_gradients(found: &Found, dims: Dims, split: Split, module: Module) -> O
         lr: vec![LR],
     };
     let mut losses = Vec::new();
-    device.train(&steps, &mut losses)?;
+    device.train(&steps, &mut losses).block_on()?;
     let loss = model.acts.row_loss.iter().sum::<f64>() / dims.batch as f64;
     compare("loss", &f64s(&losses), &[loss], Tolerance::F32)?;
-    let after = device.params()?;
+    let after = device.params().block_on()?;
     let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     for tensor in Tensor::ALL {
         let (before, after) = (params.get(tensor), after.get(tensor));
@@ -264,11 +258,11 @@ fn caught_in_subgroups(found: &Found, &(_, _, from, to): &Mistake) -> Result<Com
 
 /// A step that is longer than the driver's loops is refused before it is tried.
 fn too_long(found: &Found) -> Outcome {
-    let rounds = loop_rounds(&Gpu::open(found)?)?;
+    let rounds = loop_rounds(&Gpu::open(found).block_on()?).block_on()?;
     let dims = Dims::LECTURE.with_batch(4096);
     let params = inputs(&dims, 1).params;
-    match Resident::new(found, dims, &params) {
-        Err(GpuError::Loops { available, .. }) if available < rounds => Ok(()),
+    match Resident::new(found, dims, &params).block_on() {
+        Err(DeviceError::Loops { available, .. }) if available < rounds => Ok(()),
         Err(error) => Err(error.into()),
         // A driver that goes on for longer must do the step, and all of it.
         Ok(mut device) => {
@@ -279,7 +273,7 @@ fn too_long(found: &Found) -> Outcome {
                 y,
                 lr: vec![0.1],
             };
-            Ok(device.train(&steps, &mut Vec::new())?)
+            Ok(device.train(&steps, &mut Vec::new()).block_on()?)
         }
     }
 }
@@ -287,10 +281,12 @@ fn too_long(found: &Found) -> Outcome {
 fn divergence(found: &Found) -> Outcome {
     let (params, mut steps) = lecture_steps(20)?;
     steps.lr.fill(1e30);
-    let mut device = Resident::new(found, Dims::LECTURE, &params)?;
+    let mut device = Resident::new(found, Dims::LECTURE, &params).block_on()?;
     let mut losses = Vec::new();
-    device.train(&steps, &mut losses)?;
-    if losses.iter().all(|l| l.is_finite()) && device.params()?.first_non_finite().is_none() {
+    device.train(&steps, &mut losses).block_on()?;
+    if losses.iter().all(|l| l.is_finite())
+        && device.params().block_on()?.first_non_finite().is_none()
+    {
         return Err("a learning rate of 1e30 left every loss and parameter finite".into());
     }
     Ok(())
@@ -299,15 +295,21 @@ fn divergence(found: &Found) -> Outcome {
 /// Evaluation is the staged schedule's, with this one's parameters.
 fn evaluation(found: &Found) -> Outcome {
     let (params, steps) = lecture_steps(20)?;
-    let mut device = Resident::new(found, Dims::LECTURE, &params)?;
+    let mut device = Resident::new(found, Dims::LECTURE, &params).block_on()?;
     let Inputs { x, y, .. } = inputs(&Dims::LECTURE.with_batch(999), 9);
     for _ in 0..2 {
-        device.train(&steps, &mut Vec::new())?;
-        let mut cpu = CpuBackend::new(Dims::LECTURE, device.params()?);
-        let (got, want) = (device.calibrate(&x)?, cpu.calibrate(&x)?);
+        device.train(&steps, &mut Vec::new()).block_on()?;
+        let mut cpu = CpuBackend::new(Dims::LECTURE, device.params().block_on()?);
+        let (got, want) = (
+            device.calibrate(&x).block_on()?,
+            cpu.calibrate(&x).block_on()?,
+        );
         let both = |s: &Statistics| f64s(&[s.bnmean.as_slice(), &s.bnvar].concat());
         compare("bnmean, bnvar", &both(&got), &both(&want), Tolerance::F32)?;
-        let (got, want) = (device.evaluate(&got, &x, &y)?, cpu.evaluate(&want, &x, &y)?);
+        let (got, want) = (
+            device.evaluate(&got, &x, &y).block_on()?,
+            cpu.evaluate(&want, &x, &y).block_on()?,
+        );
         compare("loss", &[got], &[want], Tolerance::F32)?;
     }
     Ok(())
@@ -316,15 +318,15 @@ fn evaluation(found: &Found) -> Outcome {
 /// What a run leaves: its losses and parameters, bit for bit.
 fn run(device: &mut Resident, steps: &Steps) -> Result<(Vec<f32>, Vec<u32>), Failed> {
     let mut losses = Vec::new();
-    device.train(steps, &mut losses)?;
-    Ok((losses, bits(&device.params()?)))
+    device.train(steps, &mut losses).block_on()?;
+    Ok((losses, bits(&device.params().block_on()?)))
 }
 
 fn same_bits(found: &Found) -> Outcome {
     let (params, steps) = lecture_steps(100)?;
     let mut runs = Vec::new();
     for _ in 0..3 {
-        let mut device = Resident::new(found, Dims::LECTURE, &params)?;
+        let mut device = Resident::new(found, Dims::LECTURE, &params).block_on()?;
         runs.push(run(&mut device, &steps)?);
     }
     if runs[0] != runs[1] || runs[0] != runs[2] {
@@ -340,9 +342,11 @@ fn same_bits(found: &Found) -> Outcome {
 fn one_by_one(device: &mut Resident, steps: &Steps) -> Result<(Vec<f32>, Vec<u32>), Failed> {
     let mut losses = Vec::new();
     for i in 0..steps.len() {
-        device.train(&part(steps, i..i + 1), &mut losses)?;
+        device
+            .train(&part(steps, i..i + 1), &mut losses)
+            .block_on()?;
     }
-    Ok((losses, bits(&device.params()?)))
+    Ok((losses, bits(&device.params().block_on()?)))
 }
 
 fn chunks(found: &Found) -> Outcome {
@@ -352,34 +356,35 @@ fn chunks(found: &Found) -> Outcome {
     let mut other = steps.clone();
     other.x.rotate_left(21 * dims.batch * dims.block);
     other.y.rotate_left(21 * dims.batch);
-    let mut device = Resident::new(found, dims, &params)?;
+    let mut device = Resident::new(found, dims, &params).block_on()?;
     let want = one_by_one(&mut device, &steps)?;
-    device.set_params(&params)?;
+    device.set_params(&params).block_on()?;
     let want_other = one_by_one(&mut device, &other)?;
     if want == want_other {
         return Err("two models that are to differ came to the same".into());
     }
-    device.set_params(&params)?;
+    device.set_params(&params).block_on()?;
     let mut losses = Vec::new();
     for range in [0..1, 1..20, 20..50] {
-        device.train(&part(&steps, range), &mut losses)?;
+        device.train(&part(&steps, range), &mut losses).block_on()?;
     }
-    if want != (losses, bits(&device.params()?)) {
+    if want != (losses, bits(&device.params().block_on()?)) {
         return Err("50 steps one by one and in three chunks gave different bits".into());
     }
     // Submissions that overlap, the last one shorter than the others, with two models in each.
     let of_two = [params.clone(), params.clone()];
-    let mut two = Resident::several(Gpu::open(found)?, found, dims, &of_two)?;
+    let mut two =
+        Resident::several(Gpu::open(found).block_on()?, found, dims, &of_two).block_on()?;
     for most in [1, 7, 16, 50] {
         two.set_most(most);
         let mut losses = [Vec::new(), Vec::new()];
         for model in 0..2 {
             two.write_params(model, &params);
         }
-        two.train_all(&[&steps, &other], &mut losses)?;
+        two.train_all(&[&steps, &other], &mut losses).block_on()?;
         let [first, second] = losses;
-        if want != (first, bits(&two.read_params(0)?))
-            || want_other != (second, bits(&two.read_params(1)?))
+        if want != (first, bits(&two.read_params(0).block_on()?))
+            || want_other != (second, bits(&two.read_params(1).block_on()?))
         {
             return Err(format!("50 steps in submissions of {most} gave different bits").into());
         }
@@ -388,8 +393,9 @@ fn chunks(found: &Found) -> Outcome {
     let split = Split::of(found, &dims);
     let plan = Plan::new(dims, 1, split, 1);
     let module = resident_module(split.lanes > 1);
-    let gpu = Gpu::open(found)?;
-    let mut single = Resident::with(gpu, found, plan, std::slice::from_ref(&params), module)?;
+    let gpu = Gpu::open(found).block_on()?;
+    let mut single =
+        Resident::with(gpu, found, plan, std::slice::from_ref(&params), module).block_on()?;
     if want != run(&mut single, &steps)? {
         return Err("50 steps in dispatches of one gave different bits".into());
     }
@@ -399,8 +405,8 @@ fn chunks(found: &Found) -> Outcome {
 /// Dispatches that are longer than this driver goes round loops: wherever it leaves them, in the
 /// midst of the dispatch or in the very last loop of its last step, the chunk is refused.
 fn cut_off(found: &Found) -> Outcome {
-    let gpu = Gpu::open(found)?;
-    let rounds = loop_rounds(&gpu)?;
+    let gpu = Gpu::open(found).block_on()?;
+    let rounds = loop_rounds(&gpu).block_on()?;
     let (params, steps) = lecture_steps(1200)?;
     let dims = Dims::LECTURE;
     let split = Split::of(found, &dims);
@@ -408,19 +414,19 @@ fn cut_off(found: &Found) -> Outcome {
         let plan = Plan::new(dims, 1, split, rounds);
         let module = resident_module(split.lanes > 1);
         let params = std::slice::from_ref(&params);
-        Resident::with(gpu.clone(), found, plan, params, module)
+        Resident::with(gpu.clone(), found, plan, params, module).block_on()
     };
     let mut safe = open(rounds)?;
     let mut long = open(usize::MAX)?;
     // Whether so many steps in one dispatch are done; if so, they must be right.
     let mut done = |count: usize| -> Result<bool, Failed> {
         let steps = part(&steps, 0..count);
-        long.set_params(&params)?;
-        safe.set_params(&params)?;
-        match long.train(&steps, &mut Vec::new()) {
+        long.set_params(&params).block_on()?;
+        safe.set_params(&params).block_on()?;
+        match long.train(&steps, &mut Vec::new()).block_on() {
             Ok(()) => {
-                safe.train(&steps, &mut Vec::new())?;
-                let same = bits(&long.params()?) == bits(&safe.params()?);
+                safe.train(&steps, &mut Vec::new()).block_on()?;
+                let same = bits(&long.params().block_on()?) == bits(&safe.params().block_on()?);
                 if !same {
                     return Err(format!("{count} steps were accepted, and are wrong").into());
                 }
@@ -483,7 +489,7 @@ fn side_by_side(found: &Found) -> Outcome {
     let mut alone = open(found, dims, split, &params[..1], module)?;
     let mut want = Vec::new();
     for (params, steps) in &runs {
-        alone.set_params(params)?;
+        alone.set_params(params).block_on()?;
         want.push(run(&mut alone, steps)?);
     }
     // All of them, then some of them in a few submissions.
@@ -493,14 +499,16 @@ fn side_by_side(found: &Found) -> Outcome {
             together.write_params(model, params);
         }
         let mut losses = vec![Vec::new(); models];
-        together.train_all(&steps[..models], &mut losses)?;
+        together
+            .train_all(&steps[..models], &mut losses)
+            .block_on()?;
         for (model, losses) in losses.into_iter().enumerate() {
-            if want[model] != (losses, bits(&together.read_params(model)?)) {
+            if want[model] != (losses, bits(&together.read_params(model).block_on()?)) {
                 return Err(format!("model {model} of {models} is not what it is alone").into());
             }
         }
         for (model, params) in params.iter().enumerate().skip(models) {
-            if bits(&together.read_params(model)?) != bits(params) {
+            if bits(&together.read_params(model).block_on()?) != bits(params) {
                 return Err(format!("model {model} changed, and had no steps").into());
             }
         }
@@ -509,5 +517,5 @@ fn side_by_side(found: &Found) -> Outcome {
 }
 
 fn two_thousand_steps(found: &Found) -> Outcome {
-    common::two_thousand_steps(|params| Ok(Box::new(Resident::new(found, Dims::LECTURE, params)?)))
+    common::two_thousand_steps(|params| Resident::new(found, Dims::LECTURE, params).block_on())
 }

@@ -25,6 +25,7 @@ use gpu_makemore::cli::train;
 use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::environment;
 use libtest_mimic::{Completion, Failed, Trial};
+use pollster::FutureExt as _;
 use tempfile::TempDir;
 
 /// What is asked of every adapter.
@@ -106,7 +107,7 @@ fn with_fault(spec: &str) -> ExitCode {
     SPEC.set(spec).unwrap();
     at_each_point(fault);
     let result = match Cli::of_process().unwrap().command {
-        Asked::Train(args) => train::run(&args),
+        Asked::Train(args) => train::run(&args).block_on(),
         other => panic!("{other:?}"),
     };
     match result {

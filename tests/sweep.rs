@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
 
 use common::adapters::{self, Check, OnEach, Outcome};
+use gpu_makemore::backend::DeviceError;
 use gpu_makemore::cores::cores;
-use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::resident::Resident;
@@ -19,6 +19,7 @@ use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
 use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::{Failed, Trial};
+use pollster::FutureExt as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -295,10 +296,11 @@ fn wider_than_the_adapter(found: &Found) -> Outcome {
     let params = Params::init(&dims, &mut TorchGenerator::manual_seed(1));
     let model = 4 * dims.parameter_count() as u64;
     let limit = found.adapter.limits().max_storage_buffer_binding_size;
-    let resident = Resident::at_most(Gpu::open(found)?, found, dims, &params, 65_535)?;
+    let resident =
+        Resident::at_most(Gpu::open(found).block_on()?, found, dims, &params, 65_535).block_on()?;
     let count = resident.count() as u64;
     assert!(0 < count && count <= limit / model, "{count} models");
-    let last = resident.read_params(resident.count() - 1)?;
+    let last = resident.read_params(resident.count() - 1).block_on()?;
     same("the last model", &last, &params)
 }
 
@@ -313,8 +315,8 @@ fn falls_back(found: &Found) -> Outcome {
         ..Dims::LECTURE
     };
     let params = Params::init(&dims, &mut TorchGenerator::manual_seed(1));
-    let (schedule, part) = match Resident::new(found, dims, &params) {
-        Err(GpuError::Loops { .. }) => ("staged", "one after another; a step of the resident"),
+    let (schedule, part) = match Resident::new(found, dims, &params).block_on() {
+        Err(DeviceError::Loops { .. }) => ("staged", "one after another; a step of the resident"),
         Ok(_) => ("resident", "2 models at once; as asked for"),
         Err(error) => return Err(error.into()),
     };

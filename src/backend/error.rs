@@ -1,10 +1,10 @@
-//! What can go wrong between this program and a GPU.
+//! What can go wrong between this program and a device.
 
 use super::{Api, Schedule};
 
-/// What can go wrong between this program and a GPU.
+/// What can go wrong between this program and a device.
 #[derive(Debug, thiserror::Error)]
-pub enum GpuError {
+pub enum DeviceError {
     /// The API that was asked for has no adapter.
     #[error("no {api} adapter was found ({found}); {hint}")]
     NoAdapter {
@@ -141,13 +141,13 @@ pub enum GpuError {
     },
 }
 
-impl GpuError {
+impl DeviceError {
     /// How the device was lost, in a few words, if it was: then another one may do what this one did
     /// not.
     pub fn lost(&self) -> Option<String> {
         match self {
-            GpuError::Lost(message) => Some(message.clone()),
-            GpuError::Timeout { seconds } => Some(format!("no answer within {seconds} s")),
+            DeviceError::Lost(message) => Some(message.clone()),
+            DeviceError::Timeout { seconds } => Some(format!("no answer within {seconds} s")),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ mod error;
 pub mod profile;
 
 pub use api::{Api, Schedule};
-pub use error::GpuError;
+pub use error::DeviceError;
 
 use crate::model::dims::Dims;
 use crate::model::params::Params;
@@ -28,6 +28,9 @@ pub struct BackendInfo {
 }
 
 /// A device that can train and evaluate one model.
+///
+/// One thread drives a backend and its futures: wgpu's types cannot leave their thread in a browser.
+#[allow(async_fn_in_trait)] // no future has to be Send, for the reason above
 pub trait Backend {
     /// What it runs on.
     fn info(&self) -> &BackendInfo;
@@ -37,23 +40,28 @@ pub trait Backend {
 
     /// Does every step of `steps` in order and appends the loss of each, taken before its update.
     /// An error means that nothing of this chunk may be used.
-    fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError>;
+    async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError>;
 
     /// The parameters as they stand.
-    fn params(&mut self) -> Result<Params<f32>, BackendError>;
+    async fn params(&mut self) -> Result<Params<f32>, DeviceError>;
 
     /// Replaces the parameters.
-    fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError>;
+    async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError>;
 
     /// Batch-norm statistics over all contexts `x (examples, block)`; two examples at least.
-    fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError>;
+    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError>;
 
     /// Mean loss over the examples `x (examples, block)`, `y (examples)` with fixed statistics.
-    fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError>;
+    async fn evaluate(
+        &mut self,
+        stats: &Statistics,
+        x: &[u8],
+        y: &[u8],
+    ) -> Result<f64, DeviceError>;
 
     /// Measures from now on where the time of training steps goes, if this is a GPU. Their results
     /// stay the same, bit for bit.
-    fn start_profile(&mut self) -> Result<(), BackendError> {
+    async fn start_profile(&mut self) -> Result<(), DeviceError> {
         Ok(())
     }
 
@@ -61,12 +69,4 @@ pub trait Backend {
     fn profile(&self) -> Option<&Profile> {
         None
     }
-}
-
-/// A backend that could not do what it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum BackendError {
-    /// The GPU or its driver failed.
-    #[error(transparent)]
-    Gpu(#[from] GpuError),
 }

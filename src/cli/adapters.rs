@@ -4,11 +4,11 @@
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
+use crate::backend::DeviceError;
 use crate::backend::{Api, Schedule};
 use crate::cli::args::AdaptersArgs;
 use crate::cli::error::{Error, one_line};
 use crate::cli::report::Output;
-use crate::gpu::GpuError;
 use crate::gpu::adapter::{Choice, Found, api_name, choose, enumerate, install_hint};
 use crate::gpu::device::Gpu;
 use crate::gpu::probe::{Answers, Probe, steps_of_a_dispatch};
@@ -20,9 +20,9 @@ use crate::model::dims::Dims;
 /// # Errors
 ///
 /// With `--probe`: an adapter cannot be opened, or no schedule can be used on it.
-pub fn run(args: &AdaptersArgs) -> Result<(), Error> {
+pub async fn run(args: &AdaptersArgs) -> Result<(), Error> {
     let mut out = Output::new();
-    let found = enumerate(Api::Auto);
+    let found = enumerate(Api::Auto).await;
     if found.is_empty() {
         out.line("No GPU adapter was found on any API.")?;
         out.line(&format!("To get one: {}.", install_hint()))?;
@@ -36,12 +36,12 @@ pub fn run(args: &AdaptersArgs) -> Result<(), Error> {
             out.line(&format!("To get a hardware one: {}.", install_hint()))?;
         }
     }
-    match choose(Api::Auto, None)? {
+    match choose(Api::Auto, None).await? {
         Choice::Gpu { found, why } => out.line(&format!("--backend auto takes {found}: {why}"))?,
         Choice::Cpu { why } => out.line(&format!("--backend auto takes the CPU: {why}"))?,
     }
     if args.probe {
-        probe_all(&found, &mut out)?;
+        probe_all(&found, &mut out).await?;
     }
     Ok(())
 }
@@ -49,7 +49,7 @@ pub fn run(args: &AdaptersArgs) -> Result<(), Error> {
 /// Probes one adapter after another. The first failure is kept for the end: the others are probed
 /// all the same. That a driver cannot run one of the two schedules is no failure, for `auto` takes
 /// the other.
-fn probe_all(found: &[Found], out: &mut Output) -> Result<(), Error> {
+async fn probe_all(found: &[Found], out: &mut Output) -> Result<(), Error> {
     let mut failed = None;
     for found in found {
         out.line("")?;
@@ -58,7 +58,7 @@ fn probe_all(found: &[Found], out: &mut Output) -> Result<(), Error> {
             out.line("  it has no compute shaders: no kernel can run on it")?;
             continue;
         }
-        match probe(found) {
+        match probe(found).await {
             Ok((lines, usable)) => {
                 for line in lines {
                     out.line(&line)?;
@@ -78,9 +78,10 @@ fn probe_all(found: &[Found], out: &mut Output) -> Result<(), Error> {
 }
 
 /// The lines about one adapter, and whether a schedule can be used.
-fn probe(found: &Found) -> Result<(Vec<String>, Result<(), GpuError>), GpuError> {
+async fn probe(found: &Found) -> Result<(Vec<String>, Result<(), DeviceError>), DeviceError> {
     let split = Split::of(found, &Dims::LECTURE);
-    let (answers, took) = Probe::new(&Gpu::open(found)?, split)?.ask_timed()?;
+    let probe = Probe::new(&Gpu::open(found).await?, split).await?;
+    let (answers, took) = probe.ask_timed().await?;
     let mut lines = lines(found, &answers);
     lines.push(format!(
         "  probed in {:.1} ms, after {:.0} ms of compiling",

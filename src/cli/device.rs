@@ -1,12 +1,11 @@
 //! What a command runs on: the answer to `--backend` and `--adapter`.
 
-use crate::backend::Backend;
 use crate::backend::{Api, Schedule};
 use crate::cli::args::DeviceArgs;
 use crate::cli::error::{Error, Usage};
 use crate::cores::cores;
 use crate::cpu::CpuBackend;
-use crate::engine::{self, Opened};
+use crate::engine::{self, Engine, Opened};
 use crate::gpu::adapter::{Choice, api_name, choose};
 use crate::gpu::staged::Staged;
 use crate::model::dims::Dims;
@@ -17,12 +16,12 @@ pub struct Device(Choice);
 
 impl Device {
     /// Resolves `--backend` and `--adapter`.
-    pub fn choose(args: &DeviceArgs) -> Result<Self, Error> {
+    pub async fn choose(args: &DeviceArgs) -> Result<Self, Error> {
         if args.backend == Api::Cpu && args.adapter.is_some() {
             let message = "--adapter chooses a GPU; it cannot be combined with --backend cpu";
             return Err(Usage(message.to_owned()).into());
         }
-        Ok(Self(choose(args.backend, args.adapter.as_deref())?))
+        Ok(Self(choose(args.backend, args.adapter.as_deref()).await?))
     }
 
     /// The choice itself.
@@ -31,20 +30,20 @@ impl Device {
     }
 
     /// A backend for one model.
-    pub fn open(&self, dims: Dims, params: &Params<f32>) -> Result<Box<dyn Backend>, Error> {
+    pub async fn open(&self, dims: Dims, params: &Params<f32>) -> Result<Engine, Error> {
         Ok(match &self.0 {
-            Choice::Cpu { .. } => Box::new(CpuBackend::new(dims, params.clone())),
-            Choice::Gpu { found, .. } => Box::new(Staged::new(found, dims, params)?),
+            Choice::Cpu { .. } => CpuBackend::new(dims, params.clone()).into(),
+            Choice::Gpu { found, .. } => Staged::new(found, dims, params).await?.into(),
         })
     }
 
     /// A backend that trains, with the schedule that was asked for, and why it has that one.
-    pub fn open_to_train(
+    pub async fn open_to_train(
         &self,
         dims: Dims,
         params: &Params<f32>,
         asked: Schedule,
-    ) -> Result<Opened, Error> {
+    ) -> Result<Opened<Engine>, Error> {
         if asked != Schedule::Auto {
             self.needs_gpu(&format!("--schedule {asked}"))?;
         }
@@ -55,9 +54,9 @@ impl Device {
                     1 => String::new(),
                     workers => format!("{workers}; a model of this size pays for them"),
                 };
-                Ok(Opened::quiet(Box::new(backend), &why))
+                Ok(Opened::quiet(backend, &why))
             }
-            Choice::Gpu { found, .. } => Ok(engine::open(found, dims, params, asked)?),
+            Choice::Gpu { found, .. } => Ok(engine::open(found, dims, params, asked).await?),
         }
     }
 

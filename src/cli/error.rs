@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::backend::{BackendError, GpuError};
+use crate::backend::DeviceError;
 use crate::checkpoint::CheckpointError;
 use crate::cli::files::FileError;
 use crate::data::DataError;
@@ -90,8 +90,7 @@ impl Failure for DimsError {
 }
 
 impl Failure for DataError {}
-impl Failure for GpuError {}
-impl Failure for BackendError {}
+impl Failure for DeviceError {}
 impl Failure for CheckpointError {}
 impl Failure for FileError {}
 impl Failure for AgainstError {}

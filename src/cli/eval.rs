@@ -1,5 +1,6 @@
 //! `gpu-makemore eval`: the loss of a trained model.
 
+use crate::backend::Backend;
 use crate::cli::args::EvalArgs;
 use crate::cli::device::Device;
 use crate::cli::error::Error;
@@ -8,7 +9,7 @@ use crate::cli::trained::Trained;
 use crate::data::{self, Source, Split};
 
 /// Prints the loss of each split that was asked for.
-pub fn run(args: &EvalArgs) -> Result<(), Error> {
+pub async fn run(args: &EvalArgs) -> Result<(), Error> {
     let trained = Trained::load(&args.checkpoint)?;
     let config = &trained.config;
     // Without --data the model's own data is read as it was read for training.
@@ -25,8 +26,8 @@ pub fn run(args: &EvalArgs) -> Result<(), Error> {
         block: config.block_size,
     };
     let dataset = data::load_with_vocabulary(&options, &trained.vocabulary)?;
-    let device = Device::choose(&args.device)?;
-    let mut backend = device.open(config.dims(), &trained.params)?;
+    let device = Device::choose(&args.device).await?;
+    let mut backend = device.open(config.dims(), &trained.params).await?;
     let mut out = Output::new();
     out.line(&format!(
         "device  {}; {}",
@@ -41,7 +42,9 @@ pub fn run(args: &EvalArgs) -> Result<(), Error> {
     };
     for split in splits {
         let examples = dataset.split(split);
-        let loss = backend.evaluate(&trained.stats, examples.x(), examples.y())?;
+        let loss = backend
+            .evaluate(&trained.stats, examples.x(), examples.y())
+            .await?;
         out.line(&format!(
             "{:<7} {loss:.4}  ({} examples)",
             split.to_string(),

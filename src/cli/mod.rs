@@ -15,6 +15,7 @@ pub mod sample;
 pub mod sweep;
 pub mod train;
 pub mod trained;
+pub mod wait;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ use clap::error::ErrorKind;
 use crate::gpu::environment;
 use args::{Cli, Command};
 use error::one_line;
+use wait::block_on;
 
 /// Parses the arguments of this process, runs the command, and prints its error.
 pub fn main() -> ExitCode {
@@ -33,14 +35,16 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let result = match &cli.command {
-        Command::Train(args) => train::run(args),
-        Command::Sweep(args) => sweep::run(args),
-        Command::Eval(args) => eval::run(args),
-        Command::Sample(args) => sample::run(args),
-        Command::Gradcheck(args) => gradcheck::run(args),
-        Command::Adapters(args) => adapters::run(args),
-    };
+    let result = block_on(async {
+        match &cli.command {
+            Command::Train(args) => train::run(args).await,
+            Command::Sweep(args) => sweep::run(args).await,
+            Command::Eval(args) => eval::run(args).await,
+            Command::Sample(args) => sample::run(args),
+            Command::Gradcheck(args) => gradcheck::run(args).await,
+            Command::Adapters(args) => adapters::run(args).await,
+        }
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_interruption() => fail(&error.to_string(), error.exit_code()),

@@ -9,7 +9,7 @@ use std::thread;
 use multiversion::multiversion;
 use multiversion::target::match_target;
 
-use crate::backend::{Backend, BackendError, BackendInfo};
+use crate::backend::{Backend, BackendInfo, DeviceError};
 use crate::model::contexts::Rows;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
@@ -162,7 +162,7 @@ impl Backend for CpuBackend {
         &self.dims
     }
 
-    fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+    async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
         if self.workers == 1 {
             for i in 0..steps.len() {
                 let (x, y, lr) = steps.step(i);
@@ -187,16 +187,16 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
-    fn params(&mut self) -> Result<Params<f32>, BackendError> {
+    async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
         Ok(self.trainer.params())
     }
 
-    fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
+    async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
         self.trainer.set_params(params);
         Ok(())
     }
 
-    fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
+    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
         let model = self.large();
         let (block, hidden) = (model.dims.block, model.dims.hidden);
         let mut merged = MergedStatistics::new(hidden);
@@ -212,7 +212,12 @@ impl Backend for CpuBackend {
         Ok(merged.finish())
     }
 
-    fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
+    async fn evaluate(
+        &mut self,
+        stats: &Statistics,
+        x: &[u8],
+        y: &[u8],
+    ) -> Result<f64, DeviceError> {
         let model = self.large();
         let Dims { block, vocab, .. } = model.dims;
         let mut sum = 0.0f64;

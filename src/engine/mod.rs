@@ -1,12 +1,14 @@
-//! The choice between the staged and the resident schedule.
+//! The engines that train a model, and the choice between the staged and the resident schedule.
 
 pub mod recovery;
 
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::backend::GpuError;
-use crate::backend::{Backend, BackendError, Schedule};
+use crate::backend::profile::Profile;
+use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
+use crate::clock::Instant;
+use crate::cpu::CpuBackend;
 use crate::gpu::adapter::Found;
 use crate::gpu::device::Gpu;
 use crate::gpu::probe::Probe;
@@ -15,25 +17,149 @@ use crate::gpu::shader::ProbeModules;
 use crate::gpu::staged::Staged;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
+use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
 use crate::rng::TorchGenerator;
-use recovery::Rebuilding;
+use recovery::{Rebuilding, Reopen};
+
+/// Implements [`Backend`] for an enum each of whose variants holds a backend; in brackets, the type
+/// parameter that is one.
+macro_rules! backend_by_match {
+    ([$($inner:ident)?] $name:ty, $($variant:ident),+) => {
+        impl<$($inner: Backend)?> Backend for $name {
+            fn info(&self) -> &BackendInfo {
+                match self {
+                    $(Self::$variant(backend) => backend.info(),)+
+                }
+            }
+
+            fn dims(&self) -> &Dims {
+                match self {
+                    $(Self::$variant(backend) => backend.dims(),)+
+                }
+            }
+
+            async fn train(
+                &mut self,
+                steps: &Steps,
+                losses: &mut Vec<f32>,
+            ) -> Result<(), DeviceError> {
+                match self {
+                    $(Self::$variant(backend) => backend.train(steps, losses).await,)+
+                }
+            }
+
+            async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
+                match self {
+                    $(Self::$variant(backend) => backend.params().await,)+
+                }
+            }
+
+            async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
+                match self {
+                    $(Self::$variant(backend) => backend.set_params(params).await,)+
+                }
+            }
+
+            async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+                match self {
+                    $(Self::$variant(backend) => backend.calibrate(x).await,)+
+                }
+            }
+
+            async fn evaluate(
+                &mut self,
+                stats: &Statistics,
+                x: &[u8],
+                y: &[u8],
+            ) -> Result<f64, DeviceError> {
+                match self {
+                    $(Self::$variant(backend) => backend.evaluate(stats, x, y).await,)+
+                }
+            }
+
+            async fn start_profile(&mut self) -> Result<(), DeviceError> {
+                match self {
+                    $(Self::$variant(backend) => backend.start_profile().await,)+
+                }
+            }
+
+            fn profile(&self) -> Option<&Profile> {
+                match self {
+                    $(Self::$variant(backend) => backend.profile(),)+
+                }
+            }
+        }
+    };
+}
+use backend_by_match;
+
+/// Everything that can train and evaluate a model.
+pub enum Engine {
+    /// The CPU.
+    Cpu(Box<CpuBackend>),
+    /// A schedule on an adapter, whose errors end what it was doing.
+    Scheduled(Scheduled),
+    /// A schedule on an adapter that is opened again, once, if its device is lost.
+    Rebuilding(Box<Rebuilding<Opener>>),
+}
+
+/// A schedule on an adapter.
+pub enum Scheduled {
+    /// One launch per operation.
+    Staged(Box<Staged>),
+    /// Many steps per launch.
+    Resident(Box<Resident>),
+}
+
+backend_by_match!([] Engine, Cpu, Scheduled, Rebuilding);
+backend_by_match!([] Scheduled, Staged, Resident);
+
+impl From<CpuBackend> for Engine {
+    fn from(cpu: CpuBackend) -> Self {
+        Engine::Cpu(Box::new(cpu))
+    }
+}
+
+impl From<Staged> for Engine {
+    fn from(staged: Staged) -> Self {
+        Engine::Scheduled(staged.into())
+    }
+}
+
+impl From<Resident> for Engine {
+    fn from(resident: Resident) -> Self {
+        Engine::Scheduled(resident.into())
+    }
+}
+
+impl From<Staged> for Scheduled {
+    fn from(staged: Staged) -> Self {
+        Scheduled::Staged(Box::new(staged))
+    }
+}
+
+impl From<Resident> for Scheduled {
+    fn from(resident: Resident) -> Self {
+        Scheduled::Resident(Box::new(resident))
+    }
+}
 
 /// A model with its schedule, and why it is that one.
-pub struct Opened {
+pub struct Opened<B> {
     /// The model.
-    pub backend: Box<dyn Backend>,
+    pub backend: B,
     /// Why.
     pub why: String,
     /// What happens to the device later on, for the user to know.
     pub notes: Receiver<String>,
 }
 
-impl Opened {
+impl<B> Opened<B> {
     /// A backend of which nothing more will be told.
-    pub fn quiet(backend: Box<dyn Backend>, why: &str) -> Self {
+    pub fn quiet(backend: impl Into<B>, why: &str) -> Self {
         Self {
-            backend,
+            backend: backend.into(),
             why: why.to_owned(),
             notes: channel().1,
         }
@@ -67,89 +193,112 @@ pub fn is_large(dims: &Dims) -> bool {
 ///
 /// The adapter cannot hold the model, cannot be opened, refuses a kernel, or has a driver that does
 /// not do what the schedule relies on.
-pub fn open(
+pub async fn open(
     found: &Found,
     dims: Dims,
     params: &Params<f32>,
     asked: Schedule,
-) -> Result<Opened, BackendError> {
-    let Opened { backend, why, .. } = open_with(found, dims, params, asked, &ProbeModules::new)?;
-    let (sender, notes) = channel();
-    let taken = match backend.info().schedule {
-        Some("resident") => Schedule::Resident,
-        _ => Schedule::Staged,
+) -> Result<Opened<Engine>, DeviceError> {
+    let opened = open_with(found, dims, params, asked, &ProbeModules::new).await?;
+    let schedule = match opened.backend {
+        Scheduled::Staged(_) => Schedule::Staged,
+        Scheduled::Resident(_) => Schedule::Resident,
     };
     let found = found.clone();
-    let again = move |params: &Params<f32>| {
-        let opened = open_with(&found.again()?, dims, params, taken, &ProbeModules::new)?;
-        Ok(opened.backend)
+    let opener = Opener {
+        found,
+        dims,
+        schedule,
     };
+    let (sender, notes) = channel();
+    let rebuilding = Rebuilding::new(opened.backend, params, opener, sender);
     Ok(Opened {
-        backend: Box::new(Rebuilding::new(backend, params, Box::new(again), sender)),
-        why,
+        backend: Engine::Rebuilding(Box::new(rebuilding)),
+        why: opened.why,
         notes,
     })
 }
 
-/// The same with a probe that tests may have changed, for one subgroup or not, and with no second
-/// device.
+/// Opens a model on the adapter and with the schedule that it had.
+pub struct Opener {
+    found: Found,
+    dims: Dims,
+    schedule: Schedule,
+}
+
+impl Reopen for Opener {
+    type Backend = Scheduled;
+
+    async fn reopen(&mut self, params: &Params<f32>) -> Result<Scheduled, DeviceError> {
+        let found = self.found.again().await?;
+        let modules = &ProbeModules::new;
+        let opened = open_with(&found, self.dims, params, self.schedule, modules).await?;
+        Ok(opened.backend)
+    }
+}
+
+/// Opens a model as [`open`] does, with a probe that tests may have changed, for one subgroup or not,
+/// and with no second device.
 ///
 /// # Errors
 ///
 /// As for [`open`].
-pub fn open_with(
+pub async fn open_with(
     found: &Found,
     dims: Dims,
     params: &Params<f32>,
     asked: Schedule,
     modules: &dyn Fn(bool) -> ProbeModules,
-) -> Result<Opened, BackendError> {
-    let gpu = Gpu::open(found)?;
+) -> Result<Opened<Scheduled>, DeviceError> {
+    let gpu = Gpu::open(found).await?;
     let split = Split::of(found, &dims);
-    let answers = Probe::with(&gpu, split, &modules(split.lanes > 1))?.ask()?;
-    let staged = |why: &str| -> Result<Opened, BackendError> {
+    let probe = Probe::with(&gpu, split, &modules(split.lanes > 1)).await?;
+    let answers = probe.ask().await?;
+    let staged = async |why: &str| -> Result<Opened<Scheduled>, DeviceError> {
         answers.check(Schedule::Staged, &found.info.name)?;
-        let staged = Staged::on(gpu.clone(), found, dims, params)?;
-        Ok(Opened::quiet(Box::new(staged), why))
+        let staged = Staged::on(gpu.clone(), found, dims, params).await?;
+        Ok(Opened::quiet(staged, why))
     };
-    let resident = |why: &str| -> Result<Opened, BackendError> {
+    let resident = async |why: &str| -> Result<Opened<Scheduled>, DeviceError> {
         let params = std::slice::from_ref(params);
-        let resident = Resident::probed(gpu.clone(), found, dims, params, &answers)?;
-        Ok(Opened::quiet(Box::new(resident), why))
+        let resident = Resident::probed(gpu.clone(), found, dims, params, &answers).await?;
+        Ok(Opened::quiet(resident, why))
     };
     match asked {
-        Schedule::Staged => staged("as asked for"),
-        Schedule::Resident => resident("as asked for"),
-        Schedule::Auto if is_large(&dims) => staged("the model is large"),
+        Schedule::Staged => staged("as asked for").await,
+        Schedule::Resident => resident("as asked for").await,
+        Schedule::Auto if is_large(&dims) => staged("the model is large").await,
         Schedule::Auto => {
-            let small = match resident("the model is small") {
-                Err(BackendError::Gpu(GpuError::Limit { limit, .. })) => {
-                    return staged(&format!("the resident one needs more {limit}"));
+            let why_staged = match resident("the model is small").await {
+                Ok(small) if work(&dims) <= SMALL => return Ok(small),
+                Ok(small) => return faster([small, staged("").await?], &dims, params).await,
+                Err(DeviceError::Limit { limit, .. }) => {
+                    format!("the resident one needs more {limit}")
                 }
-                Err(BackendError::Gpu(GpuError::Loops { .. })) => {
-                    return staged(
-                        "a step of the resident one needs more loop iterations than the driver does",
-                    );
+                Err(DeviceError::Loops { .. }) => {
+                    "a step of the resident one needs more loop iterations than the driver does"
+                        .to_owned()
                 }
-                Err(BackendError::Gpu(GpuError::Driver { found, .. })) => {
-                    return staged(&format!("the resident one cannot be used: {found}"));
+                Err(DeviceError::Driver { found, .. }) => {
+                    format!("the resident one cannot be used: {found}")
                 }
-                other => other?,
+                Err(error) => return Err(error),
             };
-            if work(&dims) <= SMALL {
-                return Ok(small);
-            }
-            faster([small, staged("")?], &dims, params)
+            staged(&why_staged).await
         }
     }
 }
 
 /// The faster of the two on some steps.
-fn faster(both: [Opened; 2], dims: &Dims, params: &Params<f32>) -> Result<Opened, BackendError> {
+async fn faster(
+    both: [Opened<Scheduled>; 2],
+    dims: &Dims,
+    params: &Params<f32>,
+) -> Result<Opened<Scheduled>, DeviceError> {
     let mut timed = Vec::new();
     for mut opened in both {
-        let time = step_time(&mut *opened.backend, dims)?;
-        opened.backend.set_params(params)?;
+        let time = step_time(&mut opened.backend, dims).await?;
+        opened.backend.set_params(params).await?;
         timed.push((time, opened));
     }
     timed.sort_by_key(|(time, _)| *time);
@@ -192,8 +341,8 @@ fn like_names(dims: &Dims, count: usize) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// The time of a step, from a few of them after the first, which compiles the kernels.
-fn step_time(backend: &mut dyn Backend, dims: &Dims) -> Result<Duration, BackendError> {
-    let mut time = |count: usize| -> Result<Duration, BackendError> {
+async fn step_time(backend: &mut impl Backend, dims: &Dims) -> Result<Duration, DeviceError> {
+    let mut time = async |count: usize| -> Result<Duration, DeviceError> {
         let (x, y) = like_names(dims, count);
         let steps = Steps {
             first: 0,
@@ -202,13 +351,13 @@ fn step_time(backend: &mut dyn Backend, dims: &Dims) -> Result<Duration, Backend
             lr: vec![0.0; count],
         };
         let start = Instant::now();
-        backend.train(&steps, &mut Vec::new())?;
+        backend.train(&steps, &mut Vec::new()).await?;
         Ok(start.elapsed())
     };
-    time(1)?;
+    time(1).await?;
     let mut count = 1;
     loop {
-        let took = time(count)?;
+        let took = time(count).await?;
         if took >= TRIAL {
             return Ok(took / count as u32);
         }

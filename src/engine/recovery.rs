@@ -6,17 +6,32 @@
 
 use std::sync::mpsc::Sender;
 
-use crate::backend::GpuError;
+use super::backend_by_match;
 use crate::backend::profile::Profile;
-use crate::backend::{Backend, BackendError, BackendInfo};
+use crate::backend::{Backend, BackendInfo, DeviceError};
 use crate::cpu::CpuBackend;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
 
-/// Opens the backend with these parameters.
-pub type Open = Box<dyn FnMut(&Params<f32>) -> Result<Box<dyn Backend>, BackendError>>;
+/// Opens a lost backend again.
+#[allow(async_fn_in_trait)] // one thread drives a backend and its futures: see `Backend`
+pub trait Reopen {
+    /// What it opens.
+    type Backend: Backend;
+
+    /// Opens the backend with these parameters.
+    async fn reopen(&mut self, params: &Params<f32>) -> Result<Self::Backend, DeviceError>;
+}
+
+/// What a [`Rebuilding`] works on: a device, and when that is lost for good the CPU.
+enum Inner<B> {
+    Device(B),
+    Cpu(Box<CpuBackend>),
+}
+
+backend_by_match!([B] Inner<B>, Device, Cpu);
 
 /// A backend that survives the loss of its device, once. It holds the parameters as they were after
 /// the last chunk of steps: with them the device is opened again, and the chunk that was at work is
@@ -24,11 +39,11 @@ pub type Open = Box<dyn FnMut(&Params<f32>) -> Result<Box<dyn Backend>, BackendE
 ///
 /// When it is lost again, or does not come back, [`Backend::train`] fails for good, and
 /// [`Backend::params`] still has what was good. All other calls work on the CPU then.
-pub struct Rebuilding {
-    inner: Box<dyn Backend>,
+pub struct Rebuilding<O: Reopen> {
+    inner: Inner<O::Backend>,
     /// Of the device, whatever became of it.
     info: BackendInfo,
-    open: Open,
+    open: O,
     /// As they were after the last chunk that was done in full.
     good: Params<f32>,
     /// How the device was lost, if it was.
@@ -39,17 +54,12 @@ pub struct Rebuilding {
     notes: Sender<String>,
 }
 
-impl Rebuilding {
+impl<O: Reopen> Rebuilding<O> {
     /// Around a backend that has `params`. `open` opens it again; `notes` tells the user of it.
-    pub fn new(
-        inner: Box<dyn Backend>,
-        params: &Params<f32>,
-        open: Open,
-        notes: Sender<String>,
-    ) -> Self {
+    pub fn new(inner: O::Backend, params: &Params<f32>, open: O, notes: Sender<String>) -> Self {
         Self {
             info: inner.info().clone(),
-            inner,
+            inner: Inner::Device(inner),
             open,
             good: params.clone(),
             lost: None,
@@ -60,42 +70,34 @@ impl Rebuilding {
     }
 
     /// Does something that may be repeated, on this device or on the next one.
-    fn attempt<T>(
+    async fn attempt<T>(
         &mut self,
-        mut work: impl FnMut(&mut dyn Backend) -> Result<T, BackendError>,
-    ) -> Result<T, BackendError> {
-        let BackendError::Gpu(error) = match work(&mut *self.inner) {
+        mut work: impl AsyncFnMut(&mut Inner<O::Backend>) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        let error = match work(&mut self.inner).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
         let Some(how) = error.lost() else {
-            return Err(error.into());
+            return Err(error);
         };
         if self.lost.is_none() {
-            self.open_again(how)?;
-            return match work(&mut *self.inner) {
-                Err(BackendError::Gpu(error)) => Err(self.lost_again(error).into()),
-                done => done,
-            };
+            self.open_again(how).await?;
+            let done = work(&mut self.inner).await;
+            return done.map_err(|error| self.lost_again(error));
         }
-        Err(self.lost_again(error).into())
+        Err(self.lost_again(error))
     }
 
     /// Opens the device again, with the last good parameters.
-    fn open_again(&mut self, how: String) -> Result<(), BackendError> {
+    async fn open_again(&mut self, how: String) -> Result<(), DeviceError> {
         self.lost = Some(how.clone());
-        let opened = (self.open)(&self.good).and_then(|mut opened| {
-            if self.profiles {
-                opened.start_profile()?;
-            }
-            Ok(opened)
-        });
-        match opened {
-            Ok(opened) => self.inner = opened,
+        match self.opened().await {
+            Ok(opened) => self.inner = Inner::Device(opened),
             Err(error) => {
                 self.give_up();
                 let error = error.to_string();
-                return Err(GpuError::NotBack { first: how, error }.into());
+                return Err(DeviceError::NotBack { first: how, error });
             }
         }
         // Nobody listens to the notes of a run that has ended.
@@ -105,26 +107,34 @@ impl Rebuilding {
         Ok(())
     }
 
+    async fn opened(&mut self) -> Result<O::Backend, DeviceError> {
+        let mut opened = self.open.reopen(&self.good).await?;
+        if self.profiles {
+            opened.start_profile().await?;
+        }
+        Ok(opened)
+    }
+
     /// What an error of the second device comes to.
-    fn lost_again(&mut self, error: GpuError) -> GpuError {
+    fn lost_again(&mut self, error: DeviceError) -> DeviceError {
         match (self.lost.clone(), error.lost()) {
             (Some(first), Some(second)) => {
                 self.give_up();
-                GpuError::LostTwice { first, second }
+                DeviceError::LostTwice { first, second }
             }
             _ => error,
         }
     }
 
-    /// The same for what is left to do after a training: without a device, the CPU does it.
-    fn attempt_at_last<T>(
+    /// Does what is left after a training, as [`attempt`](Self::attempt); without a device, the CPU does it.
+    async fn attempt_at_last<T>(
         &mut self,
-        mut work: impl FnMut(&mut dyn Backend) -> Result<T, BackendError>,
-    ) -> Result<T, BackendError> {
-        match self.attempt(&mut work) {
+        mut work: impl AsyncFnMut(&mut Inner<O::Backend>) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        match self.attempt(&mut work).await {
             Err(error) if self.given_up => {
                 let _ = self.notes.send(format!("{error}; the CPU does the rest"));
-                work(&mut *self.inner)
+                work(&mut self.inner).await
             }
             other => other,
         }
@@ -132,11 +142,12 @@ impl Rebuilding {
 
     fn give_up(&mut self) {
         self.given_up = true;
-        self.inner = Box::new(CpuBackend::new(*self.inner.dims(), self.good.clone()));
+        let cpu = CpuBackend::new(*self.inner.dims(), self.good.clone());
+        self.inner = Inner::Cpu(Box::new(cpu));
     }
 }
 
-impl Backend for Rebuilding {
+impl<O: Reopen> Backend for Rebuilding<O> {
     fn info(&self) -> &BackendInfo {
         &self.info
     }
@@ -147,41 +158,52 @@ impl Backend for Rebuilding {
 
     /// The parameters are read at once: lost after the chunk and before that, they would be lost for
     /// good.
-    fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+    async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
         if self.given_up {
-            return Err(GpuError::Lost("and given up".to_owned()).into());
+            return Err(DeviceError::Lost("and given up".to_owned()));
         }
         let before = losses.len();
-        self.good = self.attempt(|backend| {
-            losses.truncate(before);
-            backend.train(steps, losses)?;
-            backend.params()
-        })?;
+        self.good = self
+            .attempt(async |backend| {
+                losses.truncate(before);
+                backend.train(steps, losses).await?;
+                backend.params().await
+            })
+            .await?;
         Ok(())
     }
 
     /// Those after the last chunk that was done, whatever became of the device since.
-    fn params(&mut self) -> Result<Params<f32>, BackendError> {
+    async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
         Ok(self.good.clone())
     }
 
-    fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
+    async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
         self.good = params.clone();
-        self.attempt_at_last(|backend| backend.set_params(params))
+        self.attempt_at_last(async |backend| backend.set_params(params).await)
+            .await
     }
 
-    fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
-        self.attempt_at_last(|backend| backend.calibrate(x))
+    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+        self.attempt_at_last(async |backend| backend.calibrate(x).await)
+            .await
     }
 
-    fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
-        self.attempt_at_last(|backend| backend.evaluate(stats, x, y))
+    async fn evaluate(
+        &mut self,
+        stats: &Statistics,
+        x: &[u8],
+        y: &[u8],
+    ) -> Result<f64, DeviceError> {
+        self.attempt_at_last(async |backend| backend.evaluate(stats, x, y).await)
+            .await
     }
 
     /// After a loss, the profile begins anew: what was measured before it is lost with the device.
-    fn start_profile(&mut self) -> Result<(), BackendError> {
+    async fn start_profile(&mut self) -> Result<(), DeviceError> {
         self.profiles = true;
-        self.attempt(|backend| backend.start_profile())
+        self.attempt(async |backend| backend.start_profile().await)
+            .await
     }
 
     fn profile(&self) -> Option<&Profile> {
@@ -192,6 +214,8 @@ impl Backend for Rebuilding {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
+
+    use pollster::FutureExt as _;
 
     use super::*;
 
@@ -211,31 +235,51 @@ mod tests {
             self.cpu.dims()
         }
 
-        fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+        async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
             if self.in_chunk {
                 losses.push(1.0);
-                return Err(GpuError::Lost("in a chunk".to_owned()).into());
+                return Err(DeviceError::Lost("in a chunk".to_owned()));
             }
-            self.cpu.train(steps, losses)
+            self.cpu.train(steps, losses).await
         }
 
-        fn params(&mut self) -> Result<Params<f32>, BackendError> {
+        async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
             match self.before_params {
-                true => Err(GpuError::Lost("after a chunk".to_owned()).into()),
-                false => self.cpu.params(),
+                true => Err(DeviceError::Lost("after a chunk".to_owned())),
+                false => self.cpu.params().await,
             }
         }
 
-        fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
-            self.cpu.set_params(params)
+        async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
+            self.cpu.set_params(params).await
         }
 
-        fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
-            self.cpu.calibrate(x)
+        async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+            self.cpu.calibrate(x).await
         }
 
-        fn evaluate(&mut self, s: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
-            self.cpu.evaluate(s, x, y)
+        async fn evaluate(
+            &mut self,
+            s: &Statistics,
+            x: &[u8],
+            y: &[u8],
+        ) -> Result<f64, DeviceError> {
+            self.cpu.evaluate(s, x, y).await
+        }
+    }
+
+    /// Opens it again as a CPU that lasts.
+    struct Sound(Dims);
+
+    impl Reopen for Sound {
+        type Backend = Frail;
+
+        async fn reopen(&mut self, params: &Params<f32>) -> Result<Frail, DeviceError> {
+            Ok(Frail {
+                cpu: CpuBackend::new(self.0, params.clone()),
+                in_chunk: false,
+                before_params: false,
+            })
         }
     }
 
@@ -258,21 +302,20 @@ mod tests {
         };
         let mut cpu = CpuBackend::new(dims, params.clone());
         let mut want = vec![9.0];
-        cpu.train(&steps, &mut want).unwrap();
+        cpu.train(&steps, &mut want).block_on().unwrap();
         for in_chunk in [true, false] {
             let frail = Frail {
                 cpu: CpuBackend::new(dims, params.clone()),
                 in_chunk,
                 before_params: !in_chunk,
             };
-            let open: Open =
-                Box::new(move |params| Ok(Box::new(CpuBackend::new(dims, params.clone()))));
             let (notes, told) = channel();
-            let mut backend = Rebuilding::new(Box::new(frail), &params, open, notes);
+            let mut backend = Rebuilding::new(frail, &params, Sound(dims), notes);
             let mut got = vec![9.0];
-            backend.train(&steps, &mut got).unwrap();
+            backend.train(&steps, &mut got).block_on().unwrap();
             assert_eq!(got, want);
-            assert_eq!(backend.params().unwrap(), cpu.params().unwrap());
+            let [got, want] = [backend.params().block_on(), cpu.params().block_on()];
+            assert_eq!(got.unwrap(), want.unwrap());
             assert_eq!(told.try_iter().count(), 1);
         }
     }

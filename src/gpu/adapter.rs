@@ -4,7 +4,7 @@ use std::fmt;
 
 use wgpu::{Adapter, Backend, Backends, DeviceType, DownlevelFlags};
 
-use crate::backend::{Api, GpuError};
+use crate::backend::{Api, DeviceError};
 
 impl Api {
     /// What brings an adapter of this API on this system, if anything does.
@@ -84,8 +84,8 @@ impl Found {
     ///
     /// # Errors
     ///
-    /// [`GpuError::Gone`]: it is no longer there.
-    pub fn again(&self) -> Result<Self, GpuError> {
+    /// [`DeviceError::Gone`]: it is no longer there.
+    pub async fn again(&self) -> Result<Self, DeviceError> {
         let api = match self.info.backend {
             Backend::Vulkan => Api::Vulkan,
             Backend::Metal => Api::Metal,
@@ -93,9 +93,9 @@ impl Found {
             Backend::Gl => Api::Gl,
             Backend::Noop | Backend::BrowserWebGpu => Api::Auto,
         };
-        let mut adapters = enumerate(api).into_iter();
+        let mut adapters = enumerate(api).await.into_iter();
         let same = adapters.find(|found| found.info == self.info);
-        same.ok_or_else(|| GpuError::Gone {
+        same.ok_or_else(|| DeviceError::Gone {
             adapter: self.info.name.clone(),
         })
     }
@@ -127,13 +127,13 @@ impl fmt::Display for Found {
 }
 
 /// All adapters of an API, the preferred ones first.
-pub fn enumerate(api: Api) -> Vec<Found> {
+pub async fn enumerate(api: Api) -> Vec<Found> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = api.backends();
     // Validation layers are for developing wgpu itself; they slow each launch down.
     descriptor.flags = wgpu::InstanceFlags::empty();
     let instance = wgpu::Instance::new(descriptor);
-    let adapters = pollster::block_on(instance.enumerate_adapters(api.backends()));
+    let adapters = instance.enumerate_adapters(api.backends()).await;
     let mut found: Vec<Found> = adapters
         .into_iter()
         .map(|adapter| Found {
@@ -164,13 +164,13 @@ pub enum Choice {
 
 /// Resolves `--backend` and `--adapter`. A software adapter is taken only if one of the two asks
 /// for it.
-pub fn choose(api: Api, text: Option<&str>) -> Result<Choice, GpuError> {
+pub async fn choose(api: Api, text: Option<&str>) -> Result<Choice, DeviceError> {
     if api == Api::Cpu {
         return Ok(Choice::Cpu {
             why: "--backend cpu".to_owned(),
         });
     }
-    let found = enumerate(api);
+    let found = enumerate(api).await;
     let usable: Vec<&Found> = found.iter().filter(|f| f.computes()).collect();
     if let Some(text) = text {
         let wanted = text.to_lowercase();
@@ -181,7 +181,7 @@ pub fn choose(api: Api, text: Option<&str>) -> Result<Choice, GpuError> {
         });
         return match matching {
             Some(&f) => Ok(gpu(f, format!("--adapter {text}"))),
-            None => Err(GpuError::NoSuchAdapter {
+            None => Err(DeviceError::NoSuchAdapter {
                 text: text.to_owned(),
                 found: match found.is_empty() {
                     true => format!("none; {}", api.hint()),
@@ -200,9 +200,9 @@ pub fn choose(api: Api, text: Option<&str>) -> Result<Choice, GpuError> {
     }
     match usable.first() {
         Some(&f) => Ok(gpu(f, format!("--backend {}", api_name(f.info.backend)))),
-        None => Err(GpuError::NoAdapter {
+        None => Err(DeviceError::NoAdapter {
             api,
-            found: format!("on other APIs: {}", list(&enumerate(Api::Auto))),
+            found: format!("on other APIs: {}", list(&enumerate(Api::Auto).await)),
             hint: api.hint(),
         }),
     }

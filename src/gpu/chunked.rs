@@ -5,13 +5,13 @@
 //! launch is that of [`STEP`]. What the step computes in one go, softmax with cross-entropy, batch norm
 //! and the tanh beside them, comes apart here. So the two can be compared on one device with one set of inputs.
 
-use super::GpuError;
 use super::adapter::Found;
 use super::machine::Layer::{First, Second};
 use super::machine::Size::{Batch, Hidden, Vocab};
 use super::machine::{Grid, Launch, Machine, Slot, launch};
 use super::shader::Module;
 use super::staged::STEP;
+use crate::backend::DeviceError;
 use crate::model::dims::Dims;
 use crate::model::params::{Params, Tensor};
 use crate::model::tensors::{LectureTensor, LectureTensors};
@@ -159,15 +159,15 @@ impl Chunked {
     /// # Errors
     ///
     /// The adapter cannot hold the model, cannot be opened, or refuses a kernel.
-    pub fn new(
+    pub async fn new(
         found: &Found,
         dims: Dims,
         params: &Params<f32>,
         x: &[u8],
         y: &[u8],
         modules: &[Module],
-    ) -> Result<Self, GpuError> {
-        let machine = Machine::new(found, dims, &[&STEP, &CHUNKED], modules)?;
+    ) -> Result<Self, DeviceError> {
+        let machine = Machine::new(found, dims, &[&STEP, &CHUNKED], modules).await?;
         machine.write_params(params);
         machine.write_step(x, y, 0.0);
         Ok(Self { machine })
@@ -178,9 +178,9 @@ impl Chunked {
     /// # Errors
     ///
     /// The device failed.
-    pub fn chunked(&self) -> Result<(LectureTensors<f32>, LectureTensors<f32>), GpuError> {
-        self.run(&CHUNKED)?;
-        Ok((self.read(value_slot)?, self.read(grad_slot)?))
+    pub async fn chunked(&self) -> Result<(LectureTensors<f32>, LectureTensors<f32>), DeviceError> {
+        self.run(&CHUNKED).await?;
+        Ok((self.read(value_slot).await?, self.read(grad_slot).await?))
     }
 
     /// The gradients that the training step's kernels compute where each example has a row of its own;
@@ -189,10 +189,10 @@ impl Chunked {
     /// # Errors
     ///
     /// The device failed.
-    pub fn fused(&self) -> Result<LectureTensors<f32>, GpuError> {
+    pub async fn fused(&self) -> Result<LectureTensors<f32>, DeviceError> {
         // All but the update, so that the parameters stay as they are.
-        self.run(&STEP[..STEP.len() - 1])?;
-        let mut grads = self.read(grad_slot)?;
+        self.run(&STEP[..STEP.len() - 1]).await?;
+        let mut grads = self.read(grad_slot).await?;
         for chunk in LectureTensor::ALL
             .into_iter()
             .filter(|&c| !in_training_step(c))
@@ -203,17 +203,20 @@ impl Chunked {
     }
 
     /// Compiles the kernels of some launches and runs them, each once.
-    fn run(&self, table: &[Launch]) -> Result<(), GpuError> {
+    async fn run(&self, table: &[Launch]) -> Result<(), DeviceError> {
         let pass = self.machine.pass(table, self.machine.layout.dims.batch);
         self.machine.gpu.check()?;
-        self.machine.run(&pass, 0..table.len())
+        self.machine.run(&pass, 0..table.len()).await
     }
 
-    fn read(&self, slot: impl Fn(LectureTensor) -> Slot) -> Result<LectureTensors<f32>, GpuError> {
+    async fn read(
+        &self,
+        slot: impl Fn(LectureTensor) -> Slot,
+    ) -> Result<LectureTensors<f32>, DeviceError> {
         let dims = self.machine.layout.dims;
         let mut chunks = LectureTensors::from_fn(|_| Vec::new());
         for chunk in LectureTensor::ALL {
-            chunks[chunk] = self.machine.read(slot(chunk), chunk.len(&dims))?;
+            chunks[chunk] = self.machine.read(slot(chunk), chunk.len(&dims)).await?;
         }
         Ok(chunks)
     }

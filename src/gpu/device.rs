@@ -1,16 +1,21 @@
 //! An opened adapter: pipelines, uploads and downloads, with every fault turned into an error.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures_channel::oneshot::Receiver;
 use wgpu::{
-    Buffer, BufferDescriptor, BufferUsages, ComputePipeline, Device, Features, PollError, PollType,
+    Buffer, BufferAsyncError, BufferDescriptor, BufferUsages, ComputePipeline, Device, Features,
     Queue, ShaderModule, SubmissionIndex,
 };
+#[cfg(not(target_arch = "wasm32"))]
+use wgpu::{PollError, PollType};
 
-use super::GpuError;
 use super::adapter::Found;
 use super::shader::{Module, Source};
+use crate::backend::DeviceError;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::clock::Instant;
 use crate::cores::{cores, share_out};
 
 /// How long a chunk may take. The training loop aims at a tenth of a second, but a chunk has one step
@@ -45,20 +50,23 @@ impl Gpu {
         .union(Features::TIMESTAMP_QUERY);
 
     /// Opens an adapter with all that it offers.
-    pub fn open(found: &Found) -> Result<Self, GpuError> {
-        Self::open_without(found, Features::empty())
+    pub async fn open(found: &Found) -> Result<Self, DeviceError> {
+        Self::open_without(found, Features::empty()).await
     }
 
     /// Opens an adapter as if it did not have some features, which other adapters lack.
-    pub fn open_without(found: &Found, features: Features) -> Result<Self, GpuError> {
+    pub async fn open_without(found: &Found, features: Features) -> Result<Self, DeviceError> {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gpu-makemore"),
             required_limits: found.adapter.limits(),
             required_features: (found.adapter.features() & Self::FEATURES).difference(features),
             ..Default::default()
         };
-        let (device, queue) = pollster::block_on(found.adapter.request_device(&descriptor))
-            .map_err(|e| GpuError::Open {
+        let (device, queue) = found
+            .adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| DeviceError::Open {
                 adapter: found.info.name.clone(),
                 message: e.to_string(),
             })?;
@@ -89,13 +97,13 @@ impl Gpu {
 
     /// The first fault since the device was opened, as an error; the loss of the device before any
     /// other.
-    pub fn check(&self) -> Result<(), GpuError> {
+    pub fn check(&self) -> Result<(), DeviceError> {
         match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(Fault {
                 message,
                 lost: true,
-            }) => Err(GpuError::Lost(message.clone())),
-            Some(Fault { message, .. }) => Err(GpuError::Fault(message.clone())),
+            }) => Err(DeviceError::Lost(message.clone())),
+            Some(Fault { message, .. }) => Err(DeviceError::Fault(message.clone())),
             None => Ok(()),
         }
     }
@@ -105,8 +113,46 @@ impl Gpu {
         *self.timeout.lock().unwrap_or_else(PoisonError::into_inner) = timeout;
     }
 
-    /// Waits for a submission, or for all of them.
-    pub(super) fn wait(&self, submission: Option<&SubmissionIndex>) -> Result<(), GpuError> {
+    /// Waits until the results of a submission are mapped, of which its callback tells `mapped`. This is
+    /// where a browser differs: there nobody may block, and the callback comes by itself.
+    pub(super) async fn wait(
+        &self,
+        submission: &SubmissionIndex,
+        mapped: Receiver<Result<(), BufferAsyncError>>,
+    ) -> Result<(), DeviceError> {
+        #[cfg(target_arch = "wasm32")]
+        let told = {
+            let _ = submission;
+            mapped.await.ok()
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        let told = {
+            let mut mapped = mapped;
+            self.poll(Some(submission))?;
+            mapped.try_recv().ok().flatten()
+        };
+        match told {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.unreadable(error.to_string())),
+            None => Err(self.unreadable("the results were not mapped".to_owned())),
+        }
+    }
+
+    /// The error for results that cannot be read though the work has ended: the loss of the device, if it
+    /// was that.
+    pub(super) fn unreadable(&self, message: String) -> DeviceError {
+        // wgpu reports a lost device only once all work has ended.
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Err(error) = self.poll(None) {
+            return error;
+        }
+        let fault = DeviceError::Fault(message);
+        self.check().err().unwrap_or(fault)
+    }
+
+    /// Blocks until a submission has ended, or all of them, and calls the callbacks of what they mapped.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn poll(&self, submission: Option<&SubmissionIndex>) -> Result<(), DeviceError> {
         let mut submission = submission.cloned();
         let timeout = *self.timeout.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
@@ -119,7 +165,7 @@ impl Gpu {
                 // waits for ever. So this one is never dropped.
                 std::mem::forget(self.clone());
                 let seconds = timeout.as_secs_f64();
-                return Err(GpuError::Timeout { seconds });
+                return Err(DeviceError::Timeout { seconds });
             }
             let waited = self.device.poll(PollType::Wait {
                 submission_index: submission.clone(),
@@ -134,17 +180,20 @@ impl Gpu {
                 }
                 // OpenGL waits for four seconds at most, whatever it is asked for.
                 Err(PollError::Timeout) => {}
-                Err(error) => return Err(GpuError::Fault(error.to_string())),
+                Err(error) => return Err(DeviceError::Fault(error.to_string())),
             }
         }
     }
 
-    /// Reads one source.
+    /// Reads one source. The front end has it when this returns; the future tells what it found.
     ///
     /// # Errors
     ///
-    /// [`GpuError::Shader`], with the first mistake in it.
-    pub fn module(&self, source: &Source) -> Result<ShaderModule, GpuError> {
+    /// [`DeviceError::Shader`], with the first mistake in it.
+    pub fn module<'a>(
+        &self,
+        source: &'a Source,
+    ) -> impl Future<Output = Result<ShaderModule, DeviceError>> + use<'a> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self
             .device
@@ -152,29 +201,47 @@ impl Gpu {
                 label: Some(source.name()),
                 source: wgpu::ShaderSource::Wgsl(source.text().into()),
             });
-        let info = pollster::block_on(module.get_compilation_info());
-        let refused = pollster::block_on(scope.pop());
-        if let Some(message) = info
-            .messages
-            .into_iter()
-            .find(|m| m.message_type == wgpu::CompilationMessageType::Error)
-        {
-            let line = message.location.map_or(1, |l| l.line_number);
-            let (file, line) = source.locate(line);
-            return Err(GpuError::Shader {
-                file,
-                line,
-                message: message.message,
-            });
+        // Scopes nest: this one has to end before the next module begins.
+        let (info, refused) = (module.get_compilation_info(), scope.pop());
+        async move {
+            let (info, refused) = (info.await, refused.await);
+            let is_error = |message: &wgpu::CompilationMessage| {
+                message.message_type == wgpu::CompilationMessageType::Error
+            };
+            if let Some(message) = info.messages.into_iter().find(is_error) {
+                let line = message.location.map_or(1, |l| l.line_number);
+                let (file, line) = source.locate(line);
+                return Err(DeviceError::Shader {
+                    file,
+                    line,
+                    message: message.message,
+                });
+            }
+            match refused {
+                None => Ok(module),
+                Some(error) => Err(DeviceError::Shader {
+                    file: source.name(),
+                    line: 1,
+                    message: error.to_string(),
+                }),
+            }
         }
-        if let Some(error) = refused {
-            return Err(GpuError::Shader {
-                file: source.name(),
-                line: 1,
-                message: error.to_string(),
-            });
+    }
+
+    /// Reads several sources, several at once on a processor with several cores.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Shader`], with the first mistake in the first source that has one.
+    pub async fn modules(
+        &self,
+        modules: impl IntoIterator<Item = &Module, IntoIter: Send>,
+    ) -> Result<Vec<ShaderModule>, DeviceError> {
+        let mut read = Vec::new();
+        for module in share_out(cores(), modules, |module| self.module(&module.source)) {
+            read.push(module.await?);
         }
-        Ok(module)
+        Ok(read)
     }
 
     /// Compiles an entry point with constants for its overrides, and a bind group layout derived
@@ -205,17 +272,21 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`GpuError::Shader`], with the first mistake in the first module that has one. A kernel that is
+    /// [`DeviceError::Shader`], with the first mistake in the first module that has one. A kernel that is
     /// refused later on is a fault of the device.
-    pub fn compile<const N: usize>(
+    pub async fn compile<const N: usize>(
         &self,
         kernels: [(&Module, &[(&str, f64)]); N],
-    ) -> Result<Vec<ComputePipeline>, GpuError> {
-        let compiled = share_out(cores(), kernels, |(module, constants)| {
-            let shader = self.module(&module.source)?;
-            Ok(self.pipeline(&shader, module.entry_points[0], constants))
-        });
-        compiled.into_iter().collect()
+    ) -> Result<Vec<ComputePipeline>, DeviceError> {
+        let shaders = self.modules(kernels.map(|(module, _)| module)).await?;
+        let kernels = shaders.iter().zip(kernels);
+        Ok(share_out(
+            cores(),
+            kernels,
+            |(shader, (module, constants))| {
+                self.pipeline(shader, module.entry_points[0], constants)
+            },
+        ))
     }
 
     /// Compiles the entry points of one source, which has no overrides or leaves them as they are.
@@ -223,12 +294,12 @@ impl Gpu {
     /// # Errors
     ///
     /// The source has a mistake, or the device failed.
-    pub fn pipelines(
+    pub async fn pipelines(
         &self,
         source: &Source,
         entry_points: &[&'static str],
-    ) -> Result<Vec<ComputePipeline>, GpuError> {
-        let module = self.module(source)?;
+    ) -> Result<Vec<ComputePipeline>, DeviceError> {
+        let module = self.module(source).await?;
         let pipelines = entry_points
             .iter()
             .map(|entry| self.pipeline(&module, entry, &[]))

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use wgpu::{BindGroupEntry, BufferUsages, ComputePipeline};
 
-use super::GpuError;
 use super::adapter::Found;
 use super::device::Gpu;
 use super::machine::{folded, to_f32};
 use super::shader::Module;
+use crate::backend::DeviceError;
 use crate::reference::extras::{OnehotLinear, RepeatKv};
 
 impl Gpu {
@@ -23,13 +23,13 @@ impl Gpu {
     /// # Errors
     ///
     /// The device failed.
-    pub fn run_once(
+    pub async fn run_once(
         &self,
         pipeline: &ComputePipeline,
         sizes: [u32; 4],
         inputs: &[(u32, &[u8])],
         (output, len): (u32, usize),
-    ) -> Result<Vec<f32>, GpuError> {
+    ) -> Result<Vec<f32>, DeviceError> {
         let record = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("sizes"),
             size: size_of_val(&sizes) as u64,
@@ -69,7 +69,9 @@ impl Gpu {
             let [x, y, z] = folded(len);
             pass.dispatch_workgroups(x, y, z);
         }
-        let mut bytes = self.finish_and_read(encoder, &[(&result, 0, 4 * len as u64)])?;
+        let mut bytes = self
+            .finish_and_read(encoder, &[(&result, 0, 4 * len as u64)])
+            .await?;
         Ok(to_f32(&bytes.swap_remove(0)))
     }
 }
@@ -87,15 +89,15 @@ impl Extras {
     /// # Errors
     ///
     /// The adapter cannot be opened, or refuses a kernel.
-    pub fn new(found: &Found, modules: &[Module]) -> Result<Self, GpuError> {
-        let gpu = Gpu::open(found)?;
+    pub async fn new(found: &Found, modules: &[Module]) -> Result<Self, DeviceError> {
+        let gpu = Gpu::open(found).await?;
         let mut pipelines = HashMap::new();
         for Module {
             source,
             entry_points,
         } in modules
         {
-            let compiled = gpu.pipelines(source, entry_points)?;
+            let compiled = gpu.pipelines(source, entry_points).await?;
             pipelines.extend(entry_points.iter().copied().zip(compiled));
         }
         Ok(Self { gpu, pipelines })
@@ -106,18 +108,20 @@ impl Extras {
     /// # Errors
     ///
     /// The device failed.
-    pub fn onehot_linear_forward(
+    pub async fn onehot_linear_forward(
         &self,
         sizes: &OnehotLinear,
         ix: &[u32],
         w: &[f32],
-    ) -> Result<Vec<f32>, GpuError> {
-        self.gpu.run_once(
-            &self.pipelines["onehot_linear_forward_kernel"],
-            sizes.record(),
-            &[(1, bytemuck::cast_slice(ix)), (2, bytemuck::cast_slice(w))],
-            (4, sizes.rows * sizes.cols),
-        )
+    ) -> Result<Vec<f32>, DeviceError> {
+        self.gpu
+            .run_once(
+                &self.pipelines["onehot_linear_forward_kernel"],
+                sizes.record(),
+                &[(1, bytemuck::cast_slice(ix)), (2, bytemuck::cast_slice(w))],
+                (4, sizes.rows * sizes.cols),
+            )
+            .await
     }
 
     /// `dw = x.T @ dy`
@@ -125,18 +129,20 @@ impl Extras {
     /// # Errors
     ///
     /// The device failed.
-    pub fn onehot_linear_backward_weight(
+    pub async fn onehot_linear_backward_weight(
         &self,
         sizes: &OnehotLinear,
         ix: &[u32],
         dy: &[f32],
-    ) -> Result<Vec<f32>, GpuError> {
-        self.gpu.run_once(
-            &self.pipelines["onehot_linear_backward_weight_kernel"],
-            sizes.record(),
-            &[(1, bytemuck::cast_slice(ix)), (3, bytemuck::cast_slice(dy))],
-            (5, sizes.classes * sizes.cols),
-        )
+    ) -> Result<Vec<f32>, DeviceError> {
+        self.gpu
+            .run_once(
+                &self.pipelines["onehot_linear_backward_weight_kernel"],
+                sizes.record(),
+                &[(1, bytemuck::cast_slice(ix)), (3, bytemuck::cast_slice(dy))],
+                (5, sizes.classes * sizes.cols),
+            )
+            .await
     }
 
     /// `dx = dy @ w.T`
@@ -144,18 +150,20 @@ impl Extras {
     /// # Errors
     ///
     /// The device failed.
-    pub fn onehot_linear_backward_input(
+    pub async fn onehot_linear_backward_input(
         &self,
         sizes: &OnehotLinear,
         dy: &[f32],
         w: &[f32],
-    ) -> Result<Vec<f32>, GpuError> {
-        self.gpu.run_once(
-            &self.pipelines["onehot_linear_backward_input_kernel"],
-            sizes.record(),
-            &[(2, bytemuck::cast_slice(w)), (3, bytemuck::cast_slice(dy))],
-            (6, sizes.rows * sizes.classes),
-        )
+    ) -> Result<Vec<f32>, DeviceError> {
+        self.gpu
+            .run_once(
+                &self.pipelines["onehot_linear_backward_input_kernel"],
+                sizes.record(),
+                &[(2, bytemuck::cast_slice(w)), (3, bytemuck::cast_slice(dy))],
+                (6, sizes.rows * sizes.classes),
+            )
+            .await
     }
 
     /// Every head of `x`, `copies` times.
@@ -163,13 +171,19 @@ impl Extras {
     /// # Errors
     ///
     /// The device failed.
-    pub fn repeat_kv_forward(&self, sizes: &RepeatKv, x: &[f32]) -> Result<Vec<f32>, GpuError> {
-        self.gpu.run_once(
-            &self.pipelines["repeat_kv_forward_kernel"],
-            sizes.record(),
-            &[(1, bytemuck::cast_slice(x))],
-            (3, sizes.heads() * sizes.copies * sizes.head_dim),
-        )
+    pub async fn repeat_kv_forward(
+        &self,
+        sizes: &RepeatKv,
+        x: &[f32],
+    ) -> Result<Vec<f32>, DeviceError> {
+        self.gpu
+            .run_once(
+                &self.pipelines["repeat_kv_forward_kernel"],
+                sizes.record(),
+                &[(1, bytemuck::cast_slice(x))],
+                (3, sizes.heads() * sizes.copies * sizes.head_dim),
+            )
+            .await
     }
 
     /// Every head of `dx` is the sum over its copies in `dy`.
@@ -177,13 +191,19 @@ impl Extras {
     /// # Errors
     ///
     /// The device failed.
-    pub fn repeat_kv_backward(&self, sizes: &RepeatKv, dy: &[f32]) -> Result<Vec<f32>, GpuError> {
-        self.gpu.run_once(
-            &self.pipelines["repeat_kv_backward_kernel"],
-            sizes.record(),
-            &[(2, bytemuck::cast_slice(dy))],
-            (4, sizes.heads() * sizes.head_dim),
-        )
+    pub async fn repeat_kv_backward(
+        &self,
+        sizes: &RepeatKv,
+        dy: &[f32],
+    ) -> Result<Vec<f32>, DeviceError> {
+        self.gpu
+            .run_once(
+                &self.pipelines["repeat_kv_backward_kernel"],
+                sizes.record(),
+                &[(2, bytemuck::cast_slice(dy))],
+                (4, sizes.heads() * sizes.head_dim),
+            )
+            .await
     }
 }
 

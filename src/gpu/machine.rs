@@ -11,11 +11,11 @@ use wgpu::{
     BindGroup, Buffer, BufferUsages, CommandEncoder, ComputePass, ComputePipeline, ShaderModule,
 };
 
-use super::GpuError;
 use super::adapter::Found;
 use super::device::Gpu;
 use super::shader::Module;
 use super::timestamps::Profiler;
+use crate::backend::DeviceError;
 use crate::cores::{cores, share_out};
 use crate::model::contexts::{Rows, Target};
 use crate::model::dims::Dims;
@@ -708,15 +708,15 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`GpuError::Limit`], with the first limit that is too low.
+    /// [`DeviceError::Limit`], with the first limit that is too low.
     pub fn check(
         &self,
         tables: &[&[Launch]],
         limits: &wgpu::Limits,
         adapter: &str,
-    ) -> Result<(), GpuError> {
+    ) -> Result<(), DeviceError> {
         let error = |limit, needed, available| {
-            Err(GpuError::Limit {
+            Err(DeviceError::Limit {
                 adapter: adapter.to_owned(),
                 limit,
                 needed,
@@ -812,14 +812,14 @@ impl Machine {
     /// # Errors
     ///
     /// The adapter cannot hold the model, cannot be opened, or refuses a kernel.
-    pub fn new(
+    pub async fn new(
         found: &Found,
         dims: Dims,
         tables: &[&[Launch]],
         modules: &[Module],
-    ) -> Result<Self, GpuError> {
+    ) -> Result<Self, DeviceError> {
         let layout = Layout::of(found, dims);
-        Self::with_layout(found, layout, tables, modules)
+        Self::with_layout(found, layout, tables, modules).await
     }
 
     /// Opens the adapter as [`Machine::new`] does, with a given layout.
@@ -827,15 +827,15 @@ impl Machine {
     /// # Errors
     ///
     /// As for [`Machine::new`].
-    pub fn with_layout(
+    pub async fn with_layout(
         found: &Found,
         layout: Layout,
         tables: &[&[Launch]],
         modules: &[Module],
-    ) -> Result<Self, GpuError> {
+    ) -> Result<Self, DeviceError> {
         // The adapter's limits are known before anything is opened or compiled.
         layout.check(tables, &found.adapter.limits(), &found.info.name)?;
-        Self::on(Gpu::open(found)?, layout, tables, modules)
+        Self::on(Gpu::open(found).await?, layout, tables, modules).await
     }
 
     /// The same on a device that is open.
@@ -843,16 +843,15 @@ impl Machine {
     /// # Errors
     ///
     /// As for [`Machine::new`], but a model that does not fit is a fault of the device.
-    pub fn on(
+    pub async fn on(
         gpu: Gpu,
         layout: Layout,
         tables: &[&[Launch]],
         modules: &[Module],
-    ) -> Result<Self, GpuError> {
-        let read = share_out(cores(), modules, |module| gpu.module(&module.source));
+    ) -> Result<Self, DeviceError> {
+        let read = gpu.modules(modules).await?;
         let mut of_entries = HashMap::new();
         for (Module { entry_points, .. }, module) in modules.iter().zip(read) {
-            let module = module?;
             of_entries.extend(entry_points.iter().map(|&entry| (entry, module.clone())));
         }
         let mut buffers = HashMap::new();
@@ -928,9 +927,9 @@ impl Machine {
     /// # Errors
     ///
     /// The device failed.
-    pub fn read(&self, slot: Slot, len: usize) -> Result<Vec<f32>, GpuError> {
+    pub async fn read(&self, slot: Slot, len: usize) -> Result<Vec<f32>, DeviceError> {
         let sources = [self.range(slot, len)];
-        let bytes = self.gpu.finish_and_read(self.encoder(), &sources)?;
+        let bytes = self.gpu.finish_and_read(self.encoder(), &sources).await?;
         Ok(self.values(slot, len, &bytes[0]))
     }
 
@@ -952,10 +951,10 @@ impl Machine {
     /// # Errors
     ///
     /// The device failed.
-    pub fn read_params(&self) -> Result<Params<f32>, GpuError> {
+    pub async fn read_params(&self) -> Result<Params<f32>, DeviceError> {
         let layout = &self.layout;
         let sources = [self.range(S::Params, layout.params)];
-        let bytes = self.gpu.finish_and_read(self.encoder(), &sources)?;
+        let bytes = self.gpu.finish_and_read(self.encoder(), &sources).await?;
         Ok(Params::from_fn(|tensor| {
             let first = layout.offsets[tensor as usize];
             let slot = S::Param(tensor);
@@ -1009,10 +1008,11 @@ impl Machine {
     /// # Errors
     ///
     /// The device failed.
-    pub fn run(&self, pass: &Pass, launches: Range<usize>) -> Result<(), GpuError> {
+    pub async fn run(&self, pass: &Pass, launches: Range<usize>) -> Result<(), DeviceError> {
         let mut encoder = self.encoder();
         encode(&mut encoder, &pass.launches[launches], 1);
-        self.gpu.finish_and_read(encoder, &[]).map(|_| ())
+        self.gpu.finish_and_read(encoder, &[]).await?;
+        Ok(())
     }
 
     /// Starts a list of commands.

@@ -13,5 +13,3 @@ pub mod staged;
 pub mod submission;
 pub mod timestamps;
 pub mod work;
-
-pub use crate::backend::GpuError;

@@ -10,7 +10,6 @@ use std::ops::Range;
 use serde::Serialize;
 use wgpu::{Buffer, ComputePass, ComputePipeline, Features, Limits};
 
-use super::GpuError;
 use super::adapter::Found;
 use super::device::Gpu;
 use super::machine::{Layout, list_uses, to_f32, uses_words};
@@ -20,9 +19,10 @@ use super::staged::{STEP, Staged, check_progress, info, mean};
 use super::submission::{Submitted, overlapped, parts};
 use super::timestamps::Profiler;
 use super::work::kernels_of;
+use crate::backend::DeviceError;
 use crate::backend::Schedule;
 use crate::backend::profile::{Kernel, Profile, Work};
-use crate::backend::{Backend, BackendError, BackendInfo};
+use crate::backend::{Backend, BackendInfo};
 use crate::cores::{cores, share_out};
 use crate::model::dims::Dims;
 use crate::model::params::{Params, Tensor};
@@ -287,19 +287,19 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`GpuError::Loops`] if a step is longer.
+    /// [`DeviceError::Loops`] if a step is longer.
     pub fn for_driver(
         found: &Found,
         dims: Dims,
         models: usize,
         split: Split,
         rounds: u32,
-    ) -> Result<Self, GpuError> {
+    ) -> Result<Self, DeviceError> {
         // A margin, in case a compiler adds rounds of its own.
         let rounds = (rounds - rounds / 8) as usize;
         let plan = Self::new(dims, models, split, rounds);
         if plan.rounds() > rounds {
-            return Err(GpuError::Loops {
+            return Err(DeviceError::Loops {
                 adapter: found.info.name.clone(),
                 needed: plan.rounds(),
                 available: rounds,
@@ -331,7 +331,7 @@ impl Plan {
     }
 
     /// Whether the adapter can hold the models.
-    fn check(&self, found: &Found) -> Result<(), GpuError> {
+    fn check(&self, found: &Found) -> Result<(), DeviceError> {
         let limits = found.adapter.limits();
         let largest = self.bytes().into_iter().max().unwrap_or(0);
         let needs = [
@@ -354,7 +354,7 @@ impl Plan {
         ];
         match needs.into_iter().find(|(_, needed, there)| needed > there) {
             None => Ok(()),
-            Some((limit, needed, available)) => Err(GpuError::Limit {
+            Some((limit, needed, available)) => Err(DeviceError::Limit {
                 adapter: found.info.name.clone(),
                 limit,
                 needed,
@@ -540,8 +540,9 @@ impl Resident {
     /// # Errors
     ///
     /// The adapter cannot hold the model, cannot be opened, or refuses the kernel.
-    pub fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
-        Self::several(Gpu::open(found)?, found, dims, std::slice::from_ref(params))
+    pub async fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, DeviceError> {
+        let gpu = Gpu::open(found).await?;
+        Self::several(gpu, found, dims, std::slice::from_ref(params)).await
     }
 
     /// Room for several models of one size, each with its `params`, on a device that is open.
@@ -549,14 +550,15 @@ impl Resident {
     /// # Errors
     ///
     /// As [`Resident::new`].
-    pub fn several(
+    pub async fn several(
         gpu: Gpu,
         found: &Found,
         dims: Dims,
         params: &[Params<f32>],
-    ) -> Result<Self, GpuError> {
-        let answers = Probe::new(&gpu, Split::of(found, &dims))?.ask()?;
-        Self::probed(gpu, found, dims, params, &answers)
+    ) -> Result<Self, DeviceError> {
+        let probe = Probe::new(&gpu, Split::of(found, &dims)).await?;
+        let answers = probe.ask().await?;
+        Self::probed(gpu, found, dims, params, &answers).await
     }
 
     /// Room for `most` models of one size, each of which begins with `params`; or for half as many, and so
@@ -565,27 +567,27 @@ impl Resident {
     /// # Errors
     ///
     /// As [`Resident::new`].
-    pub fn at_most(
+    pub async fn at_most(
         gpu: Gpu,
         found: &Found,
         dims: Dims,
         params: &Params<f32>,
         most: usize,
-    ) -> Result<Self, GpuError> {
+    ) -> Result<Self, DeviceError> {
         let split = Split::of(found, &dims);
-        let answers = Probe::new(&gpu, split)?.ask()?;
+        let answers = Probe::new(&gpu, split).await?.ask().await?;
         answers.check(Schedule::Resident, &found.info.name)?;
         let mut count = most;
         // The limits are checked before anything is allocated.
         let plan = loop {
             let plan = Plan::for_driver(found, dims, count, split, answers.loops.done)?;
             match plan.check(found) {
-                Err(GpuError::Limit { .. }) if count > 1 => count /= 2,
+                Err(DeviceError::Limit { .. }) if count > 1 => count /= 2,
                 checked => break checked.map(|()| plan)?,
             }
         };
         let module = resident_module(split.lanes > 1);
-        Self::with(gpu, found, plan, repeat_n(params, count), module)
+        Self::with(gpu, found, plan, repeat_n(params, count), module).await
     }
 
     /// As [`Resident::several`], with a driver that has been probed.
@@ -593,21 +595,15 @@ impl Resident {
     /// # Errors
     ///
     /// As [`Resident::new`].
-    pub fn probed(
+    pub async fn probed(
         gpu: Gpu,
         found: &Found,
         dims: Dims,
         params: &[Params<f32>],
         answers: &Answers,
-    ) -> Result<Self, GpuError> {
-        Self::laid_out(
-            gpu,
-            found,
-            dims,
-            params,
-            answers,
-            Self::kernel(found, &dims),
-        )
+    ) -> Result<Self, DeviceError> {
+        let kernel = Self::kernel(found, &dims);
+        Self::laid_out(gpu, found, dims, params, answers, kernel).await
     }
 
     /// The kernel that suits an adapter.
@@ -620,31 +616,32 @@ impl Resident {
     /// # Errors
     ///
     /// As [`Resident::new`].
-    pub fn with_kernel(
+    pub async fn with_kernel(
         found: &Found,
         dims: Dims,
         params: &Params<f32>,
         kernel: Module,
-    ) -> Result<Self, GpuError> {
-        let gpu = Gpu::open(found)?;
-        let answers = Probe::new(&gpu, Split::of(found, &dims))?.ask()?;
+    ) -> Result<Self, DeviceError> {
+        let gpu = Gpu::open(found).await?;
+        let probe = Probe::new(&gpu, Split::of(found, &dims)).await?;
+        let answers = probe.ask().await?;
         let params = std::slice::from_ref(params);
-        Self::laid_out(gpu, found, dims, params, &answers, kernel)
+        Self::laid_out(gpu, found, dims, params, &answers, kernel).await
     }
 
     /// A plan that the driver's loops allow, and the models with it.
-    fn laid_out(
+    async fn laid_out(
         gpu: Gpu,
         found: &Found,
         dims: Dims,
         params: &[Params<f32>],
         answers: &Answers,
         kernel: Module,
-    ) -> Result<Self, GpuError> {
+    ) -> Result<Self, DeviceError> {
         answers.check(Schedule::Resident, &found.info.name)?;
         let split = Split::of(found, &dims);
         let plan = Plan::for_driver(found, dims, params.len(), split, answers.loops.done)?;
-        Self::with(gpu, found, plan, params, kernel)
+        Self::with(gpu, found, plan, params, kernel).await
     }
 
     /// Several models, with a plan made for them and a kernel that tests may have changed.
@@ -652,20 +649,20 @@ impl Resident {
     /// # Errors
     ///
     /// As [`Resident::new`].
-    pub fn with<'a>(
+    pub async fn with<'a>(
         gpu: Gpu,
         found: &Found,
         plan: Plan,
         params: impl IntoIterator<Item = &'a Params<f32>>,
         module: Module,
-    ) -> Result<Self, GpuError> {
+    ) -> Result<Self, DeviceError> {
         plan.check(found)?;
         let named = plan.named();
         let constants: Vec<_> = named
             .iter()
             .map(|(n, value)| (n.as_str(), *value))
             .collect();
-        let shader = gpu.module(&module.source)?;
+        let shader = gpu.module(&module.source).await?;
         let pipeline = gpu.pipeline(&shader, module.entry_points[0], &constants);
         let names = ["inputs", "models", "scratch", "results"];
         let bytes = plan.bytes();
@@ -720,11 +717,11 @@ impl Resident {
     /// # Errors
     ///
     /// The device failed.
-    pub fn read_params(&self, model: usize) -> Result<Params<f32>, GpuError> {
+    pub async fn read_params(&self, model: usize) -> Result<Params<f32>, DeviceError> {
         let bytes = 16 * self.plan.constants.model4 as u64;
         let encoder = self.gpu.device.create_command_encoder(&Default::default());
         let source = (&self.models, bytes * model as u64, bytes);
-        let mut read = self.gpu.finish_and_read(encoder, &[source])?;
+        let mut read = self.gpu.finish_and_read(encoder, &[source]).await?;
         Ok(self.plan.unpack(&to_f32(&read.swap_remove(0))))
     }
 
@@ -734,7 +731,11 @@ impl Resident {
     /// # Errors
     ///
     /// The device failed, or did not do all steps of every model.
-    pub fn train_all(&mut self, steps: &[&Steps], losses: &mut [Vec<f32>]) -> Result<(), GpuError> {
+    pub async fn train_all(
+        &mut self,
+        steps: &[&Steps],
+        losses: &mut [Vec<f32>],
+    ) -> Result<(), DeviceError> {
         let count = steps.first().map_or(0, |steps| steps.len());
         // A dispatch ends with its part: parts of whole dispatches have no short ones between them.
         let parts = parts(
@@ -746,8 +747,9 @@ impl Resident {
             self,
             parts,
             |resident, part| resident.submit(steps, part),
-            |resident, part, submitted| resident.finish(steps, part, submitted, losses),
+            async |resident, part, submitted| resident.finish(steps, part, submitted, losses).await,
         )
+        .await
     }
 
     /// Limits later submissions to `steps` steps. The results do not depend on it.
@@ -825,20 +827,20 @@ impl Resident {
     }
 
     /// Waits for them, and appends the losses of each model if all of its steps were done.
-    fn finish(
+    async fn finish(
         &mut self,
         steps: &[&Steps],
         range: Range<usize>,
         submitted: Submitted,
         losses: &mut [Vec<f32>],
-    ) -> Result<(), GpuError> {
+    ) -> Result<(), DeviceError> {
         let Constants {
             workers,
             steps: in_dispatch,
             ..
         } = self.plan.constants;
         let batch = self.plan.dims.batch;
-        let done = submitted.wait()?;
+        let done = submitted.wait().await?;
         let counters: Vec<u32> = bytemuck::pod_collect_to_vec(&done.read[0]);
         for (steps, counters) in steps.iter().zip(counters.chunks_exact(workers)) {
             for &counted in counters {
@@ -871,14 +873,14 @@ impl Resident {
     }
 
     /// The first model, ready to be evaluated.
-    fn staged(&mut self) -> Result<&mut Staged, GpuError> {
-        let params = self.read_params(0)?;
+    async fn staged(&mut self) -> Result<&mut Staged, DeviceError> {
+        let params = self.read_params(0).await?;
         let staged = match self.staged.take() {
             Some(staged) => {
                 staged.machine().write_params(&params);
                 staged
             }
-            None => Staged::on(self.gpu.clone(), &self.found, self.plan.dims, &params)?,
+            None => Staged::on(self.gpu.clone(), &self.found, self.plan.dims, &params).await?,
         };
         Ok(self.staged.insert(staged))
     }
@@ -893,30 +895,35 @@ impl Backend for Resident {
         &self.plan.dims
     }
 
-    fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
-        Ok(self.train_all(&[steps], std::slice::from_mut(losses))?)
+    async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
+        self.train_all(&[steps], std::slice::from_mut(losses)).await
     }
 
-    fn params(&mut self) -> Result<Params<f32>, BackendError> {
-        Ok(self.read_params(0)?)
+    async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
+        self.read_params(0).await
     }
 
-    fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
+    async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
         self.write_params(0, params);
-        Ok(self.gpu.check()?)
+        self.gpu.check()
     }
 
-    fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
-        self.staged()?.calibrate(x)
+    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+        self.staged().await?.calibrate(x).await
     }
 
-    fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
-        self.staged()?.evaluate(stats, x, y)
+    async fn evaluate(
+        &mut self,
+        stats: &Statistics,
+        x: &[u8],
+        y: &[u8],
+    ) -> Result<f64, DeviceError> {
+        self.staged().await?.evaluate(stats, x, y).await
     }
 
     /// The kernel does the operations of the ten launches. What it moves stays in the caches of one
     /// core: no bandwidth can be told from the sizes of the tensors.
-    fn start_profile(&mut self) -> Result<(), BackendError> {
+    async fn start_profile(&mut self) -> Result<(), DeviceError> {
         let layout = Layout::of(&self.found, self.plan.dims);
         let launches = kernels_of(&STEP, &layout);
         let flops: f64 = launches.iter().filter_map(|k| k.per_step.flops).sum();
@@ -926,7 +933,7 @@ impl Backend for Resident {
         };
         let kernel = Kernel::new("train_kernel", None, work);
         self.profiler = Some(Profiler::new(&self.gpu, vec![kernel]));
-        Ok(self.gpu.check()?)
+        self.gpu.check()
     }
 
     fn profile(&self) -> Option<&Profile> {

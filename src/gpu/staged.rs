@@ -7,7 +7,6 @@
 
 use std::ops::Range;
 
-use super::GpuError;
 use super::adapter::{Found, api_name};
 use super::device::Gpu;
 use super::machine::Layer::{First, Second};
@@ -19,9 +18,10 @@ use super::shader::{Module, staged_modules};
 use super::submission::{Submitted, overlapped, parts};
 use super::timestamps::Profiler;
 use super::work::{kernels_of, work_of};
+use crate::backend::DeviceError;
 use crate::backend::Schedule;
 use crate::backend::profile::Profile;
-use crate::backend::{Backend, BackendError, BackendInfo};
+use crate::backend::{Backend, BackendInfo};
 use crate::cores::{cores, share_out};
 use crate::model::contexts::Rows;
 use crate::model::dims::Dims;
@@ -151,14 +151,17 @@ impl Staged {
     ///
     /// The adapter cannot hold the model, cannot be opened, refuses a kernel, or its driver does not
     /// do what the kernels rely on.
-    pub fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
+    pub async fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, DeviceError> {
         // The adapter's limits are known before anything is opened or compiled.
         let layout = Layout::of(found, dims);
         layout.check(&tables(&layout), &found.adapter.limits(), &found.info.name)?;
-        let gpu = Gpu::open(found)?;
-        let answers = Probe::new(&gpu, Split::of(found, &dims))?.ask()?;
+        let gpu = Gpu::open(found).await?;
+        let answers = Probe::new(&gpu, Split::of(found, &dims))
+            .await?
+            .ask()
+            .await?;
         answers.check(Schedule::Staged, &found.info.name)?;
-        Self::on(gpu, found, dims, params)
+        Self::on(gpu, found, dims, params).await
     }
 
     /// The same on a device that is open and has been probed.
@@ -166,11 +169,16 @@ impl Staged {
     /// # Errors
     ///
     /// As for [`Staged::new`].
-    pub fn on(gpu: Gpu, found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, GpuError> {
+    pub async fn on(
+        gpu: Gpu,
+        found: &Found,
+        dims: Dims,
+        params: &Params<f32>,
+    ) -> Result<Self, DeviceError> {
         let layout = Layout::of(found, dims);
         let tables = tables(&layout);
         layout.check(&tables, &found.adapter.limits(), &found.info.name)?;
-        let machine = Machine::on(gpu, layout, &tables, &staged_modules())?;
+        let machine = Machine::on(gpu, layout, &tables, &staged_modules()).await?;
         Self::with(machine, found, params)
     }
 
@@ -179,12 +187,12 @@ impl Staged {
     /// # Errors
     ///
     /// As for [`Staged::new`].
-    pub fn with_layout(
+    pub async fn with_layout(
         found: &Found,
         layout: Layout,
         params: &Params<f32>,
-    ) -> Result<Self, GpuError> {
-        Self::with_modules(found, layout, params, &staged_modules())
+    ) -> Result<Self, DeviceError> {
+        Self::with_modules(found, layout, params, &staged_modules()).await
     }
 
     /// As [`Staged::with_layout`], with kernels that tests may have changed.
@@ -192,18 +200,18 @@ impl Staged {
     /// # Errors
     ///
     /// As for [`Staged::new`].
-    pub fn with_modules(
+    pub async fn with_modules(
         found: &Found,
         layout: Layout,
         params: &Params<f32>,
         modules: &[Module],
-    ) -> Result<Self, GpuError> {
+    ) -> Result<Self, DeviceError> {
         let tables = tables(&layout);
-        let machine = Machine::with_layout(found, layout, &tables, modules)?;
+        let machine = Machine::with_layout(found, layout, &tables, modules).await?;
         Self::with(machine, found, params)
     }
 
-    fn with(machine: Machine, found: &Found, params: &Params<f32>) -> Result<Self, GpuError> {
+    fn with(machine: Machine, found: &Found, params: &Params<f32>) -> Result<Self, DeviceError> {
         machine.write_params(params);
         let dims = machine.layout.dims;
         let rows = machine.layout.rows;
@@ -234,8 +242,8 @@ impl Staged {
     /// # Errors
     ///
     /// The device failed.
-    pub fn run(&self, launches: Range<usize>) -> Result<(), GpuError> {
-        self.machine.run(&self.step, launches)
+    pub async fn run(&self, launches: Range<usize>) -> Result<(), DeviceError> {
+        self.machine.run(&self.step, launches).await
     }
 
     /// Limits later submissions to `steps` steps. The results do not depend on it.
@@ -280,16 +288,16 @@ impl Staged {
     }
 
     /// Waits for submitted steps, and appends their losses if the device did all of them.
-    fn finish(
+    async fn finish(
         &mut self,
         steps: &Steps,
         range: Range<usize>,
         (submitted, rows): (Submitted, usize),
         losses: &mut Vec<f32>,
-    ) -> Result<(), GpuError> {
+    ) -> Result<(), DeviceError> {
         let layout = &self.machine.layout;
         let count = range.len();
-        let done = submitted.wait()?;
+        let done = submitted.wait().await?;
         let progress: Vec<u32> = bytemuck::pod_collect_to_vec(&done.read[0]);
         check_progress(steps.first + range.start as u64, count as u32, progress[1])?;
         if let Some(profiler) = &mut self.profiler {
@@ -310,30 +318,31 @@ impl Staged {
 }
 
 /// Runs an evaluation pass over at most `layout.rows` rows.
-fn evaluate_rows(
+async fn evaluate_rows(
     machine: &Machine,
     pass: &mut Pass,
     rows: &Rows,
     examples: usize,
     result: Slot,
     len: usize,
-) -> Result<Vec<f32>, GpuError> {
+) -> Result<Vec<f32>, DeviceError> {
     pass.set_rows(machine, rows.len(), examples);
     machine.write_rows(rows);
     let mut encoder = machine.encoder();
     pass.encode(&mut encoder, 1);
     let bytes = machine
         .gpu
-        .finish_and_read(encoder, &[machine.range(result, len)])?;
+        .finish_and_read(encoder, &[machine.range(result, len)])
+        .await?;
     Ok(machine.values(result, len, &bytes[0]))
 }
 
 /// A chunk counts only if the device counted every one of its steps.
-pub(super) fn check_progress(first: u64, asked: u32, done: u32) -> Result<(), GpuError> {
+pub(super) fn check_progress(first: u64, asked: u32, done: u32) -> Result<(), DeviceError> {
     if done == asked {
         Ok(())
     } else {
-        Err(GpuError::ShortChunk { first, asked, done })
+        Err(DeviceError::ShortChunk { first, asked, done })
     }
 }
 
@@ -364,27 +373,27 @@ impl Backend for Staged {
         &self.machine.layout.dims
     }
 
-    fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+    async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
         let parts = parts(steps.len(), self.steps_of_a_submission(), 1);
         overlapped(
             self,
             parts,
             |staged, part| staged.submit(steps, part),
-            |staged, part, submitted| staged.finish(steps, part, submitted, losses),
-        )?;
-        Ok(())
+            async |staged, part, submitted| staged.finish(steps, part, submitted, losses).await,
+        )
+        .await
     }
 
-    fn params(&mut self) -> Result<Params<f32>, BackendError> {
-        Ok(self.machine.read_params()?)
+    async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
+        self.machine.read_params().await
     }
 
-    fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
+    async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
         self.machine.write_params(params);
-        Ok(self.machine.gpu.check()?)
+        self.machine.gpu.check()
     }
 
-    fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
+    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
         let Layout {
             rows: most, dims, ..
         } = self.machine.layout;
@@ -394,13 +403,18 @@ impl Backend for Staged {
         for rows in Rows::batches(x, None, dims.block, most) {
             let examples = (0..rows.len()).map(|row| rows.examples(row)).sum();
             let (slot, len) = (S::Bnstats, 2 * hidden);
-            let stats = evaluate_rows(machine, pass, &rows, examples, slot, len)?;
+            let stats = evaluate_rows(machine, pass, &rows, examples, slot, len).await?;
             merged.add(examples, &stats[..hidden], &stats[hidden..]);
         }
         Ok(merged.finish())
     }
 
-    fn evaluate(&mut self, stats: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
+    async fn evaluate(
+        &mut self,
+        stats: &Statistics,
+        x: &[u8],
+        y: &[u8],
+    ) -> Result<f64, DeviceError> {
         let Layout {
             rows: most, dims, ..
         } = self.machine.layout;
@@ -412,16 +426,16 @@ impl Backend for Staged {
         let mut total = 0.0;
         for rows in Rows::batches(x, Some(y), dims.block, most) {
             let (examples, len) = (y.len(), rows.len());
-            let losses = evaluate_rows(machine, pass, &rows, examples, S::Losses, len)?;
+            let losses = evaluate_rows(machine, pass, &rows, examples, S::Losses, len).await?;
             total += sum(&losses);
         }
         Ok(total / y.len() as f64)
     }
 
-    fn start_profile(&mut self) -> Result<(), BackendError> {
+    async fn start_profile(&mut self) -> Result<(), DeviceError> {
         let Machine { gpu, layout, .. } = &self.machine;
         self.profiler = Some(Profiler::new(gpu, kernels_of(self.table, layout)));
-        Ok(gpu.check()?)
+        gpu.check()
     }
 
     fn profile(&self) -> Option<&Profile> {

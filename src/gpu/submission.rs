@@ -5,13 +5,16 @@
 //! its data aside until then; and the results of a part are copied out before the next part begins.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use wgpu::{Buffer, BufferDescriptor, BufferUsages, CommandEncoder, MapMode, SubmissionIndex};
+use futures_channel::oneshot::{Receiver, channel};
+use wgpu::{
+    Buffer, BufferAsyncError, BufferDescriptor, BufferUsages, CommandEncoder, MapMode,
+    SubmissionIndex,
+};
 
-use super::GpuError;
 use super::device::Gpu;
+use crate::backend::DeviceError;
+use crate::clock::Instant;
 
 /// Parts of a run of steps. The device waits for the host only while the host prepares the first part and
 /// after it has read the last.
@@ -33,21 +36,21 @@ pub fn parts(steps: usize, most: usize, unit: usize) -> impl Iterator<Item = Ran
 /// Runs the parts of some work on a device, in order. While the device does one part, the next is prepared
 /// and submitted: at most two are in flight. `finish` waits for a part and checks its results. After an
 /// error no further part is submitted, and the part in flight is discarded.
-pub fn overlapped<D, S>(
+pub async fn overlapped<D, S>(
     device: &mut D,
     parts: impl Iterator<Item = Range<usize>>,
     submit: impl Fn(&mut D, Range<usize>) -> S,
-    mut finish: impl FnMut(&mut D, Range<usize>, S) -> Result<(), GpuError>,
-) -> Result<(), GpuError> {
+    mut finish: impl AsyncFnMut(&mut D, Range<usize>, S) -> Result<(), DeviceError>,
+) -> Result<(), DeviceError> {
     let mut running = None;
     for part in parts {
         let submitted = submit(device, part.clone());
         if let Some((before, submitted)) = running.replace((part, submitted)) {
-            finish(device, before, submitted)?;
+            finish(device, before, submitted).await?;
         }
     }
     match running {
-        Some((last, submitted)) => finish(device, last, submitted),
+        Some((last, submitted)) => finish(device, last, submitted).await,
         None => Ok(()),
     }
 }
@@ -61,8 +64,8 @@ pub struct Submitted {
     results: Buffer,
     /// Bytes of each of them.
     lens: Vec<u64>,
-    /// Why `results` could not be mapped.
-    refused: Arc<Mutex<Option<String>>>,
+    /// Told when `results` is mapped, or why it cannot be.
+    mapped: Receiver<Result<(), BufferAsyncError>>,
 }
 
 /// Finished work.
@@ -97,12 +100,10 @@ impl Gpu {
         let commands = encoder.finish();
         let at = Instant::now();
         let index = self.queue.submit([commands]);
-        let refused = Arc::new(Mutex::new(None));
-        let keep = Arc::clone(&refused);
+        let (tell, mapped) = channel();
         results.map_async(MapMode::Read, .., move |result| {
-            if let Err(error) = result {
-                *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-            }
+            // Nobody is told of work that was dropped.
+            let _ = tell.send(result);
         });
         Submitted {
             gpu: self.clone(),
@@ -110,7 +111,7 @@ impl Gpu {
             at,
             results,
             lens,
-            refused,
+            mapped,
         }
     }
 
@@ -119,12 +120,12 @@ impl Gpu {
     /// # Errors
     ///
     /// The device failed.
-    pub fn finish_and_read(
+    pub async fn finish_and_read(
         &self,
         encoder: CommandEncoder,
         sources: &[(&Buffer, u64, u64)],
-    ) -> Result<Vec<Vec<u8>>, GpuError> {
-        Ok(self.submit(encoder, sources).wait()?.read)
+    ) -> Result<Vec<Vec<u8>>, DeviceError> {
+        Ok(self.submit(encoder, sources).wait().await?.read)
     }
 }
 
@@ -134,33 +135,13 @@ impl Submitted {
     /// # Errors
     ///
     /// The device failed, in this work or in other work.
-    pub fn wait(self) -> Result<Done, GpuError> {
-        let waited = self.gpu.wait(Some(&self.index));
+    pub async fn wait(self) -> Result<Done, DeviceError> {
+        let waited = self.gpu.wait(&self.index, self.mapped).await;
         let ended = Instant::now();
         self.gpu.check()?;
         waited?;
-        match self.read() {
-            Ok(read) => Ok(Done {
-                read,
-                submitted: self.at,
-                ended,
-            }),
-            Err(error) => {
-                // wgpu reports a lost device only once all work has ended.
-                self.gpu.wait(None)?;
-                self.gpu.check()?;
-                Err(error)
-            }
-        }
-    }
-
-    fn read(&self) -> Result<Vec<Vec<u8>>, GpuError> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(message) = refused.clone() {
-            return Err(GpuError::Fault(message));
-        }
         let view = self.results.get_mapped_range(..);
-        let view = view.map_err(|error| GpuError::Fault(error.to_string()))?;
+        let view = view.map_err(|error| self.gpu.unreadable(error.to_string()))?;
         let mut rest = &view[..];
         let mut read = Vec::with_capacity(self.lens.len());
         for &len in &self.lens {
@@ -168,12 +149,18 @@ impl Submitted {
             read.push(bytes.to_vec());
             rest = others;
         }
-        Ok(read)
+        Ok(Done {
+            read,
+            submitted: self.at,
+            ended,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pollster::block_on;
+
     use super::*;
 
     #[test]
@@ -202,22 +189,22 @@ mod tests {
     fn the_next_part_is_submitted_before_this_one_is_waited_for() {
         let run = |steps, fails_at| {
             let mut log: Vec<(&str, usize)> = Vec::new();
-            let result = overlapped(
+            let result = block_on(overlapped(
                 &mut log,
                 (0..steps).map(|i| i..i + 1),
                 |log, part| {
                     log.push(("submit", part.start));
                     part.start
                 },
-                |log, part, submitted| {
+                async |log, part, submitted| {
                     assert_eq!(part, submitted..submitted + 1);
                     log.push(("finish", submitted));
                     match submitted == fails_at {
-                        true => Err(GpuError::Fault("a part".to_owned())),
+                        true => Err(DeviceError::Fault("a part".to_owned())),
                         false => Ok(()),
                     }
                 },
-            );
+            ));
             (log, result.is_ok())
         };
         let (submit, finish) = (|i| ("submit", i), |i| ("finish", i));

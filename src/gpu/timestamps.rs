@@ -4,7 +4,7 @@
 //! belongs to one kernel, each launch gets a pass of its own. The others are timed from outside, by
 //! submissions. Only training steps are measured.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wgpu::{
     Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassDescriptor,
@@ -14,6 +14,7 @@ use wgpu::{
 use super::device::Gpu;
 use super::submission::Done;
 use crate::backend::profile::{Kernel, Profile, Work};
+use crate::clock::Instant;
 
 /// The device's clock, and room for the times of the passes of a submission.
 struct Clock {

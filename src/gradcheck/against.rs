@@ -506,8 +506,8 @@ fn row(shape: &[usize]) -> &[usize] {
 /// # Errors
 ///
 /// The device failed.
-pub fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, GradcheckError> {
-    let device = engine.pass(&given.inputs)?;
+pub async fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, GradcheckError> {
+    let device = engine.pass(&given.inputs).await?;
     let reference = device.to_f64();
     given
         .claims
@@ -535,8 +535,11 @@ pub fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, GradcheckError>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeMap;
+
+    use pollster::FutureExt as _;
+
+    use super::*;
 
     /// Name, type, shape and bytes of the tensors of a file.
     type File = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -597,7 +600,7 @@ mod tests {
         assert_eq!(given.notes.absent.len(), 44);
         assert_eq!(given.notes.absent[0], "emb");
         assert_eq!(given.notes.ignored, ["loss"]);
-        let rows = check(&Engine::Cpu, &given).unwrap();
+        let rows = check(&Engine::Cpu, &given).block_on().unwrap();
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].label, "d.h");
         assert!(!rows[0].comparison.pass);
@@ -690,7 +693,9 @@ mod tests {
         let mut file = file();
         let nans = [f32::NAN; 12].map(f32::to_le_bytes).concat();
         file.insert("d.h".to_owned(), (Dtype::F32, vec![3, 4], nans));
-        let rows = check(&Engine::Cpu, &load(&file).unwrap()).unwrap();
+        let rows = check(&Engine::Cpu, &load(&file).unwrap())
+            .block_on()
+            .unwrap();
         assert!(!rows[0].comparison.pass);
     }
 

@@ -2,7 +2,7 @@
 
 use super::GradcheckError;
 use super::Inputs;
-use crate::gpu::GpuError;
+use crate::backend::DeviceError;
 use crate::gpu::adapter::{Choice, Found};
 use crate::gpu::chunked::{Chunked, in_training_step};
 use crate::gpu::resident::Resident;
@@ -165,11 +165,11 @@ impl Engine {
     /// # Errors
     ///
     /// The device failed.
-    pub fn pass(&self, inputs: &Inputs) -> Result<Pass<f32>, GradcheckError> {
+    pub async fn pass(&self, inputs: &Inputs) -> Result<Pass<f32>, GradcheckError> {
         match self {
             Engine::Cpu => Ok(twin(inputs, |v| v)),
             Engine::Gpu(found, kernels) => {
-                let (values, grads) = chunked(found, kernels, inputs)?.chunked()?;
+                let (values, grads) = chunked(found, kernels, inputs).await?.chunked().await?;
                 Ok(Pass { values, grads })
             }
         }
@@ -181,17 +181,23 @@ impl Engine {
     /// # Errors
     ///
     /// The device failed.
-    pub fn fused(&self, inputs: &Inputs) -> Result<LectureTensors<f32>, GradcheckError> {
+    pub async fn fused(&self, inputs: &Inputs) -> Result<LectureTensors<f32>, GradcheckError> {
         match self {
             Engine::Cpu => Ok(fused_twin(inputs)),
-            Engine::Gpu(found, kernels) => Ok(chunked(found, kernels, inputs)?.fused()?),
+            Engine::Gpu(found, kernels) => {
+                Ok(chunked(found, kernels, inputs).await?.fused().await?)
+            }
         }
     }
 }
 
-fn chunked(found: &Found, kernels: &Kernels, inputs: &Inputs) -> Result<Chunked, GpuError> {
+async fn chunked(
+    found: &Found,
+    kernels: &Kernels,
+    inputs: &Inputs,
+) -> Result<Chunked, DeviceError> {
     let Inputs { dims, params, x, y } = inputs;
-    Chunked::new(found, *dims, params, x, y, &kernels.modules)
+    Chunked::new(found, *dims, params, x, y, &kernels.modules).await
 }
 
 /// The reference: the twin in `f64` on the same inputs.

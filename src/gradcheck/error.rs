@@ -1,6 +1,6 @@
 //! Why gradients could not be checked.
 
-use crate::backend::{BackendError, GpuError};
+use crate::backend::DeviceError;
 use crate::data::DataError;
 use crate::gradcheck::compare::CompareError;
 use crate::model::dims::DimsError;
@@ -16,7 +16,7 @@ pub enum GradcheckError {
     Dims(#[from] DimsError),
     /// The device failed, or cannot run the code that is to be checked.
     #[error(transparent)]
-    Device(#[from] GpuError),
+    Device(#[from] DeviceError),
     /// Tensors that cannot be compared.
     #[error("{0}: {1}")]
     Compare(String, CompareError),
@@ -25,17 +25,11 @@ pub enum GradcheckError {
     NoStep,
 }
 
-impl From<BackendError> for GradcheckError {
-    fn from(BackendError::Gpu(error): BackendError) -> Self {
-        Self::Device(error)
-    }
-}
-
 impl GradcheckError {
     /// Whether it only tells that a code cannot run at these sizes, or on this adapter or driver. Another
     /// code may.
     pub fn is_unfit(&self) -> bool {
-        use GpuError::{Driver, Limit, Loops};
+        use DeviceError::{Driver, Limit, Loops};
         matches!(
             self,
             Self::Device(Limit { .. } | Loops { .. } | Driver { .. })

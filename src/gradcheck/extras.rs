@@ -3,7 +3,7 @@
 
 use super::GradcheckError;
 use super::engine::Engine;
-use crate::gpu::GpuError;
+use crate::backend::DeviceError;
 use crate::gpu::extras::Extras;
 use crate::gpu::shader::extras_modules;
 use crate::gradcheck::compare::{Comparison, Tolerance, compare};
@@ -135,20 +135,22 @@ impl Inputs {
     /// # Errors
     ///
     /// The device failed.
-    pub fn kernels(&self, device: &Extras) -> Result<[Vec<f32>; TENSORS], GpuError> {
+    pub async fn kernels(&self, device: &Extras) -> Result<[Vec<f32>; TENSORS], DeviceError> {
         let (onehot, ix, w, v) = (&self.onehot, &self.ix, &self.w, &self.onehot_v);
         let (repeat, x, repeat_v) = (&self.repeat, &self.x, &self.repeat_v);
         let ones = &vec![1.0; v.len()];
         let repeat_ones = &vec![1.0; repeat_v.len()];
         Ok([
-            device.onehot_linear_forward(onehot, ix, w)?,
-            device.onehot_linear_backward_weight(onehot, ix, ones)?,
-            device.onehot_linear_backward_input(onehot, ones, w)?,
-            device.onehot_linear_backward_weight(onehot, ix, v)?,
-            device.onehot_linear_backward_input(onehot, v, w)?,
-            device.repeat_kv_forward(repeat, x)?,
-            device.repeat_kv_backward(repeat, repeat_ones)?,
-            device.repeat_kv_backward(repeat, repeat_v)?,
+            device.onehot_linear_forward(onehot, ix, w).await?,
+            device
+                .onehot_linear_backward_weight(onehot, ix, ones)
+                .await?,
+            device.onehot_linear_backward_input(onehot, ones, w).await?,
+            device.onehot_linear_backward_weight(onehot, ix, v).await?,
+            device.onehot_linear_backward_input(onehot, v, w).await?,
+            device.repeat_kv_forward(repeat, x).await?,
+            device.repeat_kv_backward(repeat, repeat_ones).await?,
+            device.repeat_kv_backward(repeat, repeat_v).await?,
         ])
     }
 
@@ -210,11 +212,14 @@ impl Inputs {
 /// # Errors
 ///
 /// The device failed.
-pub fn run(engine: &Engine, seed: u64) -> Result<Vec<ExtraRow>, GradcheckError> {
+pub async fn run(engine: &Engine, seed: u64) -> Result<Vec<ExtraRow>, GradcheckError> {
     let inputs = Inputs::new(SIZES, seed);
     let got = match engine {
         Engine::Cpu => inputs.twin(|v| v),
-        Engine::Gpu(found, _) => inputs.kernels(&Extras::new(found, &extras_modules())?)?,
+        Engine::Gpu(found, _) => {
+            let device = Extras::new(found, &extras_modules()).await?;
+            inputs.kernels(&device).await?
+        }
     };
     inputs.rows(&got)
 }

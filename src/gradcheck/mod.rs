@@ -98,11 +98,15 @@ pub struct Check {
 /// # Errors
 ///
 /// The device failed, or can run none of the codes.
-pub fn check(engine: &Engine, inputs: &Inputs, codes: &[Code]) -> Result<Check, GradcheckError> {
+pub async fn check(
+    engine: &Engine,
+    inputs: &Inputs,
+    codes: &[Code],
+) -> Result<Check, GradcheckError> {
     let mut left_out = Vec::new();
     let mut steps = Vec::new();
     for &code in codes {
-        match engine.step(code, inputs) {
+        match engine.step(code, inputs).await {
             Ok(step) => steps.push(step),
             // Another code may do: this one needs more than the adapter has, or a better driver.
             Err(error) if error.is_unfit() => left_out.push((code, error)),
@@ -114,7 +118,7 @@ pub fn check(engine: &Engine, inputs: &Inputs, codes: &[Code]) -> Result<Check, 
         return Err(error.unwrap_or(GradcheckError::NoStep));
     };
     let reference = engine::reference(inputs);
-    let pass = engine.pass(inputs)?;
+    let pass = engine.pass(inputs).await?;
     let contexts = Contexts::of(inputs);
     let row =
         |chunk: LectureTensor, step: &Step| step_row(chunk, step, inputs, &contexts, &reference);
@@ -142,9 +146,9 @@ pub fn check(engine: &Engine, inputs: &Inputs, codes: &[Code]) -> Result<Check, 
 /// # Errors
 ///
 /// The device failed.
-pub fn check_chunked(engine: &Engine, inputs: &Inputs) -> Result<Vec<Row>, GradcheckError> {
+pub async fn check_chunked(engine: &Engine, inputs: &Inputs) -> Result<Vec<Row>, GradcheckError> {
     let reference = engine::reference(inputs);
-    let pass = engine.pass(inputs)?;
+    let pass = engine.pass(inputs).await?;
     LectureTensor::ALL
         .into_iter()
         .map(|chunk| chunked_row(chunk, inputs, &pass, &reference))

@@ -9,11 +9,11 @@ use super::GradcheckError;
 use super::Inputs;
 use super::engine::{Engine, Kernels};
 use crate::backend::Backend;
+use crate::backend::DeviceError;
 use crate::backend::Schedule;
 use crate::cores::cores;
 use crate::cpu::CpuBackend;
 use crate::engine;
-use crate::gpu::GpuError;
 use crate::gpu::adapter::Found;
 use crate::gpu::machine::{Layout, Slot};
 use crate::gpu::resident::Resident;
@@ -97,11 +97,11 @@ impl Engine {
     /// # Errors
     ///
     /// The device cannot train a model of these sizes.
-    pub fn trained(&self, inputs: &Inputs) -> Result<Code, GradcheckError> {
+    pub async fn trained(&self, inputs: &Inputs) -> Result<Code, GradcheckError> {
         let Engine::Gpu(found, _) = self else {
             return Ok(Code::Cpu);
         };
-        let opened = engine::open(found, inputs.dims, &inputs.params, Schedule::Auto)?;
+        let opened = engine::open(found, inputs.dims, &inputs.params, Schedule::Auto).await?;
         Ok(match opened.backend.info().schedule {
             Some("resident") => Code::Resident,
             _ if Layout::of(found, inputs.dims).in_parts => Code::InParts,
@@ -114,9 +114,13 @@ impl Engine {
     /// # Errors
     ///
     /// As for [`Engine::trained`].
-    pub fn codes(&self, inputs: &Inputs, asked: Checked) -> Result<Vec<Code>, GradcheckError> {
+    pub async fn codes(
+        &self,
+        inputs: &Inputs,
+        asked: Checked,
+    ) -> Result<Vec<Code>, GradcheckError> {
         Ok(match (self, asked) {
-            (Engine::Cpu, _) | (_, Checked::Auto) => vec![self.trained(inputs)?],
+            (Engine::Cpu, _) | (_, Checked::Auto) => vec![self.trained(inputs).await?],
             (_, Checked::All) => vec![Code::Staged, Code::InParts, Code::Resident],
             (_, Checked::Staged) => vec![Code::Staged, Code::InParts],
             (_, Checked::Resident) => vec![Code::Resident],
@@ -128,20 +132,20 @@ impl Engine {
     /// # Errors
     ///
     /// The device cannot run this code at these sizes, or failed.
-    pub fn step(&self, code: Code, inputs: &Inputs) -> Result<Step, GradcheckError> {
+    pub async fn step(&self, code: Code, inputs: &Inputs) -> Result<Step, GradcheckError> {
         let mut grads = LectureTensors::from_fn(|_| Vec::new());
         let after = match self {
             Engine::Gpu(found, kernels) if matches!(code, Code::Staged | Code::InParts) => {
-                let mut staged = staged(found, kernels, code, inputs)?;
-                let after = one_step(&mut staged, inputs)?;
+                let mut staged = staged(found, kernels, code, inputs).await?;
+                let after = one_step(&mut staged, inputs).await?;
                 let rows = Contexts::of(inputs).count;
                 for (chunk, slot) in STORED {
                     let values = rows * chunk.len(&inputs.dims) / inputs.dims.batch;
-                    grads[chunk] = staged.machine().read(slot, values)?;
+                    grads[chunk] = staged.machine().read(slot, values).await?;
                 }
                 after
             }
-            _ => one_step(&mut *self.open(code, inputs)?, inputs)?,
+            _ => one_step(&mut self.open(code, inputs).await?, inputs).await?,
         };
         for tensor in Tensor::ALL {
             let both = inputs.params.get(tensor).iter().zip(after.get(tensor));
@@ -159,15 +163,23 @@ impl Engine {
     /// # Errors
     ///
     /// The device cannot run this code at these sizes, or failed.
-    pub fn open(&self, code: Code, inputs: &Inputs) -> Result<Box<dyn Backend>, GradcheckError> {
+    pub async fn open(
+        &self,
+        code: Code,
+        inputs: &Inputs,
+    ) -> Result<engine::Engine, GradcheckError> {
         let Inputs { dims, params, .. } = inputs;
         Ok(match self {
-            Engine::Cpu => Box::new(CpuBackend::new(*dims, params.clone()).with_cores(cores())),
+            Engine::Cpu => CpuBackend::new(*dims, params.clone())
+                .with_cores(cores())
+                .into(),
             Engine::Gpu(found, kernels) if code == Code::Resident => {
                 let kernel = kernels.resident.clone();
-                Box::new(Resident::with_kernel(found, *dims, params, kernel)?)
+                Resident::with_kernel(found, *dims, params, kernel)
+                    .await?
+                    .into()
             }
-            Engine::Gpu(found, kernels) => Box::new(staged(found, kernels, code, inputs)?),
+            Engine::Gpu(found, kernels) => staged(found, kernels, code, inputs).await?.into(),
         })
     }
 }
@@ -181,12 +193,12 @@ const STORED: [(LectureTensor, Slot); 5] = [
     (LectureTensor::Emb, Slot::Dembcat),
 ];
 
-fn staged(
+async fn staged(
     found: &Found,
     kernels: &Kernels,
     code: Code,
     inputs: &Inputs,
-) -> Result<Staged, GpuError> {
+) -> Result<Staged, DeviceError> {
     let layout = match code {
         Code::InParts => Layout::in_parts(found, inputs.dims),
         _ => Layout {
@@ -194,19 +206,22 @@ fn staged(
             ..Layout::of(found, inputs.dims)
         },
     };
-    Staged::with_modules(found, layout, &inputs.params, &kernels.modules)
+    Staged::with_modules(found, layout, &inputs.params, &kernels.modules).await
 }
 
 /// The parameters after one step with the rate that leaves nothing but gradients.
-fn one_step(backend: &mut dyn Backend, inputs: &Inputs) -> Result<Params<f32>, GradcheckError> {
+async fn one_step(
+    backend: &mut impl Backend,
+    inputs: &Inputs,
+) -> Result<Params<f32>, GradcheckError> {
     let steps = Steps {
         first: 0,
         x: inputs.x.clone(),
         y: inputs.y.clone(),
         lr: vec![LR],
     };
-    backend.train(&steps, &mut Vec::new())?;
-    Ok(backend.params()?)
+    backend.train(&steps, &mut Vec::new()).await?;
+    Ok(backend.params().await?)
 }
 
 /// The distinct contexts of a minibatch: equal ones share a row of the training step.

@@ -1,7 +1,7 @@
 //! What a trained model is worth: its batch-norm statistics, its losses, and whether the training made it
 //! worse than it was.
 
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, DeviceError};
 use crate::data::{Dataset, Examples};
 use crate::model::dims::Dims;
 use crate::model::params::Params;
@@ -14,13 +14,13 @@ use crate::training::Snapshot;
 /// # Errors
 ///
 /// The device failed.
-pub fn calibrate(
-    backend: &mut dyn Backend,
+pub async fn calibrate(
+    backend: &mut impl Backend,
     params: &Params<f32>,
     x: &[u8],
-) -> Result<Statistics, BackendError> {
-    backend.set_params(params)?;
-    backend.calibrate(x)
+) -> Result<Statistics, DeviceError> {
+    backend.set_params(params).await?;
+    backend.calibrate(x).await
 }
 
 /// Mean losses of the model that the backend holds, over the training, validation and test sets.
@@ -28,17 +28,17 @@ pub fn calibrate(
 /// # Errors
 ///
 /// The device failed.
-pub fn losses(
-    backend: &mut dyn Backend,
+pub async fn losses(
+    backend: &mut impl Backend,
     stats: &Statistics,
     dataset: &Dataset,
-) -> Result<[f64; 3], BackendError> {
-    let mut loss_of = |examples: &Examples| backend.evaluate(stats, examples.x(), examples.y());
-    Ok([
-        loss_of(&dataset.train)?,
-        loss_of(&dataset.val)?,
-        loss_of(&dataset.test)?,
-    ])
+) -> Result<[f64; 3], DeviceError> {
+    let mut losses = [0.0; 3];
+    let sets = [&dataset.train, &dataset.val, &dataset.test];
+    for (loss, examples) in losses.iter_mut().zip(sets) {
+        *loss = backend.evaluate(stats, examples.x(), examples.y()).await?;
+    }
+    Ok(losses)
 }
 
 /// How far above the untrained model's loss that of a trained one may be before the training counts as
@@ -74,20 +74,20 @@ pub fn worst(dims: &Dims, steps: u64, untrained: f64) -> f64 {
 /// # Errors
 ///
 /// The device failed.
-pub fn worse_than_untrained(
-    backend: &mut dyn Backend,
+pub async fn worse_than_untrained(
+    backend: &mut impl Backend,
     seed: u64,
     steps: u64,
     train: &Examples,
     train_loss: f64,
-) -> Result<Option<f64>, BackendError> {
+) -> Result<Option<f64>, DeviceError> {
     let dims = *backend.dims();
     let within = |limit: f64| train_loss <= limit; // NaN is not
     if within(worst(&dims, steps, 0.0)) {
         return Ok(None); // true of nearly every run, and the untrained model need not be evaluated
     }
     let untrained = Snapshot::first(&dims, seed).params;
-    let stats = calibrate(backend, &untrained, train.x())?;
-    let untrained = backend.evaluate(&stats, train.x(), train.y())?;
+    let stats = calibrate(backend, &untrained, train.x()).await?;
+    let untrained = backend.evaluate(&stats, train.x(), train.y()).await?;
     Ok((!within(worst(&dims, steps, untrained))).then_some(untrained))
 }

@@ -18,6 +18,7 @@ use gpu_makemore::backend::Api;
 use gpu_makemore::gpu::adapter::{Found, enumerate};
 use gpu_makemore::gpu::environment;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use pollster::FutureExt as _;
 
 /// The result of a test.
 pub type Outcome = Result<(), Failed>;
@@ -138,6 +139,7 @@ pub fn run<T: Into<OnEach>>(checks: impl IntoIterator<Item = T>, others: Vec<Tri
     let hardware = Target {
         name: "hardware".to_owned(),
         found: enumerate(Api::Auto)
+            .block_on()
             .into_iter()
             .find(|f| !f.is_software() && f.computes()),
         software: false,
@@ -202,7 +204,10 @@ fn is_required(name: &str) -> bool {
 fn software(api: Api, name: &str) -> Target {
     Target {
         name: format!("{name}_software"),
-        found: enumerate(api).into_iter().find(Found::is_software),
+        found: enumerate(api)
+            .block_on()
+            .into_iter()
+            .find(Found::is_software),
         software: true,
         required: is_required(name),
     }

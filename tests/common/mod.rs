@@ -6,7 +6,7 @@ pub mod adapters;
 pub mod memory;
 pub mod readers;
 
-use gpu_makemore::backend::Backend;
+use gpu_makemore::backend::{Backend, DeviceError};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data;
 use gpu_makemore::gradcheck::compare::Element;
@@ -17,6 +17,7 @@ use gpu_makemore::model::steps::Steps;
 use gpu_makemore::reference::Model;
 use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::Failed;
+use pollster::FutureExt as _;
 use safetensors::{Dtype, SafeTensors};
 
 /// Compares two tensors. The error names the worst element with both values, the largest distance
@@ -222,14 +223,14 @@ pub fn bits(params: &Params<f32>) -> Vec<u32> {
 
 /// 2,000 steps of the lecture on a device and on the CPU, the losses held against each other and
 /// PyTorch's.
-pub fn two_thousand_steps(
-    open: impl Fn(&Params<f32>) -> Result<Box<dyn Backend>, Failed>,
+pub fn two_thousand_steps<B: Backend>(
+    open: impl Fn(&Params<f32>) -> Result<B, DeviceError>,
 ) -> Result<(), Failed> {
     let (params, steps) = lecture_steps(2000)?;
     let mut cpu = CpuBackend::new(Dims::LECTURE, params.clone());
     let (mut want, mut got) = (Vec::new(), Vec::new());
-    cpu.train(&steps, &mut want)?;
-    open(&params)?.train(&steps, &mut got)?;
+    cpu.train(&steps, &mut want).block_on()?;
+    open(&params)?.train(&steps, &mut got).block_on()?;
     if got.len() != want.len() {
         return Err(format!("{} losses for {} steps", got.len(), want.len()).into());
     }

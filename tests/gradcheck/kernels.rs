@@ -7,6 +7,7 @@ use gpu_makemore::gradcheck::step::Code;
 use gpu_makemore::gradcheck::{Row, check, check_chunked};
 use gpu_makemore::model::tensors::LectureTensor;
 use libtest_mimic::Failed;
+use pollster::FutureExt as _;
 
 use crate::common::adapters::Outcome;
 use crate::{default_inputs, large_logits};
@@ -284,13 +285,13 @@ impl By {
             By::Gradcheck | By::LargeLogits => &[Code::Staged],
             By::Parts => &[Code::Staged, Code::InParts],
             By::Resident => &[Code::Resident],
-            By::Exercise1 => return Ok(check_chunked(engine, &default_inputs()?)?),
+            By::Exercise1 => return Ok(check_chunked(engine, &default_inputs()?).block_on()?),
         };
         let inputs = match self {
             By::LargeLogits => large_logits()?,
             _ => default_inputs()?,
         };
-        Ok(check(engine, &inputs, codes)?.rows)
+        Ok(check(engine, &inputs, codes).block_on()?.rows)
     }
 
     /// The code that alone may be wrong, if only one has the mistake.

@@ -13,10 +13,10 @@ use std::process::{Command, ExitCode, Output};
 use common::SIZES;
 use common::adapters::{self, Check, OnEach, Outcome, mistake};
 use cpu::MISTAKES;
+use gpu_makemore::backend::DeviceError;
 use gpu_makemore::cli::gradcheck::exercise;
 use gpu_makemore::cli::gradcheck::verdict;
 use gpu_makemore::cli::report;
-use gpu_makemore::gpu::GpuError;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::in_training_step;
 use gpu_makemore::gradcheck::against::{self, Given};
@@ -27,6 +27,7 @@ use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::tensors::LectureTensor;
 use kernels::{By, MUTATIONS, mutation, no_mistake};
 use libtest_mimic::{Failed, Trial};
+use pollster::FutureExt as _;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
@@ -133,17 +134,17 @@ fn passes(engine: &Engine, sizes: &[(&str, Dims)]) -> Outcome {
         all.push(Inputs { dims, params, x, y });
     }
     for inputs in all {
-        let codes = engine.codes(&inputs, Checked::All)?;
-        let checked = check(engine, &inputs, &codes)?;
+        let codes = engine.codes(&inputs, Checked::All).block_on()?;
+        let checked = check(engine, &inputs, &codes).block_on()?;
         // What is left out is larger than the driver's loops allow, which no other code minds.
         for (code, why) in &checked.left_out {
             if *code != Code::Resident
-                || !matches!(why, GradcheckError::Device(GpuError::Loops { .. }))
+                || !matches!(why, GradcheckError::Device(DeviceError::Loops { .. }))
             {
                 return Err(format!("{}: {} left out: {why}", inputs.dims, code.name()).into());
             }
         }
-        for rows in [checked.rows, check_chunked(engine, &inputs)?] {
+        for rows in [checked.rows, check_chunked(engine, &inputs).block_on()?] {
             verdict(&rows).map_err(|e| format!("{}: {e}", inputs.dims))?;
         }
     }
@@ -153,13 +154,15 @@ fn passes(engine: &Engine, sizes: &[(&str, Dims)]) -> Outcome {
 /// `--schedule`: each code gives the gradients that it stores, and the chunked pass all others.
 fn schedules(found: &Found) -> Outcome {
     let (engine, inputs) = (Engine::on(found), default_inputs()?);
-    let trained = engine.trained(&inputs)?;
+    let trained = engine.trained(&inputs).block_on()?;
     for (asked, codes) in [
         (Checked::Auto, &[trained][..]),
         (Checked::Staged, &[Code::Staged, Code::InParts]),
         (Checked::Resident, &[Code::Resident]),
     ] {
-        let rows = check(&engine, &inputs, &engine.codes(&inputs, asked)?)?.rows;
+        let rows = check(&engine, &inputs, &engine.codes(&inputs, asked).block_on()?)
+            .block_on()?
+            .rows;
         let (first, others) = rows.split_at(LectureTensor::ALL.len());
         // All 26 in their order, and then what the further codes store.
         if !first.iter().map(|row| row.chunk).eq(LectureTensor::ALL) {
@@ -195,11 +198,11 @@ fn exercises_pass(engine: &Engine) -> Outcome {
     let inputs = default_inputs()?;
     let mut out = report::Output::to_nobody();
     let folder = tempfile::tempdir()?;
-    exercise::one(engine, &inputs, false, &mut out)?;
-    exercise::two(engine, &inputs, folder.path(), false, &mut out)?;
-    exercise::three(engine, &inputs, false, &mut out)?;
-    exercise::four(engine, &inputs, 1, &mut out)?;
-    exercise::extras(engine, 1, false, &mut out)?;
+    exercise::one(engine, &inputs, false, &mut out).block_on()?;
+    exercise::two(engine, &inputs, folder.path(), false, &mut out).block_on()?;
+    exercise::three(engine, &inputs, false, &mut out).block_on()?;
+    exercise::four(engine, &inputs, 1, &mut out).block_on()?;
+    exercise::extras(engine, 1, false, &mut out).block_on()?;
     for (name, size) in [
         ("dlogits.png", (27 * 18, 32 * 18)),
         ("dlogits-colour.png", (678, 670)),
@@ -227,7 +230,10 @@ fn exercises_fail(found: &Found) -> Outcome {
         LectureTensor::Logits,
     );
     let engine = softmax.kernels(found)?;
-    if exercise::two(&engine, &inputs, folder.path(), false, &mut out).is_ok() {
+    if exercise::two(&engine, &inputs, folder.path(), false, &mut out)
+        .block_on()
+        .is_ok()
+    {
         return Err("exercise 2 passed a wrong gradient of softmax".into());
     }
     let batchnorm = mutation(
@@ -239,11 +245,17 @@ fn exercises_fail(found: &Found) -> Outcome {
         LectureTensor::Hprebn,
     );
     let engine = batchnorm.kernels(found)?;
-    if exercise::three(&engine, &inputs, false, &mut out).is_ok() {
+    if exercise::three(&engine, &inputs, false, &mut out)
+        .block_on()
+        .is_ok()
+    {
         return Err("exercise 3 passed a wrong gradient of batch norm".into());
     }
     // Whichever schedule trains, this formula is in it.
-    if exercise::four(&engine, &inputs, 1, &mut out).is_ok() {
+    if exercise::four(&engine, &inputs, 1, &mut out)
+        .block_on()
+        .is_ok()
+    {
         return Err("exercise 4 passed a wrong gradient of batch norm".into());
     }
     Ok(())
@@ -260,7 +272,7 @@ fn fixture(name: &str) -> PathBuf {
 fn fixtures_agree(engine: &Engine) -> Outcome {
     for name in ["lecture", "odd", "long", "tiny"] {
         let given = Given::load(&fixture(name))?;
-        let rows = against::check(engine, &given)?;
+        let rows = against::check(engine, &given).block_on()?;
         verdict(&rows).map_err(|e| format!("{name}: {e}"))?;
         let notes = (given.notes.absent.len(), given.notes.ignored.as_slice());
         if rows.len() != 45 || notes != (0, &["loss".to_owned()]) {
@@ -297,7 +309,7 @@ fn altered(path: &Path, mut change: impl FnMut(&str, &mut Vec<f64>) -> bool) -> 
 fn wrong_tensors() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("wrong.safetensors");
-    let all = against::check(&Engine::Cpu, &Given::load(&fixture("lecture"))?)?;
+    let all = against::check(&Engine::Cpu, &Given::load(&fixture("lecture"))?).block_on()?;
     for row in all {
         altered(&path, |name, values| {
             if name == row.label {
@@ -312,7 +324,7 @@ fn wrong_tensors() -> Outcome {
             }
             true
         })?;
-        let rows = against::check(&Engine::Cpu, &Given::load(&path)?)?;
+        let rows = against::check(&Engine::Cpu, &Given::load(&path)?).block_on()?;
         let error = verdict(&rows).err().map(|e| e.to_string());
         let expected = format!(
             "gradcheck: 1 of 45 tensors differ from the reference; the first is {}",

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Disagreement, disagreement, report, verdict};
+use crate::backend::Backend;
 use crate::cli::error::Error;
 use crate::cli::report::heatmap::Axis;
 use crate::cli::report::{Output, colour_png, grey_png};
@@ -29,10 +30,15 @@ const PICKS: usize = 6;
 /// # Errors
 ///
 /// A gradient differs, or the device failed.
-pub fn one(engine: &Engine, inputs: &Inputs, verbose: bool, out: &mut Output) -> Result<(), Error> {
+pub async fn one(
+    engine: &Engine,
+    inputs: &Inputs,
+    verbose: bool,
+    out: &mut Output,
+) -> Result<(), Error> {
     out.line("Exercise 1: backward through every line of the notebook, on the device.")?;
     out.line("")?;
-    let rows = crate::gradcheck::check_chunked(engine, inputs)?;
+    let rows = crate::gradcheck::check_chunked(engine, inputs).await?;
     for line in report::table(&rows, verbose) {
         out.line(&line)?;
     }
@@ -60,7 +66,7 @@ fn end(exercise: u32, verdict: Result<(), Error>, out: &mut Output) -> Result<()
 /// # Errors
 ///
 /// The gradients differ, the device failed, or a picture cannot be written.
-pub fn two(
+pub async fn two(
     engine: &Engine,
     inputs: &Inputs,
     folder: &Path,
@@ -69,8 +75,8 @@ pub fn two(
 ) -> Result<(), Error> {
     out.line("Exercise 2: dlogits in one formula, (softmax(logits) - one_hot(Yb)) / n.")?;
     out.line("")?;
-    let pass = engine.pass(inputs)?;
-    let fused = engine.fused(inputs)?;
+    let pass = engine.pass(inputs).await?;
+    let fused = engine.fused(inputs).await?;
     let same = fused_beside_chunked(
         &[LectureTensor::Logits],
         inputs,
@@ -141,7 +147,7 @@ pub fn two(
 /// # Errors
 ///
 /// The gradients differ, or the device failed.
-pub fn three(
+pub async fn three(
     engine: &Engine,
     inputs: &Inputs,
     verbose: bool,
@@ -151,8 +157,8 @@ pub fn three(
     out.line("  bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0)")?;
     out.line("                        - n/(n-1)*bnraw*(dhpreact*bnraw).sum(0))")?;
     out.line("")?;
-    let pass = engine.pass(inputs)?;
-    let fused = engine.fused(inputs)?;
+    let pass = engine.pass(inputs).await?;
+    let fused = engine.fused(inputs).await?;
     let chunks = [
         LectureTensor::Bngain,
         LectureTensor::Bnbias,
@@ -204,14 +210,19 @@ fn fused_beside_chunked(
 /// # Errors
 ///
 /// A gradient differs, or the device failed.
-pub fn four(engine: &Engine, inputs: &Inputs, seed: u64, out: &mut Output) -> Result<(), Error> {
+pub async fn four(
+    engine: &Engine,
+    inputs: &Inputs,
+    seed: u64,
+    out: &mut Output,
+) -> Result<(), Error> {
     out.line(&format!(
         "Exercise 4: {STEPS} steps with the gradients written by hand."
     ))?;
-    let code = engine.trained(inputs)?;
-    let mut backend = engine.open(code, inputs)?;
+    let code = engine.trained(inputs).await?;
+    let mut backend = engine.open(code, inputs).await?;
     let mut now = inputs.clone();
-    let mut wrong = finite_differences(engine, code, &now, "at the start", out)?;
+    let mut wrong = finite_differences(engine, code, &now, "at the start", out).await?;
 
     let names = data::load(&data::Options {
         block: inputs.dims.block,
@@ -226,7 +237,7 @@ pub fn four(engine: &Engine, inputs: &Inputs, seed: u64, out: &mut Output) -> Re
     let mut stream = Stream::new(&names.train, generator, schedule, inputs.dims.batch);
     let mut losses = Vec::new();
     for _ in 0..STEPS / 100 {
-        backend.train(&stream.take(100), &mut losses)?;
+        backend.train(&stream.take(100), &mut losses).await?;
         let last = &losses[losses.len() - 100..];
         let mean = last.iter().sum::<f32>() / 100.0;
         out.line(&format!(
@@ -234,21 +245,21 @@ pub fn four(engine: &Engine, inputs: &Inputs, seed: u64, out: &mut Output) -> Re
             losses.len()
         ))?;
     }
-    now.params = backend.params()?;
-    wrong.extend(finite_differences(engine, code, &now, "at the end", out)?);
+    now.params = backend.params().await?;
+    wrong.extend(finite_differences(engine, code, &now, "at the end", out).await?);
     end(4, disagreement(wrong.into_iter()), out)
 }
 
 /// Prints some gradients of each parameter beside the central difference of the loss in `f64`, and
 /// returns for each parameter whether they agree.
-fn finite_differences(
+async fn finite_differences(
     engine: &Engine,
     code: Code,
     inputs: &Inputs,
     when: &str,
     out: &mut Output,
 ) -> Result<Vec<(&'static str, bool)>, Error> {
-    let got = engine.step(code, inputs)?.grads;
+    let got = engine.step(code, inputs).await?.grads;
     let reference = engine::reference(inputs);
     let mut model = Model::new(inputs.dims, inputs.params.map(f64::from));
     out.line("")?;
@@ -309,14 +320,19 @@ fn finite_differences(
 /// # Errors
 ///
 /// A tensor differs, or the device failed.
-pub fn extras(engine: &Engine, seed: u64, verbose: bool, out: &mut Output) -> Result<(), Error> {
+pub async fn extras(
+    engine: &Engine,
+    seed: u64,
+    verbose: bool,
+    out: &mut Output,
+) -> Result<(), Error> {
     let (linear, repeat) = crate::gradcheck::extras::SIZES;
     out.line(&format!(
         "Extras: {} x {} one-hot rows times {} x {},\n  and repeat_kv of {} heads, {} times each.",
         linear.rows, linear.classes, linear.classes, linear.cols, repeat.kv_heads, repeat.copies
     ))?;
     out.line("")?;
-    let rows = crate::gradcheck::extras::run(engine, seed)?;
+    let rows = crate::gradcheck::extras::run(engine, seed).await?;
     let lines: Vec<report::Line<'_>> = rows
         .iter()
         .map(|row| report::Line {

@@ -35,13 +35,13 @@ impl Failure for Disagreement {}
 /// # Errors
 ///
 /// A tensor differs, or the check could not be made.
-pub fn run(args: &GradcheckArgs) -> Result<(), Error> {
+pub async fn run(args: &GradcheckArgs) -> Result<(), Error> {
     let mut out = Output::new();
     if let Some(topic) = &args.explain {
         return run_explain(topic.as_ref(), args.exercise, &mut out);
     }
     if let Some(path) = &args.against {
-        return run_against(path, args, &mut out);
+        return run_against(path, args, &mut out).await;
     }
     let sizes = Dims {
         vocab: Dims::LECTURE.vocab,
@@ -51,16 +51,16 @@ pub fn run(args: &GradcheckArgs) -> Result<(), Error> {
         batch: args.batch_size as usize,
     };
     let inputs = Inputs::of_names(sizes, args.seed)?;
-    let device = Device::choose(&args.device)?;
+    let device = Device::choose(&args.device).await?;
     let engine = Engine::new(device.choice());
     if let Some(exercise) = args.exercise {
-        return run_exercise(exercise, args, &device, &engine, &inputs, &mut out);
+        return run_exercise(exercise, args, &device, &engine, &inputs, &mut out).await;
     }
     if matches!(args.schedule, Checked::Staged | Checked::Resident) {
         device.needs_gpu("--schedule")?;
     }
-    let codes = engine.codes(&inputs, args.schedule)?;
-    let Check { rows, left_out } = check(&engine, &inputs, &codes)?;
+    let codes = engine.codes(&inputs, args.schedule).await?;
+    let Check { rows, left_out } = check(&engine, &inputs, &codes).await?;
     if args.json {
         out.line(&report::json(&engine, &inputs.dims, &rows, None)?)?;
     } else {
@@ -129,7 +129,7 @@ fn run_explain(
     Ok(())
 }
 
-fn run_exercise(
+async fn run_exercise(
     exercise: Exercise,
     args: &GradcheckArgs,
     device: &Device,
@@ -140,19 +140,19 @@ fn run_exercise(
     head(device, &inputs.dims, out)?;
     out.line("")?;
     match exercise {
-        Exercise::One => exercise::one(engine, inputs, args.verbose, out),
-        Exercise::Two => exercise::two(engine, inputs, &args.out, args.verbose, out),
-        Exercise::Three => exercise::three(engine, inputs, args.verbose, out),
-        Exercise::Four => exercise::four(engine, inputs, args.seed, out),
-        Exercise::Extras => exercise::extras(engine, args.seed, args.verbose, out),
+        Exercise::One => exercise::one(engine, inputs, args.verbose, out).await,
+        Exercise::Two => exercise::two(engine, inputs, &args.out, args.verbose, out).await,
+        Exercise::Three => exercise::three(engine, inputs, args.verbose, out).await,
+        Exercise::Four => exercise::four(engine, inputs, args.seed, out).await,
+        Exercise::Extras => exercise::extras(engine, args.seed, args.verbose, out).await,
     }
 }
 
-fn run_against(path: &Path, args: &GradcheckArgs, out: &mut Output) -> Result<(), Error> {
+async fn run_against(path: &Path, args: &GradcheckArgs, out: &mut Output) -> Result<(), Error> {
     let given = Given::load(path)?;
-    let device = Device::choose(&args.device)?;
+    let device = Device::choose(&args.device).await?;
     let engine = Engine::new(device.choice());
-    let rows = against::check(&engine, &given)?;
+    let rows = against::check(&engine, &given).await?;
     let dims = &given.inputs.dims;
     if args.json {
         out.line(&report::json(&engine, dims, &rows, Some(&given.notes))?)?;

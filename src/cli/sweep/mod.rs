@@ -53,14 +53,14 @@ use work::{End, Event, Finished, Job};
 const MODELS: &str = "models";
 
 /// Runs the command.
-pub fn run(args: &SweepArgs) -> Result<(), Error> {
+pub async fn run(args: &SweepArgs) -> Result<(), Error> {
     if let Some(SweepCommand::Report(args)) = &args.command {
         return report::run(args);
     }
     let grid = Grid::new(args)?;
     let points = grid.points()?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
-    let device = Device::choose(&args.device)?;
+    let device = Device::choose(&args.device).await?;
     if let (Choice::Cpu { why }, true) = (device.choice(), args.schedule != Schedule::Auto) {
         return Err(Usage(format!(
             "--schedule {} is about GPUs, and this run is on the CPU: {why}",
@@ -139,9 +139,16 @@ pub fn run(args: &SweepArgs) -> Result<(), Error> {
     };
     let worked = match device.choice() {
         Choice::Cpu { .. } => work::on_cpu(&jobs, width, &mut sink),
-        Choice::Gpu { found, .. } => by_size(jobs)
-            .into_iter()
-            .try_for_each(|jobs| work::on_gpu(&jobs, found, args.schedule, width, &mut sink)),
+        Choice::Gpu { found, .. } => {
+            let mut worked = Ok(());
+            for jobs in by_size(jobs) {
+                worked = work::on_gpu(&jobs, found, args.schedule, width, &mut sink).await;
+                if worked.is_err() {
+                    break;
+                }
+            }
+            worked
+        }
     };
     progress.finish();
     worked?;

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use super::error::SweepError;
 use crate::backend::Schedule;
-use crate::backend::{Backend, BackendError, BackendInfo};
+use crate::backend::{Backend, BackendInfo, DeviceError};
 use crate::checkpoint::Checkpoint;
 use crate::cli::drive::{Ended, drive};
 use crate::cli::error::Error;
 use crate::cli::train::packed::{config, finish, statistics};
+use crate::cli::wait::block_on;
 use crate::cores::{both, cores, share_out};
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
 use crate::engine::is_large;
-use crate::gpu::GpuError;
 use crate::gpu::adapter::Found;
 use crate::gpu::device::Gpu;
 use crate::gpu::resident::Resident;
@@ -102,17 +102,17 @@ impl<'a> Job<'a> {
     }
 
     /// Calibrates, evaluates and packs up a trained model.
-    fn end(&self, backend: &mut dyn Backend, params: Params<f32>) -> Result<End, Error> {
+    async fn end(&self, backend: &mut impl Backend, params: Params<f32>) -> Result<End, Error> {
         let Self {
             recipe, dataset, ..
         } = self;
         let config = config(recipe, dataset, backend.info());
-        let checkpoint = finish(backend, config, params, dataset.train.x())?;
-        let losses = evaluation::losses(backend, &statistics(&checkpoint), dataset)?;
+        let checkpoint = finish(backend, config, params, dataset.train.x()).await?;
+        let losses = evaluation::losses(backend, &statistics(&checkpoint), dataset).await?;
         let loss = losses[0];
         let (seed, steps) = (recipe.seed, recipe.steps);
         if let Some(untrained) =
-            evaluation::worse_than_untrained(backend, seed, steps, &dataset.train, loss)?
+            evaluation::worse_than_untrained(backend, seed, steps, &dataset.train, loss).await?
         {
             return Ok(End::Diverged(format!(
                 "the training loss is {loss:.4} in the end, and that of the untrained model was \
@@ -123,18 +123,22 @@ impl<'a> Job<'a> {
     }
 
     /// Trains on a backend that does one model at a time.
-    fn alone(&self, backend: &mut dyn Backend, sink: Sink<'_>) -> Result<(), Error> {
+    async fn alone(&self, backend: &mut impl Backend, sink: Sink<'_>) -> Result<(), Error> {
         let state = State::first(&self.recipe, &self.dims, 0);
-        backend.set_params(&state.now.params)?;
+        backend.set_params(&state.now.params).await?;
         let mut training = Training::new(&self.dataset.train, &self.recipe, state, u64::MAX);
         let start = Instant::now();
-        let ended = drive(&mut training, backend, |_, losses, _| {
+        let ended = drive(&mut training, backend, async |_, losses, _| {
             sink(Event::Steps(losses.len() as u64))?;
             Ok(ControlFlow::Continue(()))
-        })?;
+        })
+        .await?;
         let seconds = start.elapsed().as_secs_f64();
         let end = match ended {
-            Ended::Whole => self.end(backend, training.state().now.params.clone())?,
+            Ended::Whole => {
+                let params = training.state().now.params.clone();
+                self.end(backend, params).await?
+            }
             Ended::Diverged(how) => End::Diverged(diverged(&how.what, how.step)),
             Ended::Failed(error) => return Err(error.into()),
             Ended::Stopped => return Err(SweepError::Stopped.into()),
@@ -183,7 +187,8 @@ fn on_threads(
     let work = |tell: Sink<'_>| -> Result<(), Error> {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (params, _) = job.start();
-            job.alone(&mut CpuBackend::new(job.dims, params), tell)?;
+            let mut cpu = CpuBackend::new(job.dims, params);
+            block_on(job.alone(&mut cpu, tell))?;
         }
         Ok(())
     };
@@ -228,8 +233,8 @@ fn on_threads(
 /// # Errors
 ///
 /// The device failed, or those of the sink.
-pub fn on_gpu(
-    jobs: &[Job],
+pub async fn on_gpu(
+    jobs: &[Job<'_>],
     found: &Found,
     asked: Schedule,
     width: Option<usize>,
@@ -242,9 +247,9 @@ pub fn on_gpu(
     // Which schedule it is depends on the sizes alone: a sweep that goes on takes the same one.
     let mut note = "as asked for".to_owned();
     if asked == Schedule::Resident || (asked == Schedule::Auto && !is_large(&dims)) {
-        match room(found, dims, &params, jobs.len(), width) {
-            Ok(resident) => return waves(resident, jobs, width, sink),
-            Err(error) => note = why_staged(error, asked).map_err(BackendError::from)?,
+        match room(found, dims, &params, jobs.len(), width).await {
+            Ok(resident) => return waves(resident, jobs, width, sink).await,
+            Err(error) => note = why_staged(error, asked)?,
         }
     } else if asked == Schedule::Auto {
         note = "the model is large".to_owned();
@@ -252,71 +257,71 @@ pub fn on_gpu(
     sink(Event::Note(format!(
         "{dims}: staged, one after another; {note}"
     )))?;
-    let mut staged = Staged::new(found, dims, &params).map_err(BackendError::from)?;
+    let mut staged = Staged::new(found, dims, &params).await?;
     for job in jobs {
-        job.alone(&mut staged, sink)?;
+        job.alone(&mut staged, sink).await?;
     }
     Ok(())
 }
 
 /// Why the models run staged although the resident schedule was tried first, if that is the answer to
 /// what kept it from running: a size that it does not fit, and a user who left the schedule open.
-fn why_staged(error: GpuError, asked: Schedule) -> Result<String, GpuError> {
+fn why_staged(error: DeviceError, asked: Schedule) -> Result<String, DeviceError> {
     match error {
         _ if asked != Schedule::Auto => Err(error),
-        GpuError::Limit { limit, .. } => Ok(format!("the resident schedule needs more {limit}")),
-        GpuError::Loops {
+        DeviceError::Limit { limit, .. } => Ok(format!("the resident schedule needs more {limit}")),
+        DeviceError::Loops {
             needed, available, ..
         } => Ok(format!(
             "a step of the resident schedule needs {needed} loop iterations, and the driver stops at \
              {available}"
         )),
         // What the staged schedule relies on was probed too, and it will say so itself if it is wrong.
-        GpuError::Driver { found, .. } => Ok(format!("the probe found {found}")),
+        DeviceError::Driver { found, .. } => Ok(format!("the probe found {found}")),
         other => Err(other),
     }
 }
 
 /// Room for as many models as are useful, or as the adapter can hold.
-fn room(
+async fn room(
     found: &Found,
     dims: Dims,
     params: &Params<f32>,
     jobs: usize,
     width: Option<usize>,
-) -> Result<Resident, GpuError> {
+) -> Result<Resident, DeviceError> {
     // A software adapter runs one workgroup per core, and further ones after those.
     let useful = match found.is_software() {
         true => 2 * cores(),
         false => MAX_WIDTH,
     };
     let most = width.unwrap_or(useful).min(jobs);
-    Resident::at_most(Gpu::open(found)?, found, dims, params, most)
+    Resident::at_most(Gpu::open(found).await?, found, dims, params, most).await
 }
 
 /// Trains jobs of one size in waves of as many models as are worth training at once.
-fn waves(
+async fn waves(
     mut resident: Resident,
-    jobs: &[Job],
+    jobs: &[Job<'_>],
     width: Option<usize>,
     sink: Sink<'_>,
 ) -> Result<(), Error> {
     let dims = *resident.dims();
-    warm_up(&mut resident).map_err(BackendError::from)?;
+    warm_up(&mut resident).await?;
     let (at_once, why) = match width.map(|width| width.min(jobs.len())) {
         Some(asked) if asked > resident.count() => (
             resident.count(),
             format!("{asked} were asked for, and the adapter has no room for more"),
         ),
         Some(_) => (resident.count(), "as asked for".to_owned()),
-        None => measured_width(&mut resident).map_err(BackendError::from)?,
+        None => measured_width(&mut resident).await?,
     };
     let plural = if at_once == 1 { "model" } else { "models" };
     sink(Event::Note(format!(
         "{dims}: resident, {at_once} {plural} at once; {why}"
     )))?;
     for jobs in jobs.chunks(at_once) {
-        wave(&mut resident, jobs, sink)?;
+        wave(&mut resident, jobs, sink).await?;
     }
     Ok(())
 }
@@ -333,13 +338,13 @@ fn idle_steps(dims: &Dims, count: usize) -> Steps {
 }
 
 /// Some drivers compile a kernel at its first use, which must not count as time of a model's steps.
-fn warm_up(resident: &mut Resident) -> Result<(), GpuError> {
+async fn warm_up(resident: &mut Resident) -> Result<(), DeviceError> {
     let steps = idle_steps(resident.dims(), 1);
-    resident.train_all(&[&steps], &mut [Vec::new()])
+    resident.train_all(&[&steps], &mut [Vec::new()]).await
 }
 
 /// How many models at once are worth it: doubled until that gains too little.
-fn measured_width(resident: &mut Resident) -> Result<(usize, String), GpuError> {
+async fn measured_width(resident: &mut Resident) -> Result<(usize, String), DeviceError> {
     let most = resident.count();
     if most == 1 {
         return Ok((
@@ -348,29 +353,30 @@ fn measured_width(resident: &mut Resident) -> Result<(usize, String), GpuError> 
         ));
     }
     let dims = *resident.dims();
-    let mut time = |models: usize, count: usize| -> Result<Duration, GpuError> {
+    let mut time = async |models: usize, count: usize| -> Result<Duration, DeviceError> {
         let steps = idle_steps(&dims, count);
         // The best of a few: other work on the machine only adds to a time, and one bad measurement
         // would halve the speed of the whole sweep.
         let mut best = Duration::MAX;
         for _ in 0..TRIES {
             let start = Instant::now();
-            resident.train_all(&vec![&steps; models], &mut vec![Vec::new(); models])?;
+            let (steps, losses) = (vec![&steps; models], &mut vec![Vec::new(); models]);
+            resident.train_all(&steps, losses).await?;
             best = best.min(start.elapsed());
         }
         Ok(best)
     };
-    let (mut count, mut took) = (1, time(1, 1)?);
+    let (mut count, mut took) = (1, time(1, 1).await?);
     while took < TRIAL {
         count *= 4;
-        took = time(1, count)?;
+        took = time(1, count).await?;
     }
     // Model-steps a second.
     let rate = |models: usize, took: Duration| (models * count) as f64 / took.as_secs_f64();
     let mut best = (1, rate(1, took));
     while best.0 < most {
         let models = (2 * best.0).min(most);
-        let new = rate(models, time(models, count)?);
+        let new = rate(models, time(models, count).await?);
         if new < best.1 * WORTHWHILE.min(models as f64 / best.0 as f64) {
             break;
         }
@@ -390,8 +396,7 @@ struct Member<'a> {
 }
 
 /// Trains some jobs, all of them at once.
-fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Error> {
-    let failed = |error: GpuError| Error::from(BackendError::from(error));
+async fn wave(resident: &mut Resident, jobs: &[Job<'_>], sink: Sink<'_>) -> Result<(), Error> {
     let mut members = Vec::new();
     for (place, job) in jobs.iter().enumerate() {
         let (params, stream) = job.start();
@@ -423,11 +428,9 @@ fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Err
         let next = pace.chunk.min((steps - done) as usize - len);
         let trained;
         let now: Vec<&Steps> = now.iter().collect();
-        (drawn, trained) = both(
-            || draw(&mut members, next),
-            || resident.train_all(&now, &mut losses),
-        );
-        trained.map_err(failed)?;
+        let train = resident.train_all(&now, &mut losses);
+        (drawn, trained) = both(|| draw(&mut members, next), train).await;
+        trained?;
         pace.accept(len, began.elapsed());
         pace.chunk = pace.chunk.clamp(1, most.max(1));
         for (member, losses) in members.iter_mut().zip(&mut losses) {
@@ -444,16 +447,17 @@ fn wave(resident: &mut Resident, jobs: &[Job], sink: Sink<'_>) -> Result<(), Err
     // If all models diverged, steps are left over, which the progress bar has to count.
     sink(Event::Steps((steps - done) * jobs.len() as u64))?;
     let seconds = start.elapsed().as_secs_f64();
-    let params: Result<Vec<_>, _> = (0..jobs.len())
-        .map(|place| resident.read_params(place))
-        .collect();
-    for (member, params) in members.into_iter().zip(params.map_err(failed)?) {
+    let mut trained = Vec::new();
+    for place in 0..jobs.len() {
+        trained.push(resident.read_params(place).await?);
+    }
+    for (member, params) in members.into_iter().zip(trained) {
         // A parameter that is not finite stays so: to look once, at the end, is enough.
         let bad = non_finite(&params).map(|what| diverged(&what, done - 1));
         let end = match member.diverged.or(bad) {
             Some(what) => End::Diverged(what),
             // Evaluates in the first place, whose own parameters have been read.
-            None => member.job.end(resident, params)?,
+            None => member.job.end(resident, params).await?,
         };
         sink(Event::Ended(Box::new(Finished {
             point: member.job.point,
@@ -552,13 +556,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_runs_staged_unless_the_schedule_was_asked_for() {
-        let limit = || GpuError::Limit {
+        let limit = || DeviceError::Limit {
             adapter: "a".to_owned(),
             limit: "maxBufferSize",
             needed: 2,
             available: 1,
         };
-        let loops = || GpuError::Loops {
+        let loops = || DeviceError::Loops {
             adapter: "a".to_owned(),
             needed: 70_000,
             available: 57_344,
@@ -570,7 +574,7 @@ mod tests {
             why.contains("70000 loop iterations") && why.contains("57344"),
             "{why}"
         );
-        let driver = || GpuError::Driver {
+        let driver = || DeviceError::Driver {
             adapter: "a".to_owned(),
             schedule: Schedule::Resident,
             found: "exp(0) is 2".to_owned(),
@@ -581,7 +585,7 @@ mod tests {
         for error in [limit(), loops(), driver()] {
             assert!(why_staged(error, Schedule::Resident).is_err());
         }
-        let fault = GpuError::Fault("lost".to_owned());
+        let fault = DeviceError::Fault("lost".to_owned());
         assert!(why_staged(fault, Schedule::Auto).is_err());
     }
 }

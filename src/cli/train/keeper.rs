@@ -95,14 +95,14 @@ impl<'a> Keeper<'a> {
     /// # Errors
     ///
     /// The evaluation fails.
-    pub(crate) fn measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
+    pub(crate) async fn measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
         let begun = Instant::now();
-        let result = self.try_measure(now);
+        let result = self.try_measure(now).await;
         self.took += begun.elapsed();
         result
     }
 
-    fn try_measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
+    async fn try_measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
         let examples = &self.dataset.train;
         let count = examples.len().min(CALIBRATED);
         let contexts = &examples.x()[..count * examples.block()];
@@ -110,7 +110,7 @@ impl<'a> Keeper<'a> {
             steps: now.steps,
             ..self.config.clone()
         };
-        let checkpoint = finish(&mut self.evaluator, config, now.params.clone(), contexts)?;
+        let checkpoint = finish(&mut self.evaluator, config, now.params.clone(), contexts).await?;
         let stats = statistics(&checkpoint);
         if stats
             .bnmean
@@ -121,7 +121,7 @@ impl<'a> Keeper<'a> {
             return Ok(None);
         }
         let val = &self.dataset.val;
-        let val_loss = self.evaluator.evaluate(&stats, val.x(), val.y())?;
+        let val_loss = self.evaluator.evaluate(&stats, val.x(), val.y()).await?;
         // Without examples to validate on, it is 0/0.
         let val_loss = Some(val_loss).filter(|loss| loss.is_finite());
         Ok(Some(Measured {

@@ -41,16 +41,17 @@ const NAMES: usize = 20;
 const SAMPLE_SEED_OFFSET: u64 = 10;
 
 /// Runs the command.
-pub fn run(args: &TrainArgs) -> Result<(), Error> {
-    run_on(args, |device, dims, params, schedule| {
-        device.open_to_train(dims, params, schedule)
+pub async fn run(args: &TrainArgs) -> Result<(), Error> {
+    run_on(args, async |device: &Device, dims, params, schedule| {
+        device.open_to_train(dims, params, schedule).await
     })
+    .await
 }
 
 /// Runs the command on a backend that `open` opens.
-fn run_on(
+async fn run_on<B: Backend>(
     args: &TrainArgs,
-    open: impl FnOnce(&Device, Dims, &Params<f32>, Schedule) -> Result<Opened, Error>,
+    open: impl AsyncFnOnce(&Device, Dims, &Params<f32>, Schedule) -> Result<Opened<B>, Error>,
 ) -> Result<(), Error> {
     let resumed = match &args.resume {
         Some(folder) => Some(Resumed::open(folder, args)?),
@@ -61,7 +62,7 @@ fn run_on(
     let recipe = args.recipe();
     let dataset = data::load(&args.data_options())?;
     let dims = recipe.dims(dataset.vocab.len())?;
-    let device = Device::choose(&args.device)?;
+    let device = Device::choose(&args.device).await?;
     if args.profile {
         device.needs_gpu("--profile")?;
     }
@@ -74,7 +75,7 @@ fn run_on(
         backend,
         why,
         notes,
-    } = open(&device, dims, &state.now.params, args.schedule)?;
+    } = open(&device, dims, &state.now.params, args.schedule).await?;
     let opened = opening.elapsed();
     let info = backend.info();
     let config = config(&recipe, &dataset, info);
@@ -99,7 +100,7 @@ fn run_on(
     let metrics = if args.resume.is_some() {
         Metrics::go_on(&path, mark.bytes)?
     } else {
-        if let Some(measured) = keeper.measure(&state.now)? {
+        if let Some(measured) = keeper.measure(&state.now).await? {
             keeper.save(measured, &state, mark, 0.0)?;
         }
         Metrics::create(&path)?
@@ -119,19 +120,19 @@ fn run_on(
         keeper,
         finished: false,
     };
-    let result = run.go(&lines);
+    let result = run.go(&lines).await;
     run.progress.finish();
     result.map_err(|error| run.describe(error))
 }
 
 /// A run that is under way.
-struct Run<'a> {
+struct Run<'a, B> {
     args: &'a TrainArgs,
     recipe: &'a Recipe,
     dataset: &'a Dataset,
     dims: Dims,
     training: Training<'a>,
-    backend: Box<dyn Backend>,
+    backend: B,
     /// What happens to the device.
     notes: Receiver<String>,
     progress: Progress,
@@ -143,21 +144,21 @@ struct Run<'a> {
     finished: bool,
 }
 
-impl Run<'_> {
+impl<B: Backend> Run<'_, B> {
     /// Does the steps, evaluates the model and writes it all down.
-    fn go(&mut self, lines: &[String]) -> Result<(), Error> {
+    async fn go(&mut self, lines: &[String]) -> Result<(), Error> {
         for line in lines {
             self.progress.line(line)?;
         }
         if self.args.profile {
-            self.backend.start_profile()?;
+            self.backend.start_profile().await?;
         }
         let interrupt = Interrupt::listen()?;
         self.clock.start(self.keeper.took());
-        self.steps(&interrupt)?;
+        self.steps(&interrupt).await?;
         self.progress.finish();
         let times = self.clock.times(self.recipe.steps, self.keeper.took());
-        self.finish(times)
+        self.finish(times).await
     }
 
     /// Adds to an error what is kept of the run.
@@ -192,7 +193,7 @@ impl Run<'_> {
     }
 
     /// Does the steps.
-    fn steps(&mut self, interrupt: &Interrupt) -> Result<(), Error> {
+    async fn steps(&mut self, interrupt: &Interrupt) -> Result<(), Error> {
         let Self {
             recipe,
             training,
@@ -206,7 +207,7 @@ impl Run<'_> {
         } = self;
         let steps = recipe.steps;
         let mut stopped = None;
-        let ended = drive(training, &mut **backend, |training, losses, events| {
+        let ended = drive(training, backend, async |training, losses, events| {
             let state = training.state();
             let now = &state.now;
             clock.first_chunk(now.steps);
@@ -225,7 +226,7 @@ impl Run<'_> {
             stopped = interrupt.exit_code();
             let due = events.contains(&Event::CheckpointDue);
             if (due || stopped.is_some())
-                && let Some(measured) = keeper.measure(now)?
+                && let Some(measured) = keeper.measure(now).await?
             {
                 // A run that is interrupted leaves no row that an undisturbed one has not.
                 let row = measured
@@ -249,7 +250,8 @@ impl Run<'_> {
                 Some(_) => ControlFlow::Break(()),
                 None => ControlFlow::Continue(()),
             })
-        })?;
+        })
+        .await?;
         match ended {
             Ended::Whole => Ok(()),
             Ended::Stopped => Err(TrainError::Interrupted {
@@ -264,7 +266,7 @@ impl Run<'_> {
                 // report.
                 let state = training.state();
                 if state.now.steps > keeper.saved()
-                    && let Ok(Some(measured)) = keeper.measure(&state.now)
+                    && let Ok(Some(measured)) = keeper.measure(&state.now).await
                     && let Ok(mark) = metrics.mark(&state.log)
                 {
                     let seconds = clock.times(state.now.steps, keeper.took()).seconds;
@@ -275,7 +277,9 @@ impl Run<'_> {
             Ended::Diverged(diverged) => {
                 progress.finish();
                 let lr = training.schedule().lr(diverged.step);
-                let saved = self.keep_good(diverged.good.params, diverged.good.steps)?;
+                let saved = self
+                    .keep_good(diverged.good.params, diverged.good.steps)
+                    .await?;
                 Err(TrainError::Diverged {
                     what: diverged.what,
                     step: diverged.step,
@@ -288,14 +292,14 @@ impl Run<'_> {
     }
 
     /// Saves the last good model of a run that diverged, which was so after `steps` steps.
-    fn keep_good(&mut self, params: Params<f32>, steps: u64) -> Result<LastGood, Error> {
+    async fn keep_good(&mut self, params: Params<f32>, steps: u64) -> Result<LastGood, Error> {
         let path = self.keeper.file(RunDir::LAST_GOOD);
         let config = Config {
             steps,
             ..self.config.clone()
         };
         let contexts = self.dataset.train.x();
-        let model = finish(&mut *self.backend, config, params, contexts)?;
+        let model = finish(&mut self.backend, config, params, contexts).await?;
         Ok(match model.save(&path) {
             Ok(()) => {
                 // To continue would only come to the same end.
@@ -307,7 +311,7 @@ impl Run<'_> {
     }
 
     /// The error of a run whose training loss in the end is `loss`, while it was `untrained` before.
-    fn worse(&mut self, loss: f64, untrained: f64) -> Result<TrainError, Error> {
+    async fn worse(&mut self, loss: f64, untrained: f64) -> Result<TrainError, Error> {
         let limit = worst(&self.dims, self.recipe.steps, untrained);
         let best = self.keeper.best().filter(|best| best.val_loss <= limit);
         let good = match best {
@@ -318,7 +322,7 @@ impl Run<'_> {
             None => Ok((Snapshot::first(&self.dims, self.recipe.seed).params, 0)),
         };
         let saved = match good {
-            Ok((params, steps)) => self.keep_good(params, steps)?,
+            Ok((params, steps)) => self.keep_good(params, steps).await?,
             Err(error) => Err(Box::new(error)),
         };
         Ok(TrainError::Worse {
@@ -331,7 +335,7 @@ impl Run<'_> {
     }
 
     /// Evaluates the trained model and writes all about it down.
-    fn finish(&mut self, times: Times) -> Result<(), Error> {
+    async fn finish(&mut self, times: Times) -> Result<(), Error> {
         let Self {
             recipe,
             dataset,
@@ -343,14 +347,14 @@ impl Run<'_> {
         } = self;
         let params = training.state().now.params.clone();
         let train = &dataset.train;
-        let checkpoint = finish(&mut **backend, self.config.clone(), params, train.x())?;
+        let checkpoint = finish(backend, self.config.clone(), params, train.x()).await?;
         let stats = statistics(&checkpoint);
-        let losses = evaluation::losses(&mut **backend, &stats, dataset)?;
+        let losses = evaluation::losses(backend, &stats, dataset).await?;
         let (seed, steps) = (recipe.seed, recipe.steps);
         if let Some(untrained) =
-            evaluation::worse_than_untrained(&mut **backend, seed, steps, train, losses[0])?
+            evaluation::worse_than_untrained(backend, seed, steps, train, losses[0]).await?
         {
-            return Err(self.worse(losses[0], untrained)?.into());
+            return Err(self.worse(losses[0], untrained).await?.into());
         }
         checkpoint.save(keeper.file(RunDir::MODEL))?;
         for note in self.notes.try_iter() {
@@ -488,12 +492,14 @@ fn set_up(
 
 #[cfg(test)]
 mod tests {
+    use pollster::FutureExt as _;
+
     use std::time::Duration;
 
     use super::*;
-    use crate::backend::BackendError;
+    use crate::backend::DeviceError;
     use crate::cpu::CpuBackend;
-    use crate::gpu::GpuError;
+    use crate::model::statistics::Statistics;
     use crate::model::steps::Steps;
 
     /// A CPU that is lost for good, like a GPU, when it comes to a step.
@@ -511,28 +517,33 @@ mod tests {
             self.cpu.dims()
         }
 
-        fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+        async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
             if steps.first + steps.len() as u64 > self.at {
                 let [first, second] = ["once", "twice"].map(str::to_owned);
-                return Err(GpuError::LostTwice { first, second }.into());
+                return Err(DeviceError::LostTwice { first, second });
             }
-            self.cpu.train(steps, losses)
+            self.cpu.train(steps, losses).await
         }
 
-        fn params(&mut self) -> Result<Params<f32>, BackendError> {
-            self.cpu.params()
+        async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
+            self.cpu.params().await
         }
 
-        fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
-            self.cpu.set_params(params)
+        async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
+            self.cpu.set_params(params).await
         }
 
-        fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
-            self.cpu.calibrate(x)
+        async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+            self.cpu.calibrate(x).await
         }
 
-        fn evaluate(&mut self, s: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
-            self.cpu.evaluate(s, x, y)
+        async fn evaluate(
+            &mut self,
+            s: &Statistics,
+            x: &[u8],
+            y: &[u8],
+        ) -> Result<f64, DeviceError> {
+            self.cpu.evaluate(s, x, y).await
         }
     }
 
@@ -552,27 +563,32 @@ mod tests {
             self.cpu.dims()
         }
 
-        fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), BackendError> {
+        async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
             if !std::mem::replace(&mut self.compiled, true) {
                 std::thread::sleep(COMPILING);
             }
-            self.cpu.train(steps, losses)
+            self.cpu.train(steps, losses).await
         }
 
-        fn params(&mut self) -> Result<Params<f32>, BackendError> {
-            self.cpu.params()
+        async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
+            self.cpu.params().await
         }
 
-        fn set_params(&mut self, params: &Params<f32>) -> Result<(), BackendError> {
-            self.cpu.set_params(params)
+        async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
+            self.cpu.set_params(params).await
         }
 
-        fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, BackendError> {
-            self.cpu.calibrate(x)
+        async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+            self.cpu.calibrate(x).await
         }
 
-        fn evaluate(&mut self, s: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, BackendError> {
-            self.cpu.evaluate(s, x, y)
+        async fn evaluate(
+            &mut self,
+            s: &Statistics,
+            x: &[u8],
+            y: &[u8],
+        ) -> Result<f64, DeviceError> {
+            self.cpu.evaluate(s, x, y).await
         }
     }
 
@@ -585,11 +601,12 @@ mod tests {
         let mut args = TrainArgs::defaults();
         args.device.backend = crate::backend::Api::Cpu;
         (args.steps, args.n_hidden, args.out) = (200, 8, Some(out.clone()));
-        run_on(&args, |_, dims, params, _| {
+        run_on(&args, async |_: &Device, dims, params: &Params<f32>, _| {
             let cpu = CpuBackend::new(dims, params.clone());
             let compiled = false;
-            Ok(Opened::quiet(Box::new(Slow { cpu, compiled }), ""))
+            Ok(Opened::<Slow>::quiet(Slow { cpu, compiled }, ""))
         })
+        .block_on()
         .unwrap();
         let summary = std::fs::read_to_string(out.join(RunDir::SUMMARY)).unwrap();
         let summary: Summary = serde_json::from_str(&summary).unwrap();
@@ -609,12 +626,13 @@ mod tests {
         args.device.backend = crate::backend::Api::Cpu;
         (args.steps, args.n_hidden, args.checkpoint_every) = (500, 8, Some(400));
         args.out = Some(whole.clone());
-        run(&args).unwrap();
+        run(&args).block_on().unwrap();
         args.out = Some(lost.clone());
-        let error = run_on(&args, |_, dims, params, _| {
+        let error = run_on(&args, async |_: &Device, dims, params: &Params<f32>, _| {
             let cpu = CpuBackend::new(dims, params.clone());
-            Ok(Opened::quiet(Box::new(Lost { cpu, at: 300 }), ""))
+            Ok(Opened::<Lost>::quiet(Lost { cpu, at: 300 }, ""))
         })
+        .block_on()
         .unwrap_err();
         let checkpoint = Checkpoint::load(lost.join(RunDir::LAST)).unwrap();
         let done = checkpoint.config.steps;
@@ -625,7 +643,7 @@ mod tests {
         }
         args.out = None;
         args.resume = Some(lost.clone());
-        run(&args).unwrap();
+        run(&args).block_on().unwrap();
         for file in [RunDir::MODEL, RunDir::METRICS, RunDir::PLOT] {
             let [a, b] = [&lost, &whole].map(|folder| std::fs::read(folder.join(file)).unwrap());
             assert!(a == b, "{file}");

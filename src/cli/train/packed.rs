@@ -33,13 +33,13 @@ pub(crate) fn config(recipe: &Recipe, dataset: &Dataset, info: &BackendInfo) -> 
 
 /// The model as it is saved: parameters, and batch-norm statistics over `contexts (examples, block)`
 /// of the training set.
-pub(crate) fn finish(
-    backend: &mut dyn Backend,
+pub(crate) async fn finish(
+    backend: &mut impl Backend,
     config: Config,
     params: Params<f32>,
     contexts: &[u8],
 ) -> Result<Checkpoint, Error> {
-    let Statistics { bnmean, bnvar } = evaluation::calibrate(backend, &params, contexts)?;
+    let Statistics { bnmean, bnvar } = evaluation::calibrate(backend, &params, contexts).await?;
     Ok(Checkpoint {
         config,
         params,

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::backend::DeviceError;
 use crate::backend::Schedule;
-use crate::gpu::GpuError;
 
 /// Bytes of workgroup memory that the staged kernels use: `partial` of
 /// `shaders/staged/linear.wgsl`. The resident kernel needs less.
@@ -254,8 +254,8 @@ impl Answers {
     ///
     /// # Errors
     ///
-    /// [`GpuError::Driver`], with what to do instead.
-    pub fn check(&self, schedule: Schedule, adapter: &str) -> Result<(), GpuError> {
+    /// [`DeviceError::Driver`], with what to do instead.
+    pub fn check(&self, schedule: Schedule, adapter: &str) -> Result<(), DeviceError> {
         let Some(found) = self.refuses(schedule) else {
             return Ok(());
         };
@@ -263,7 +263,7 @@ impl Answers {
             None => "--schedule staged",
             Some(_) => "--backend cpu",
         };
-        Err(GpuError::Driver {
+        Err(DeviceError::Driver {
             adapter: adapter.to_owned(),
             schedule,
             found,

@@ -6,19 +6,20 @@
 
 mod answers;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wgpu::{Buffer, CommandEncoder, ComputePipeline};
 
 pub use answers::{Answers, Counters, Edge, Finding, Loops, Memory};
 
-use super::GpuError;
 use super::adapter::Found;
 use super::device::Gpu;
 use super::machine::to_f32;
 use super::resident::{Plan, Split};
-use super::shader::ProbeModules;
+use super::shader::{Module, ProbeModules};
+use crate::backend::DeviceError;
 use crate::backend::Schedule;
+use crate::clock::Instant;
 use crate::model::dims::Dims;
 
 /// Loop iterations that are tried: more than a dispatch needs to be worth its launch, and a few
@@ -133,8 +134,8 @@ impl Probe {
     /// # Errors
     ///
     /// The device failed, or refuses a kernel.
-    pub fn new(gpu: &Gpu, split: Split) -> Result<Self, GpuError> {
-        Self::with(gpu, split, &ProbeModules::new(split.lanes > 1))
+    pub async fn new(gpu: &Gpu, split: Split) -> Result<Self, DeviceError> {
+        Self::with(gpu, split, &ProbeModules::new(split.lanes > 1)).await
     }
 
     /// A probe with kernels that tests may have changed.
@@ -142,7 +143,11 @@ impl Probe {
     /// # Errors
     ///
     /// As for [`Probe::new`].
-    pub fn with(gpu: &Gpu, split: Split, modules: &ProbeModules) -> Result<Self, GpuError> {
+    pub async fn with(
+        gpu: &Gpu,
+        split: Split,
+        modules: &ProbeModules,
+    ) -> Result<Self, DeviceError> {
         let start = Instant::now();
         let bytes = gpu.device.limits().max_compute_workgroup_storage_size;
         let (memory_words, workers) = (bytes / 4, split.workers as u32);
@@ -154,13 +159,14 @@ impl Probe {
         let wrong = holding(gpu, &[0; SHARING as usize]);
         let counted = holding(gpu, &vec![0; split.workers]);
 
-        let pipelines = gpu.compile([
+        let kernels: [(&Module, &[(&str, f64)]); 5] = [
             (&modules.loops, &[]),
             (&modules.launches, &[]),
             (&modules.arithmetic, &[]),
             (&modules.memory, &[("WORDS", memory_words.into())]),
             (&modules.counters, &[("WORKERS", workers.into())]),
-        ])?;
+        ];
+        let pipelines = gpu.compile(kernels).await?;
         let loops = Ready::new(gpu, &pipelines[0], &[&rounds]);
         let mut launches = Ready::new(gpu, &pipelines[1], &[&numbers[0], &numbers[1]]);
         launches.bind(gpu, &[&numbers[1], &numbers[0]]);
@@ -193,7 +199,7 @@ impl Probe {
     /// # Errors
     ///
     /// The device failed.
-    pub fn ask(&self) -> Result<Answers, GpuError> {
+    pub async fn ask(&self) -> Result<Answers, DeviceError> {
         let [rounds, numbers, results, wrong, counted] = &self.left;
         // A result that no kernel wrote must not look like an answer.
         let fill = |buffer: &Buffer, first: u64, word: u32| {
@@ -213,7 +219,7 @@ impl Probe {
         self.memory.encode(&mut encoder, 1);
         self.counters.encode(&mut encoder, 1);
         let sources = self.left.each_ref().map(|b| (b, 0, b.size()));
-        let read = self.gpu.finish_and_read(encoder, &sources)?;
+        let read = self.gpu.finish_and_read(encoder, &sources).await?;
         let results = to_f32(&read[2]);
         let edges = VALUES.iter().zip(results.chunks_exact(RESULTS));
         Ok(Answers {
@@ -244,12 +250,12 @@ impl Probe {
     /// # Errors
     ///
     /// As for [`Probe::ask`].
-    pub fn ask_timed(&self) -> Result<(Answers, Took), GpuError> {
+    pub async fn ask_timed(&self) -> Result<(Answers, Took), DeviceError> {
         let start = Instant::now();
-        let answers = self.ask()?;
+        let answers = self.ask().await?;
         let first = self.made + start.elapsed();
         let start = Instant::now();
-        self.ask()?;
+        self.ask().await?;
         let again = start.elapsed();
         Ok((answers, Took { first, again }))
     }
@@ -260,7 +266,7 @@ impl Probe {
 /// # Errors
 ///
 /// As for [`Answers::check`]; or a step is longer than the driver's loops.
-pub fn steps_of_a_dispatch(found: &Found, answers: &Answers) -> Result<usize, GpuError> {
+pub fn steps_of_a_dispatch(found: &Found, answers: &Answers) -> Result<usize, DeviceError> {
     answers.check(Schedule::Resident, &found.info.name)?;
     let dims = Dims::LECTURE;
     let plan = Plan::for_driver(found, dims, 1, Split::of(found, &dims), answers.loops.done)?;
@@ -272,10 +278,10 @@ pub fn steps_of_a_dispatch(found: &Found, answers: &Answers) -> Result<usize, Gp
 /// # Errors
 ///
 /// The device failed, or its count makes no sense.
-pub fn loop_rounds(gpu: &Gpu) -> Result<usize, GpuError> {
-    let answers = Probe::new(gpu, Split::software())?.ask()?;
+pub async fn loop_rounds(gpu: &Gpu) -> Result<usize, DeviceError> {
+    let answers = Probe::new(gpu, Split::software()).await?.ask().await?;
     match answers.loops.rounds() {
         Some(rounds) => Ok(rounds as usize),
-        None => Err(GpuError::Fault(answers.loops.to_string())),
+        None => Err(DeviceError::Fault(answers.loops.to_string())),
     }
 }
