@@ -12,6 +12,7 @@
 //!
 //! ```text
 //! clock        the time, natively and in a browser
+//! text         text from outside, made fit for a message
 //! cores        work on several cores
 //! rng          PyTorch's and Python's streams: initial values, minibatches, shuffle
 //! model        sizes, the seven parameters, the lecture's tensors, contexts, steps
@@ -47,6 +48,7 @@ pub mod model;
 pub mod reference;
 pub mod rng;
 pub mod sample;
+pub mod text;
 pub mod training;
 
 /// The version of the program, for its files.

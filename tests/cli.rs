@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use gpu_makemore::checkpoint::Checkpoint;
+use gpu_makemore::cli::model_file;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -85,7 +86,7 @@ impl Place {
     }
 
     fn checkpoint(&self, name: &str) -> Checkpoint {
-        Checkpoint::load(self.path().join(name)).unwrap()
+        model_file::load(self.path().join(name)).unwrap()
     }
 
     /// The names in a folder, in order.

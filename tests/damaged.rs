@@ -10,9 +10,9 @@ use common::memory::{Counting, peak_of};
 use common::readers;
 use gpu_makemore::checkpoint::{
     Best, Checkpoint, CheckpointError as E, Config, MAX_FILE_BYTES, MAX_HEADER_BYTES, METADATA_KEY,
-    Training,
+    MetricsMark, Training,
 };
-use gpu_makemore::cli::report::MetricsMark;
+use gpu_makemore::cli::model_file::{self, ModelFileError};
 use gpu_makemore::cli::sweep::manifest::Manifest;
 use gpu_makemore::cli::sweep::results::{self, Record, Results, Status};
 use gpu_makemore::gradcheck::against::{AgainstError, Given};
@@ -99,7 +99,7 @@ fn file(dims: Dims) -> Vec<u8> {
 fn saved(checkpoint: &Checkpoint) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    checkpoint.save(&path).unwrap();
+    model_file::save(checkpoint, &path).unwrap();
     fs::read(path).unwrap()
 }
 
@@ -177,15 +177,21 @@ macro_rules! assert_refused {
 
 /// Whether a file is refused, and with how much memory beyond twice its length.
 fn refused(path: &Path, what: impl Fn() -> String) -> E {
-    let (loaded, peak) = peak_of(|| Checkpoint::load(path));
+    let (loaded, peak) = peak_of(|| model_file::load(path));
     let length = fs::metadata(path).unwrap().len() as usize;
     assert!(
         peak <= 2 * length + MESSAGE,
         "{}: {peak} bytes were taken for {length}",
         what()
     );
+    reason(loaded, what)
+}
+
+/// Why a file was not loaded, which is something in it.
+fn reason(loaded: Result<Checkpoint, ModelFileError>, what: impl Fn() -> String) -> E {
     match loaded {
-        Err(error) => error,
+        Err(ModelFileError::Load { source, .. }) => source,
+        Err(error) => panic!("{}: {error}", what()),
         Ok(_) => panic!("{}: loaded", what()),
     }
 }
@@ -200,13 +206,13 @@ fn cut(whole: &[u8]) {
     let path = folder.path().join("model.safetensors");
     let header = split(whole).0.len();
     fs::write(&path, whole).unwrap();
-    assert!(Checkpoint::load(&path).is_ok());
+    assert!(model_file::load(&path).is_ok());
     let on_disk = OpenOptions::new().write(true).open(&path).unwrap();
     for length in (0..whole.len()).rev() {
         on_disk.set_len(length as u64).unwrap();
         let error = refused(&path, || format!("cut at {length}"));
         match error {
-            E::NotSafetensors { .. } => assert!(length < 8, "{error}"),
+            E::NotSafetensors(_) => assert!(length < 8, "{error}"),
             E::Length {
                 found, expected, ..
             } => {
@@ -233,7 +239,7 @@ fn flip_header(whole: &[u8]) {
     for position in 0..whole.len() - body {
         for bit in 0..8 {
             altered[position] ^= 1 << bit;
-            let (loaded, peak) = peak_of(|| Checkpoint::from_bytes("m", &altered));
+            let (loaded, peak) = peak_of(|| Checkpoint::from_bytes(&altered));
             assert!(loaded.is_err(), "bit {bit} of byte {position}");
             let least = 2 * whole.len() + MESSAGE;
             assert!(peak <= least, "bit {bit} of byte {position}: {peak}");
@@ -242,7 +248,7 @@ fn flip_header(whole: &[u8]) {
                 let error = loaded.unwrap_err();
                 let told = matches!(
                     error,
-                    E::HeaderTooLong { .. } | E::Length { .. } | E::NotSafetensors { .. }
+                    E::HeaderTooLong { .. } | E::Length { .. } | E::NotSafetensors(_)
                 );
                 assert!(told, "bit {bit} of byte {position}: {error}");
             }
@@ -272,7 +278,7 @@ fn flip_body(mut altered: Vec<u8>) {
         altered[start + bit / 8] ^= 1 << (bit % 8);
     }
     fs::write(&path, &altered).unwrap();
-    assert!(Checkpoint::load(&path).is_ok());
+    assert!(model_file::load(&path).is_ok());
 }
 
 #[test]
@@ -288,9 +294,9 @@ fn a_whole_checkpoint_takes_twice_its_length_too() {
     };
     for dims in [SMALL, Dims::LECTURE, largest] {
         for checkpoint in [model(dims), unfinished(dims)] {
-            checkpoint.save(&path).unwrap();
+            model_file::save(&checkpoint, &path).unwrap();
             let length = fs::metadata(&path).unwrap().len() as usize;
-            let (loaded, peak) = peak_of(|| Checkpoint::load(&path));
+            let (loaded, peak) = peak_of(|| model_file::load(&path));
             assert_eq!(loaded.unwrap(), checkpoint);
             assert!(
                 peak <= 2 * length + MESSAGE,
@@ -318,13 +324,13 @@ fn a_wrong_length_of_the_header_is_refused() {
         // Without some of its spaces it would be whole, but then the data do not begin there.
         let inside = header[length as usize..].trim_end_matches(' ').is_empty();
         match refusal(&with(length)) {
-            E::NotSafetensors { .. } => assert!(!inside),
+            E::NotSafetensors(_) => assert!(!inside),
             E::Length { .. } => assert!(inside),
             other => panic!("{length}: {other}"),
         }
     }
     for length in long + 1..whole.len() as u64 - 8 {
-        assert_refused!(with(length), E::NotSafetensors { .. }, "in its header, ");
+        assert_refused!(with(length), E::NotSafetensors(_), "in its header, ");
     }
 }
 
@@ -336,26 +342,27 @@ fn tensors_that_overlap_or_leave_a_hole_are_refused() {
     let first = place(header, "C");
     let second = place(header, "W1");
     let offsets = |range: &std::ops::Range<usize>| format!("[{},{}]", range.start, range.end);
-    for (range, by, part) in [
-        (&second, 4, "leaves a hole"),
-        (&second, 1, "leaves a hole"),
-        (&second, -4, "overlaps another"),
-        (&second, -1, "overlaps another"),
-        (&first, 4, "leaves a hole"),
+    for (range, by, name) in [
+        (&second, 4, "W1"),
+        (&second, 1, "W1"),
+        (&second, -4, "W1"),
+        (&second, -1, "W1"),
+        (&first, 4, "C"),
     ] {
         let moved = |at: usize| (at as isize + by) as usize;
         let moved = moved(range.start)..moved(range.end);
         let altered = edited(&whole, &offsets(range), &offsets(&moved));
         if moved.start == 0 || range.start != 0 || by > 0 {
-            assert_refused!(altered, E::NotSafetensors { .. }, part);
+            let part = format!("invalid offset for tensor `{name}`");
+            assert_refused!(altered, E::NotSafetensors(_), part);
         }
     }
     // Both on the same bytes, and one the wrong way round.
     let altered = edited(&whole, &offsets(&second), &offsets(&first));
-    assert_refused!(altered, E::NotSafetensors { .. }, "overlaps another");
+    assert_refused!(altered, E::NotSafetensors(_), "invalid offset for tensor");
     let turned = format!("[{},{}]", second.end, second.start);
     let altered = edited(&whole, &offsets(&second), &turned);
-    assert_refused!(altered, E::NotSafetensors { .. });
+    assert_refused!(altered, E::NotSafetensors(_));
     // A hole at the end is a file with too few bytes; more bytes behind it are a hole, too.
     for bytes in [1, 4, 1000] {
         let more = [&whole[..], &vec![0; bytes]].concat();
@@ -386,21 +393,23 @@ fn a_wrong_type_or_shape_is_refused() {
         assert_refused!(altered, E::Dtype { name: "b1", .. }, dtype);
     }
     // Types of another length, by themselves and with a shape that makes up for it.
-    for (dtype, shape) in [
-        ("F16", "[6]"),
-        ("BF16", "[6]"),
-        ("U8", "[12]"),
-        ("F4", "[24]"),
+    let misfit = "invalid shape, data type, or offset for tensor";
+    for (dtype, shape, part) in [
+        ("F16", "[6]", misfit),
+        ("BF16", "[6]", misfit),
+        ("U8", "[12]", misfit),
+        ("F4", "[24]", "does not end up at a byte boundary"),
     ] {
         let wrong = b1.replace("F32", dtype);
         let altered = edited(&whole, b1, &wrong);
-        assert_refused!(altered, E::NotSafetensors { .. }, "follow from the shape");
+        assert_refused!(altered, E::NotSafetensors(_), part);
         let altered = edited(&whole, b1, &wrong.replace("[3]", shape));
         assert_refused!(altered, E::Dtype { name: "b1", .. }, dtype);
     }
     for dtype in ["F33", "f32", "", "float32"] {
         let altered = edited(&whole, b1, &b1.replace("F32", dtype));
-        assert_refused!(altered, E::NotSafetensors { .. }, "is unknown");
+        let part = format!("at the tensor 'b1', unknown variant `{dtype}`");
+        assert_refused!(altered, E::NotSafetensors(_), part);
     }
     for shape in ["[1,3]", "[3,1]", "[1,1,3]"] {
         let altered = edited(&whole, b1, &b1.replace("[3]", shape));
@@ -408,11 +417,11 @@ fn a_wrong_type_or_shape_is_refused() {
     }
     for shape in ["[2]", "[4]", "[]", "[0]", "[3,0]", "[3,2]"] {
         let altered = edited(&whole, b1, &b1.replace("[3]", shape));
-        assert_refused!(altered, E::NotSafetensors { .. }, "follow from the shape");
+        assert_refused!(altered, E::NotSafetensors(_), misfit);
     }
     for shape in ["[4294967296,4294967296]", "[18446744073709551615]"] {
         let altered = edited(&whole, b1, &b1.replace("[3]", shape));
-        assert_refused!(altered, E::NotSafetensors { .. }, "overflows");
+        assert_refused!(altered, E::NotSafetensors(_), "overflow computing");
     }
     for shape in [
         "[-3]",
@@ -424,7 +433,7 @@ fn a_wrong_type_or_shape_is_refused() {
         "null",
     ] {
         let altered = edited(&whole, b1, &b1.replace("[3]", shape));
-        assert_refused!(altered, E::NotSafetensors { .. }, "is expected at byte");
+        assert_refused!(altered, E::NotSafetensors(_), "at the tensor 'b1', ");
     }
     // Two tensors of the same size change their shapes, and two their places.
     let (w1, w2) = (entry(header, "W1"), entry(header, "W2"));
@@ -451,7 +460,7 @@ fn a_key_that_is_there_twice_is_refused() {
     for again in [b1, empty, &escaped] {
         for both in [format!("{b1},{again}"), format!("{again},{b1}")] {
             let altered = edited(&whole, b1, &both);
-            assert_refused!(altered, E::NotSafetensors { .. }, "'b1' is there twice");
+            assert_refused!(altered, E::NotSafetensors(_), "'b1' is there twice");
         }
     }
     for (field, again) in [
@@ -460,8 +469,8 @@ fn a_key_that_is_there_twice_is_refused() {
         ("data_offsets", r#""data_offsets":[0,12]"#),
     ] {
         let altered = edited(&whole, b1, &b1.replace('}', &format!(",{again}}}")));
-        let part = format!("'{field}' is there twice");
-        assert_refused!(altered, E::NotSafetensors { .. }, part);
+        let part = format!("at the tensor 'b1', duplicate field `{field}`");
+        assert_refused!(altered, E::NotSafetensors(_), part);
     }
     // The metadata, and the configuration in them.
     let end = header.find("},\"").unwrap() + 1;
@@ -471,14 +480,14 @@ fn a_key_that_is_there_twice_is_refused() {
         let altered = edited(&whole, metadata, &format!("{metadata},{again}"));
         assert_refused!(
             altered,
-            E::NotSafetensors { .. },
+            E::NotSafetensors(_),
             "'__metadata__' is there twice"
         );
     }
     let text = &metadata["\"__metadata__\":{".len()..metadata.len() - 1];
     let altered = edited(&whole, text, &format!("{text},{text}"));
     let part = format!("'{METADATA_KEY}' is there twice");
-    assert_refused!(altered, E::NotSafetensors { .. }, part);
+    assert_refused!(altered, E::NotSafetensors(_), part);
     for (field, value) in [
         ("format", "1"),
         ("sha256", r#"\"0\""#),
@@ -501,7 +510,7 @@ fn a_key_that_is_there_twice_is_refused() {
         let again = format!(r#""gpu-makemore":"{{\"{field}\":{value},"#);
         let altered = edited(&whole, r#""gpu-makemore":"{"#, &again);
         let part = format!("duplicate field `{field}`");
-        assert_refused!(altered, E::Metadata { .. }, part);
+        assert_refused!(altered, E::Metadata(_), part);
     }
 }
 
@@ -545,10 +554,10 @@ fn tensors_too_few_or_too_many_are_refused() {
     assert_refused!(altered, E::ExtraTensor { .. }, "'b9'");
     let many: Vec<String> = (0..100).map(|i| more(&i.to_string())).collect();
     let altered = edited(&whole, b1, &format!("{b1},{}", many.join(",")));
-    assert_refused!(altered, E::TooManyTensors { .. });
+    assert_refused!(altered, E::TooManyTensors);
     let other =
         r#"{"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
-    assert_refused!(join(other, &[0; 4]), E::NotOurs { .. });
+    assert_refused!(join(other, &[0; 4]), E::NotOurs);
 }
 
 // ------------------------------------------------------------------------------- hostile files
@@ -627,10 +636,7 @@ fn hostile_headers_take_no_memory() {
         let error = refusal(&join(header, &[]));
         let known = matches!(
             error,
-            E::NotSafetensors { .. }
-                | E::Metadata { .. }
-                | E::NotOurs { .. }
-                | E::TooManyTensors { .. }
+            E::NotSafetensors(_) | E::Metadata(_) | E::NotOurs | E::TooManyTensors
         );
         assert!(known, "{:.60}: {error}", header);
     }
@@ -672,12 +678,12 @@ fn hostile_configurations_take_no_memory() {
     };
     assert_refused!(
         join(&vocab(4000), body),
-        E::Size { .. },
+        E::Size(_),
         "vocabulary size is 4005"
     );
     assert_refused!(
         join(&vocab(5000), body),
-        E::Metadata { .. },
+        E::Metadata(_),
         "more than 4096 values"
     );
     let longer = "x".repeat(8193);
@@ -686,7 +692,7 @@ fn hostile_configurations_take_no_memory() {
         r#"\"backend\":\"cpu"#,
         &format!(r#"\"backend\":\"{longer}"#),
     );
-    assert_refused!(altered, E::Metadata { .. }, "longer than 8192 bytes");
+    assert_refused!(altered, E::Metadata(_), "longer than 8192 bytes");
     // Sizes that call for terabytes, with tensors to match and without.
     for (from, to) in [
         (r#"\"n_hidden\":3"#, r#"\"n_hidden\":18446744073709551615"#),
@@ -694,7 +700,7 @@ fn hostile_configurations_take_no_memory() {
         (r#"\"block_size\":2"#, r#"\"block_size\":1000000000"#),
         (r#"\"batch_size\":4"#, r#"\"batch_size\":0"#),
     ] {
-        assert_refused!(edited(&whole, from, to), E::Size { .. });
+        assert_refused!(edited(&whole, from, to), E::Size(_));
     }
     let altered = edited(&whole, r#"\"n_hidden\":3"#, r#"\"n_hidden\":2048"#);
     assert_refused!(altered, E::Shape { .. });
@@ -708,7 +714,7 @@ fn hostile_configurations_take_no_memory() {
         (r#"\"clean\":false"#, r#"\"clean\":0"#),
         (r#"\"vocab\":[\".\""#, r#"\"vocab\":[\"..\""#),
     ] {
-        assert_refused!(edited(&whole, from, to), E::Metadata { .. });
+        assert_refused!(edited(&whole, from, to), E::Metadata(_));
     }
 }
 
@@ -718,13 +724,13 @@ fn a_file_longer_than_any_checkpoint_is_refused_unread() {
     let path = folder.path().join("model.safetensors");
     let file = fs::File::create(&path).unwrap();
     file.set_len(MAX_FILE_BYTES + 1).unwrap(); // a hole on the disk
-    let (loaded, peak) = peak_of(|| Checkpoint::load(&path));
-    assert!(matches!(loaded, Err(E::TooLarge { .. })));
+    let (loaded, peak) = peak_of(|| model_file::load(&path));
+    assert!(matches!(reason(loaded, String::new), E::TooLarge { .. }));
     assert!(peak < MESSAGE);
     // As long as is allowed, and nothing but zeros: an empty header.
     file.set_len(MAX_FILE_BYTES).unwrap();
-    let (loaded, peak) = peak_of(|| Checkpoint::load(&path));
-    assert!(matches!(loaded, Err(E::NotSafetensors { .. })));
+    let (loaded, peak) = peak_of(|| model_file::load(&path));
+    assert!(matches!(reason(loaded, String::new), E::NotSafetensors(_)));
     assert!(peak < MESSAGE);
 }
 

@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use common::adapters::{self, Check, Outcome};
 use gpu_makemore::gpu::adapter::{Found, api_name};
+use gpu_makemore::text::hex;
 use libtest_mimic::{Failed, Trial};
 use sha2::{Digest, Sha256};
 
@@ -57,8 +58,7 @@ fn hash(folder: &Path) -> Result<String, Failed> {
     for file in ["model.safetensors", "metrics.jsonl"] {
         hash.update(fs::read(folder.join(file))?);
     }
-    let hash = hash.finalize();
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }
 
 /// Several runs with these options, two at a time: they hold each other up, so that they do not have

@@ -18,9 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::adapters::{self, Check, Outcome, long_test};
-use gpu_makemore::checkpoint::Checkpoint;
 use gpu_makemore::cli::args::{Cli, Command as Asked};
 use gpu_makemore::cli::files::{Point, at_each_point};
+use gpu_makemore::cli::model_file;
 use gpu_makemore::cli::train;
 use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::environment;
@@ -272,7 +272,7 @@ impl Place {
     fn content(&self, folder: &str, file: &str) -> Result<Vec<u8>, Failed> {
         let path = self.path(folder).join(file);
         if file == "best.safetensors" {
-            let c = Checkpoint::load(path)?;
+            let c = model_file::load(path)?;
             let values = (c.config, c.params, c.bnmean, c.bnvar);
             return Ok(format!("{values:?}").into_bytes());
         }
@@ -365,7 +365,7 @@ fn goes_on(options: &[&str], from: &[usize]) -> Outcome {
     succeeded(&place.faulty(fault, &args).output()?)?;
     for step in from {
         let folder = format!("whole-{step}");
-        let last = Checkpoint::load(place.path(&folder).join("last.safetensors"))?;
+        let last = model_file::load(place.path(&folder).join("last.safetensors"))?;
         if last.config.steps != *step as u64 {
             return Err(format!("{folder} is after {} steps", last.config.steps).into());
         }
@@ -427,7 +427,7 @@ fn goes_on_or_begins(place: &Place, out: &str, nothing_saved: bool) -> Outcome {
             }
         }
     } else {
-        Checkpoint::load(&last)?;
+        model_file::load(&last)?;
         place.resume(out)?;
     }
     place.same(out, "whole")
@@ -485,7 +485,7 @@ fn killed_at_any_moment(at_least: usize) -> Outcome {
             for file in ["last.safetensors", "best.safetensors", "model.safetensors"] {
                 let path = place.path(&out).join(file);
                 if path.exists() {
-                    Checkpoint::load(&path)?;
+                    model_file::load(&path)?;
                 }
             }
             if !last.exists() {
@@ -542,7 +542,7 @@ fn failed_writes() -> Outcome {
                 let parts = [&format!("cannot write {out}/{file}"), reason];
                 let problem = |e: Failed| format!("{case}: {}", e.message().unwrap_or(""));
                 refused(&output, 1, &parts).map_err(problem)?;
-                Checkpoint::load(place.path(&out).join("last.safetensors"))?;
+                model_file::load(place.path(&out).join("last.safetensors"))?;
                 let hidden = place.names(&out);
                 if let Some(name) = hidden.iter().find(|name| name.starts_with('.')) {
                     return Err(format!("{case}: {name} is left").into());
@@ -643,7 +643,7 @@ fn ctrl_c() -> Outcome {
         };
         let how = format!("of 60000 steps; continue with: gpu-makemore train --resume {out}\n");
         refused(&output, code, &["interrupted after ", &how])?;
-        let last = Checkpoint::load(place.path(&out).join("last.safetensors"))?;
+        let last = model_file::load(place.path(&out).join("last.safetensors"))?;
         let steps = last.config.steps;
         let message = String::from_utf8_lossy(&output.stderr);
         if !(1..60_000).contains(&steps) || !message.contains(&format!("after {steps} of")) {

@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gpu_makemore::checkpoint::Checkpoint;
+use gpu_makemore::cli::model_file;
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_gpu-makemore");
@@ -42,7 +42,7 @@ impl Place {
         };
         let out = self.path().join(&args[out + 1]);
         if args[0] == "train" {
-            Checkpoint::load(out.join("model.safetensors")).unwrap();
+            model_file::load(out.join("model.safetensors")).unwrap();
         } else {
             let results = fs::read_to_string(out.join("results.jsonl")).unwrap();
             assert_eq!(results.lines().count(), 2, "{results}");

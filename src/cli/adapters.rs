@@ -7,13 +7,14 @@ use comfy_table::presets::NOTHING;
 use crate::backend::DeviceError;
 use crate::backend::{Api, Schedule};
 use crate::cli::args::AdaptersArgs;
-use crate::cli::error::{Error, one_line};
+use crate::cli::error::Error;
 use crate::cli::report::Output;
 use crate::gpu::adapter::{Choice, Found, api_name, choose, enumerate, install_hint};
 use crate::gpu::device::Gpu;
 use crate::gpu::probe::{Answers, Probe, steps_of_a_dispatch};
 use crate::gpu::resident::Split;
 use crate::model::dims::Dims;
+use crate::text::one_line;
 
 /// Prints the table.
 ///

@@ -7,8 +7,8 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::backend::DeviceError;
-use crate::checkpoint::CheckpointError;
 use crate::cli::files::FileError;
+use crate::cli::model_file::ModelFileError;
 use crate::data::DataError;
 use crate::gradcheck::GradcheckError;
 use crate::gradcheck::against::AgainstError;
@@ -91,7 +91,7 @@ impl Failure for DimsError {
 
 impl Failure for DataError {}
 impl Failure for DeviceError {}
-impl Failure for CheckpointError {}
+impl Failure for ModelFileError {}
 impl Failure for FileError {}
 impl Failure for AgainstError {}
 
@@ -102,29 +102,4 @@ impl Failure for GradcheckError {
             _ => FAILED,
         }
     }
-}
-
-/// The text as one line that is safe to print: paths, file contents and drivers may bring line
-/// breaks and the control characters with which a terminal can be garbled.
-///
-/// ```
-/// use gpu_makemore::cli::error::one_line;
-///
-/// assert_eq!(one_line("a fault\n\n  caused by: \u{1b}[2J"), r"a fault caused by: \u{1b}[2J");
-/// ```
-pub fn one_line(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let mut line = String::new();
-    for c in lines.join(" ").chars() {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line
 }

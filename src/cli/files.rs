@@ -33,6 +33,40 @@ impl FileError {
     }
 }
 
+/// Why a file that should be read whole cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such file.
+    #[error("there is no such file")]
+    Missing,
+    /// The path names a folder, a device or a pipe.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// The operating system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Opens a regular file for reading, and tells its length.
+///
+/// # Errors
+///
+/// [`OpenError`] lists them.
+pub fn open_regular(path: &Path) -> Result<(File, u64), OpenError> {
+    // Asked before opening, which would wait forever for the other end of a named pipe.
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => return Err(OpenError::NotAFile),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(OpenError::Missing),
+        _ => {}
+    }
+    let open = || {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    };
+    Ok(open().map_err(FileError::at("read", path))?)
+}
+
 /// Writes the file `path` by way of a temporary file, so that a reader sees the old content or
 /// the new, never half of it, whatever interrupts the program.
 ///

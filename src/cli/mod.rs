@@ -10,6 +10,7 @@ pub mod eval;
 pub mod files;
 pub mod gradcheck;
 mod interrupt;
+pub mod model_file;
 pub mod report;
 pub mod sample;
 pub mod sweep;
@@ -23,8 +24,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 
 use crate::gpu::environment;
+use crate::text::one_line;
 use args::{Cli, Command};
-use error::one_line;
 use wait::block_on;
 
 /// Parses the arguments of this process, runs the command, and prints its error.

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use crate::checkpoint::{Checkpoint, CheckpointError, Config};
+use crate::checkpoint::Config;
 use crate::cli::error::{Error, Failure};
+use crate::cli::model_file::{self, ModelFileError};
 use crate::cli::report::{RunDir, RunDirError};
 use crate::data::{Vocabulary, VocabularyError};
 use crate::model::params::Params;
@@ -34,15 +35,15 @@ impl Trained {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let checkpoint = if path.is_dir() {
             let [model, last] = [RunDir::MODEL, RunDir::LAST].map(|name| path.join(name));
-            match Checkpoint::load(model) {
-                Err(CheckpointError::Missing { .. }) if last.is_file() => {
+            match model_file::load(model) {
+                Err(ModelFileError::Missing { .. }) if last.is_file() => {
                     let path = path.to_path_buf();
                     return Err(RunDirError::Unfinished { path }.into());
                 }
                 other => other?,
             }
         } else {
-            Checkpoint::load(path)?
+            model_file::load(path)?
         };
         // The end mark, which the list begins with, is part of every vocabulary.
         let letters = checkpoint.config.vocab.iter().skip(1).copied();

@@ -29,6 +29,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::dims::{Dims, DimsError};
 use crate::rng::PythonRandom;
+use crate::text::hex;
 use reader::Word;
 
 /// Seed of the shuffle that precedes the split, the lecture's `random.seed(42)`. It is fixed: the
@@ -180,8 +181,7 @@ impl Dataset {
             digest.update((part.len() as u64).to_le_bytes());
             digest.update(part.y());
         }
-        let bytes = digest.finalize();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&digest.finalize())
     }
 
     /// Number of examples over the three splits.

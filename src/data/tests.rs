@@ -80,10 +80,6 @@ const TEN: &str = "ab\nba\na\nb\naa\nbb\naab\nabb\nbab\nbaa\n";
 mod embedded {
     use super::*;
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     #[test]
     fn files_are_those_of_the_readme() {
         let readme = include_str!("../../data/README.md");

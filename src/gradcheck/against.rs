@@ -18,7 +18,7 @@ use super::compare::index;
 use super::engine::Engine;
 use super::step::Code;
 use super::{Inputs, Row};
-use crate::checkpoint::header::{HeaderError, Tensors};
+use crate::checkpoint::header::Tensors;
 use crate::cli::files::FileError;
 use crate::gradcheck::compare::{Tolerance, compare};
 use crate::model::dims::{Dims, DimsError};
@@ -248,12 +248,7 @@ impl Given {
         let file =
             Tensors::parse(bytes, MAX_TENSORS).map_err(|e| AgainstError::NotSafetensors {
                 path: path.to_path_buf(),
-                reason: match e {
-                    HeaderError::Malformed(reason) => reason,
-                    HeaderError::TooManyTensors => {
-                        format!("it has more than {MAX_TENSORS} tensors")
-                    }
-                },
+                reason: e.to_string(),
             })?;
         Reader { path, file: &file }.given()
     }
@@ -316,8 +311,8 @@ impl Reader<'_> {
         };
         let mut notes = Notes::default();
         let mut found = Vec::new();
-        let mut ignored: Vec<&str> = self.file.names().collect();
-        ignored.retain(|name| !input_names().any(|input| input == *name));
+        let mut ignored = self.file.names();
+        ignored.retain(|name| !input_names().any(|input| input == name));
         for claim in claims() {
             ignored.retain(|name| *name != claim.label);
             if self.get(&claim.label).is_none() {
@@ -334,7 +329,7 @@ impl Reader<'_> {
         }
         // The header has them in the order of their bytes, which PyTorch sorts by type.
         ignored.sort_unstable();
-        notes.ignored = ignored.into_iter().map(str::to_owned).collect();
+        notes.ignored = ignored;
         Ok(Given {
             inputs,
             claims: found,

@@ -5,11 +5,11 @@ use std::fmt::Display;
 use std::path::Path;
 
 use gpu_makemore::checkpoint::{Checkpoint, CheckpointError};
-use gpu_makemore::cli::error::one_line;
 use gpu_makemore::data::{self, Source, Vocabulary};
 use gpu_makemore::gradcheck::against::Given;
 use gpu_makemore::model::statistics::Statistics;
 use gpu_makemore::sample::Sampler;
+use gpu_makemore::text::one_line;
 
 use super::memory::peak_of;
 
@@ -20,7 +20,7 @@ pub const SLACK: usize = 64 << 10;
 
 /// The file in memory, loaded, within the memory that it may take.
 pub fn load(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
-    let (loaded, peak) = peak_of(|| Checkpoint::from_bytes("model.safetensors", bytes));
+    let (loaded, peak) = peak_of(|| Checkpoint::from_bytes(bytes));
     let allowed = 2 * bytes.len() + SLACK;
     assert!(
         peak <= allowed,
@@ -28,7 +28,7 @@ pub fn load(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         bytes.len()
     );
     if let Err(error) = &loaded {
-        check_message(error, "model.safetensors");
+        check_message(error, "");
     }
     loaded
 }

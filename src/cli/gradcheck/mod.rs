@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::cli::args::{Exercise, GradcheckArgs};
 use crate::cli::device::Device;
-use crate::cli::error::{Error, Failure, Usage, one_line};
+use crate::cli::error::{Error, Failure, Usage};
 use crate::cli::report::Output;
 use crate::gradcheck::against::{self, Given};
 use crate::gradcheck::engine::Engine;
@@ -15,6 +15,7 @@ use crate::gradcheck::explain::{self, Topic};
 use crate::gradcheck::step::{Checked, Contexts};
 use crate::gradcheck::{Check, Inputs, Row, check};
 use crate::model::dims::Dims;
+use crate::text::one_line;
 
 /// Gradients differ from the reference.
 #[derive(Debug, thiserror::Error)]

@@ -8,21 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::checkpoint::MetricsMark;
 use crate::cli::files::FileError;
 use crate::training::log::{LossLog, Row, Validation};
-
-/// Where a [`Metrics`] stands, for a run that goes on later.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct MetricsMark {
-    /// Length of the rows in the file.
-    pub bytes: u64,
-    /// Sum of the losses since the last row.
-    pub sum: f64,
-    /// Their number.
-    pub count: u64,
-}
 
 /// The file `metrics.jsonl` of a running training.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ pub mod run_dir;
 pub mod summary;
 
 pub use heatmap::{colour_png, grey_png};
-pub use metrics::{Metrics, MetricsMark};
+pub use metrics::Metrics;
 pub use output::{Output, OutputError};
 pub use plot::{PlotError, loss_png};
 pub use profile::ProfileReport;

@@ -15,6 +15,7 @@ use super::error::SweepError;
 use crate::cli::error::Error;
 use crate::cli::files::{FileError, write_atomic};
 use crate::model::recipe::Recipe;
+use crate::text::hex;
 
 /// The content of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,10 +38,6 @@ pub struct Manifest {
     pub total: usize,
     /// All of them; a point's number is its place, from 0.
     pub points: Vec<Recipe>,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Manifest {

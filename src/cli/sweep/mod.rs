@@ -36,6 +36,7 @@ use crate::cli::device::Device;
 use crate::cli::error::{Error, Usage};
 use crate::cli::files::{FileError, remove_leftovers};
 use crate::cli::interrupt::Interrupt;
+use crate::cli::model_file;
 use crate::cli::report::RunDir;
 use crate::data::{self, Dataset};
 use crate::gpu::adapter::Choice;
@@ -407,7 +408,7 @@ impl Sweep {
         }
         let folder = self.folder.file(MODELS);
         fs::create_dir_all(&folder).map_err(FileError::at("create the folder", &folder))?;
-        checkpoint.save(self.model(point))?;
+        model_file::save(checkpoint, self.model(point))?;
         Ok(())
     }
 

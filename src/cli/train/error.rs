@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::CheckpointError;
 use crate::cli::error::{Error, FAILED, Failure, USAGE};
+use crate::cli::model_file::ModelFileError;
 
 /// Why a training ended early, what is kept of it, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +102,7 @@ pub enum TrainError {
 }
 
 /// Steps done and file of the last good model, or why it could not be saved.
-pub type LastGood = Result<(u64, PathBuf), Box<CheckpointError>>;
+pub type LastGood = Result<(u64, PathBuf), Box<ModelFileError>>;
 
 impl Failure for TrainError {
     fn exit_code(&self) -> u8 {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
-use crate::checkpoint::{Best, Checkpoint, Config, Training as Record};
+use crate::checkpoint::{Best, Checkpoint, Config, MetricsMark, Training as Record};
 use crate::cli::error::Error;
 use crate::cli::files::FileError;
-use crate::cli::report::{MetricsMark, RunDir};
+use crate::cli::model_file;
+use crate::cli::report::RunDir;
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
 
@@ -183,9 +184,9 @@ impl<'a> Keeper<'a> {
         checkpoint.training = Some(self.record.clone());
         // In this order: a run that goes on with the last checkpoint finds the best of its past.
         if better {
-            checkpoint.save(self.run_dir.file(RunDir::BEST))?;
+            model_file::save(&checkpoint, self.run_dir.file(RunDir::BEST))?;
         }
-        checkpoint.save(self.run_dir.file(RunDir::LAST))?;
+        model_file::save(&checkpoint, self.run_dir.file(RunDir::LAST))?;
         self.saved = now.steps;
         Ok(())
     }

@@ -11,15 +11,14 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use crate::backend::{Backend, BackendInfo, Schedule};
-use crate::checkpoint::{Checkpoint, Config, Training as Record};
+use crate::checkpoint::{Config, MetricsMark, Training as Record};
 use crate::cli::args::TrainArgs;
 use crate::cli::device::Device;
 use crate::cli::drive::{Ended, drive};
 use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::report::{
-    Metrics, MetricsMark, ProfileReport, Progress, RunDir, Summary, loss_png,
-};
+use crate::cli::model_file;
+use crate::cli::report::{Metrics, ProfileReport, Progress, RunDir, Summary, loss_png};
 use crate::data::{self, Dataset};
 use crate::engine::Opened;
 use crate::model::dims::Dims;
@@ -300,7 +299,7 @@ impl<B: Backend> Run<'_, B> {
         };
         let contexts = self.dataset.train.x();
         let model = finish(&mut self.backend, config, params, contexts).await?;
-        Ok(match model.save(&path) {
+        Ok(match model_file::save(&model, &path) {
             Ok(()) => {
                 // To continue would only come to the same end.
                 self.keeper.remove_last()?;
@@ -316,7 +315,7 @@ impl<B: Backend> Run<'_, B> {
         let best = self.keeper.best().filter(|best| best.val_loss <= limit);
         let good = match best {
             Some(_) => {
-                let best = Checkpoint::load(self.keeper.file(RunDir::BEST));
+                let best = model_file::load(self.keeper.file(RunDir::BEST));
                 best.map(|best| (best.params, best.config.steps))
             }
             None => Ok((Snapshot::first(&self.dims, self.recipe.seed).params, 0)),
@@ -356,7 +355,7 @@ impl<B: Backend> Run<'_, B> {
         {
             return Err(self.worse(losses[0], untrained).await?.into());
         }
-        checkpoint.save(keeper.file(RunDir::MODEL))?;
+        model_file::save(&checkpoint, keeper.file(RunDir::MODEL))?;
         for note in self.notes.try_iter() {
             progress.line(&format!("note        {note}"))?;
         }
@@ -634,7 +633,7 @@ mod tests {
         })
         .block_on()
         .unwrap_err();
-        let checkpoint = Checkpoint::load(lost.join(RunDir::LAST)).unwrap();
+        let checkpoint = model_file::load(lost.join(RunDir::LAST)).unwrap();
         let done = checkpoint.config.steps;
         assert!((1..=300).contains(&done), "{done}");
         let message = error.to_string();

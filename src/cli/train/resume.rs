@@ -10,6 +10,7 @@ use crate::backend::Schedule;
 use crate::checkpoint::{Checkpoint, Config, Training as Record};
 use crate::cli::args::{ColumnArgs, DeviceArgs, TrainArgs};
 use crate::cli::error::Error;
+use crate::cli::model_file;
 use crate::cli::report::{RunDir, RunDirError};
 use crate::data::Dataset;
 use crate::rng::TorchGenerator;
@@ -39,7 +40,7 @@ impl Resumed {
     pub(crate) fn open(path: &Path, given: &TrainArgs) -> Result<Self, Error> {
         let folder = RunDir::of_run(path)?;
         let run_dir = RunDir::go_on(folder)?;
-        let checkpoint = Checkpoint::load(run_dir.file(RunDir::LAST))?;
+        let checkpoint = model_file::load(run_dir.file(RunDir::LAST))?;
         let Some(training) = checkpoint.training.clone() else {
             let path = folder.to_path_buf();
             return Err(RunDirError::NoRun { path }.into());

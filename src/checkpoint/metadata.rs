@@ -1,0 +1,270 @@
+//! The metadata text of a checkpoint: how the model was made, and the run that it is part of.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::header::Extent;
+use super::{CheckpointError, EXCERPT, FORMAT, ZERO_DIGEST};
+use crate::model::dims::Dims;
+use crate::text::excerpt;
+use crate::training::curve::LossCurve;
+
+/// Bytes of a text or a number in the metadata text at most, escapes as they are written: twice the longest
+/// path of Linux.
+const MAX_LENGTH: usize = 8192;
+
+/// Commas between the values of the metadata text at most; a vocabulary needs 255.
+const MAX_COMMAS: usize = 4096;
+
+/// How a model was made: what it takes to run it, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The characters in the order of their tokens; the first is the end mark `.`. A list of
+    /// one-character strings in the file.
+    pub vocab: Vec<char>,
+    /// Context length.
+    pub block_size: usize,
+    /// Length of an embedding vector.
+    pub n_embd: usize,
+    /// Units of the hidden layer.
+    pub n_hidden: usize,
+    /// Examples in a minibatch.
+    pub batch_size: usize,
+    /// Training steps done.
+    pub steps: u64,
+    /// Learning rate of the first steps.
+    pub lr: f64,
+    /// Learning rate from step `lr_decay_at` on.
+    pub lr_final: f64,
+    /// The first step with `lr_final`.
+    pub lr_decay_at: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// What the model was trained on: the name of a data set or of a file.
+    pub data: String,
+    /// The column of the data that was read, if it has columns.
+    pub column: Option<String>,
+    /// Whether the cleaning rules were applied to the data.
+    pub clean: bool,
+    /// The backend that trained the model.
+    pub backend: String,
+    /// The version of the program that wrote the file.
+    pub version: String,
+}
+
+impl Config {
+    /// The sizes, not yet checked against their ranges.
+    pub fn dims(&self) -> Dims {
+        Dims {
+            vocab: self.vocab.len(),
+            block: self.block_size,
+            embd: self.n_embd,
+            hidden: self.n_hidden,
+            batch: self.batch_size,
+        }
+    }
+
+    /// How many sums of losses the file has, if the run is not finished.
+    pub(super) fn sums(
+        &self,
+        training: Option<&Training>,
+    ) -> Result<Option<usize>, CheckpointError> {
+        let Some(training) = training else {
+            return Ok(None);
+        };
+        if self.steps > training.steps {
+            let reason = format!("it is {} of {} steps far", self.steps, training.steps);
+            return Err(CheckpointError::Config(reason));
+        }
+        Ok(Some(LossCurve::sums_after(self.steps, training.steps)))
+    }
+
+    /// Checks sizes, vocabulary and learning rates.
+    pub(super) fn validate(&self) -> Result<Dims, CheckpointError> {
+        let dims = self.dims().validate().map_err(CheckpointError::Size)?;
+        let refuse = CheckpointError::Config;
+        // `validate` has seen to it that there is a first character.
+        if self.vocab.first() != Some(&'.') {
+            return Err(refuse(format!(
+                "its vocabulary starts with {:?} instead of the end mark '.'",
+                self.vocab.first().copied().unwrap_or_default()
+            )));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = self.vocab.iter().find(|c| !seen.insert(**c)) {
+            return Err(refuse(format!("its vocabulary has {twice:?} twice")));
+        }
+        for (name, value) in [("lr", self.lr), ("lr_final", self.lr_final)] {
+            // JSON has no way to write these.
+            if !value.is_finite() {
+                return Err(refuse(format!("its {name} is {value}, not a number")));
+            }
+        }
+        Ok(dims)
+    }
+}
+
+/// What it takes to continue a run, beside its [`Config`] and its parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Steps between two rows of metrics.
+    pub log_every: u64,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// `--adapter`.
+    pub adapter_option: Option<String>,
+    /// How steps were launched, if that was on a GPU.
+    pub schedule: Option<String>,
+    /// The adapter's own name.
+    pub adapter: String,
+    /// Its driver.
+    pub driver: String,
+    /// A checksum of the vocabulary and of all words.
+    pub data_sha256: String,
+    /// Time that the steps took so far.
+    pub seconds: f64,
+    /// Where `metrics.jsonl` stands.
+    pub metrics: MetricsMark,
+    /// Mean loss over the validation set, with the statistics that are in the file.
+    pub val_loss: Option<f64>,
+    /// The checkpoint with the lowest validation loss so far.
+    pub best: Option<Best>,
+    /// The next words of the generator that draws the minibatches; a tensor in the file.
+    #[serde(skip)]
+    pub generator: Vec<u32>,
+    /// [`LossCurve::sums`]; a tensor in the file.
+    #[serde(skip)]
+    pub losses: Vec<f64>,
+}
+
+/// Where the metrics of a run stand, for a run that continues later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MetricsMark {
+    /// Length of the rows in `metrics.jsonl`, in bytes.
+    pub bytes: u64,
+    /// Sum of the losses since the last row.
+    pub sum: f64,
+    /// Their number.
+    pub count: u64,
+}
+
+/// A checkpoint of a run, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Steps done.
+    pub step: u64,
+    /// Mean loss over the validation set.
+    pub val_loss: f64,
+}
+
+/// The metadata as they are written: the configuration and what guards it.
+#[derive(Serialize)]
+struct Record<'a> {
+    format: u32,
+    sha256: &'a str,
+    #[serde(flatten)]
+    config: &'a Config,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    training: Option<&'a Training>,
+}
+
+/// The metadata text with the checksum `sha256`.
+pub(super) fn to_text(
+    config: &Config,
+    training: Option<&Training>,
+    sha256: &str,
+) -> serde_json::Result<String> {
+    serde_json::to_string(&Record {
+        format: FORMAT,
+        sha256,
+        config,
+        training,
+    })
+}
+
+/// The part of the metadata that every version of the format has.
+#[derive(Deserialize)]
+struct Version {
+    format: u64,
+}
+
+/// The part of the metadata that is not configuration.
+#[derive(Deserialize)]
+struct Seal {
+    sha256: String,
+    training: Option<Training>,
+}
+
+/// Configuration, record of an unfinished run and checksum from the metadata text.
+pub(super) fn parse(text: &str) -> Result<(Config, Option<Training>, String), CheckpointError> {
+    let refuse = |reason: String| CheckpointError::Metadata(excerpt(reason, EXCERPT));
+    let json = |e: serde_json::Error| refuse(e.to_string());
+    modest(text).map_err(refuse)?;
+    // First and by itself: the other fields of another version may have changed their meaning.
+    let Version { format } = serde_json::from_str(text).map_err(json)?;
+    if format != u64::from(FORMAT) {
+        return Err(CheckpointError::Format { found: format });
+    }
+    let Seal { sha256, training } = serde_json::from_str(text).map_err(json)?;
+    if sha256.len() != ZERO_DIGEST.len() || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(refuse("its sha256 is not 64 hexadecimal digits".to_owned()));
+    }
+    let config = serde_json::from_str(text).map_err(json)?;
+    Ok((config, training, sha256))
+}
+
+/// Refuses JSON of which a parser could make much more than its length: with very long texts and
+/// numbers, which are copied to take out escapes, or very many values, for which a list grows by
+/// doubling.
+pub(super) fn modest(json: &str) -> Result<(), String> {
+    let Extent {
+        longest, commas, ..
+    } = Extent::of(json);
+    if longest > MAX_LENGTH {
+        return Err(format!(
+            "a text or a number in it is longer than {MAX_LENGTH} bytes"
+        ));
+    }
+    if commas > MAX_COMMAS {
+        return Err(format!("it has more than {MAX_COMMAS} values"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modest_is_what_has_no_long_text_and_few_values() {
+        let text = |length: usize| {
+            format!(
+                r#"{{"a":"{}","b":"{}"}}"#,
+                "x,".repeat(length / 2),
+                "y".repeat(10)
+            )
+        };
+        assert_eq!(modest(&text(MAX_LENGTH)), Ok(()));
+        assert!(
+            modest(&text(MAX_LENGTH + 2))
+                .unwrap_err()
+                .contains("longer than 8192")
+        );
+        // A quotation mark behind a backslash does not end a text, behind two it does.
+        let escaped = |mark: &str| format!(r#"["{mark}","{}"]"#, "x".repeat(MAX_LENGTH - 2));
+        assert!(modest(&escaped(r#"\""#)).is_ok());
+        assert!(modest(&format!(r#"["\"{}"#, "x".repeat(MAX_LENGTH))).is_err());
+        assert!(modest(&format!(r#"["\\"{}"#, "x".repeat(MAX_LENGTH))).is_ok());
+        assert_eq!(modest(&"7".repeat(MAX_LENGTH)), Ok(()));
+        assert!(modest(&"7".repeat(MAX_LENGTH + 1)).is_err());
+        assert_eq!(modest(&",".repeat(MAX_COMMAS)), Ok(()));
+        assert!(
+            modest(&",".repeat(MAX_COMMAS + 1))
+                .unwrap_err()
+                .contains("4096 values")
+        );
+    }
+}
