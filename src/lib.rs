@@ -36,6 +36,7 @@
 
 pub mod backend;
 pub mod checkpoint;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
 pub mod cores;

@@ -5,6 +5,7 @@ pub mod adapters;
 pub mod args;
 pub mod device;
 mod drive;
+pub mod environment;
 pub mod error;
 pub mod eval;
 pub mod files;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::gpu::environment;
+use crate::cli::environment;
 use crate::text::one_line;
 use args::{Cli, Command};
 use wait::block_on;

@@ -3,7 +3,6 @@
 pub mod adapter;
 pub mod chunked;
 pub mod device;
-pub mod environment;
 pub mod extras;
 pub mod machine;
 pub mod probe;

@@ -15,8 +15,8 @@ use std::process::{Child, Command, ExitCode};
 use std::sync::Arc;
 
 use gpu_makemore::backend::Api;
+use gpu_makemore::cli::environment;
 use gpu_makemore::gpu::adapter::{Found, enumerate};
-use gpu_makemore::gpu::environment;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use pollster::FutureExt as _;
 
