@@ -187,10 +187,10 @@ impl Minibatch {
     }
 
     /// A pass over its rows.
-    fn pass(&self, machine: &Machine) -> Pass {
-        let mut pass = machine.pass(step_of(&machine.layout), self.dims.batch);
+    fn pass(&self, machine: &Machine) -> Result<Pass, Failed> {
+        let mut pass = machine.pass(step_of(&machine.layout), self.dims.batch)?;
         pass.set_rows(machine, self.rows.len(), self.dims.batch);
-        pass
+        Ok(pass)
     }
 
     /// The tensors of the twin that a launch reads or writes, by the kernels' names. A row of an activation
@@ -378,7 +378,7 @@ fn check_minibatch(machine: &Machine, kernel: &str, minibatch: Minibatch) -> Out
 fn check_unit(machine: &Machine, minibatch: &Minibatch, unit: Unit) -> Outcome {
     let Unit { launches, outputs } = unit;
     let dims = minibatch.dims;
-    let pass = minibatch.pass(machine);
+    let pass = minibatch.pass(machine)?;
     let table = step_of(&machine.layout);
     let kernel = table[launches.start].kernel;
     minibatch.write(machine, 0.1);
@@ -418,7 +418,7 @@ fn check_unit(machine: &Machine, minibatch: &Minibatch, unit: Unit) -> Outcome {
 }
 
 fn check_update(machine: &Machine, mut minibatch: Minibatch) -> Outcome {
-    let pass = minibatch.pass(machine);
+    let pass = minibatch.pass(machine)?;
     let launches = step_of(&machine.layout).len();
     minibatch.write(machine, 0.1);
     for tensor in Tensor::ALL {
@@ -603,7 +603,7 @@ fn unread_pads(found: &Found, kernel: &str, slots: &[Slot]) -> Outcome {
     for (_, dims) in SIZES {
         let minibatch = Minibatch::apart(dims, 3);
         for machine in machines(found, dims)? {
-            let pass = minibatch.pass(&machine);
+            let pass = minibatch.pass(&machine)?;
             let table = step_of(&machine.layout);
             let units = units(table);
             let unit = (units.iter()).find(|unit| table[unit.launches.start].kernel == kernel);
@@ -733,7 +733,7 @@ fn one_token(found: &Found) -> Outcome {
         machine.write_step(&vec![1; positions], &vec![0; dims.batch], 0.1);
         machine.write(Slot::Dembcat, &vec![1.0; positions]);
         machine
-            .run(&machine.pass(table, dims.batch), launch..launch + 1)
+            .run(&machine.pass(table, dims.batch)?, launch..launch + 1)
             .block_on()?;
         let got = machine.read(Slot::Grad(Tensor::C), dims.vocab).block_on()?;
         if got != [0.0, positions as f32, 0.0] {
@@ -782,7 +782,7 @@ fn whole_step(found: &Found) -> Outcome {
             machine.write_step(&steps.x, &steps.y, 0.1);
             let table = step_of(&machine.layout);
             machine
-                .run(&machine.pass(table, dims.batch), 0..table.len())
+                .run(&machine.pass(table, dims.batch)?, 0..table.len())
                 .block_on()?;
             let got = machine.read_params().block_on()?;
             compare_params(name, &got, &model.params, Tolerance::F32_PASS)?;
@@ -815,7 +815,7 @@ fn tanh_edges(found: &Found) -> Outcome {
         .ok_or("no tanh in the table")?;
     machine.write(Slot::Hpreact, &values);
     machine
-        .run(&machine.pass(&CHUNKED, dims.batch), launch..launch + 1)
+        .run(&machine.pass(&CHUNKED, dims.batch)?, launch..launch + 1)
         .block_on()?;
     let got = machine.read(Slot::H, values.len()).block_on()?;
     for (&x, &h) in values.iter().zip(&got) {

@@ -10,7 +10,10 @@ use super::machine::Layer::{First, Second};
 use super::machine::Size::{Batch, Hidden, Vocab};
 use super::machine::{Grid, Launch, Machine, Slot, launch};
 use super::shader::Module;
-use super::staged::STEP;
+use super::staged::{
+    EMBEDDING_BACKWARD, EMBEDDING_FORWARD, LINEAR_1_BACKWARD, LINEAR_1_FORWARD, LINEAR_2_FORWARD,
+    STEP,
+};
 use crate::backend::DeviceError;
 use crate::model::dims::Dims;
 use crate::model::params::{Params, Tensor};
@@ -27,88 +30,103 @@ const ROWS_BY_HIDDEN: Grid = Grid::Elements(Batch, Hidden);
 #[rustfmt::skip]
 pub const CHUNKED: [Launch; 39] = [
     // Forward.
-    STEP[0], // embcat = C[Xb].view(n, -1)
-    STEP[1], // hprebn = embcat @ W1 + b1
+    EMBEDDING_FORWARD, // embcat = C[Xb].view(n, -1)
+    LINEAR_1_FORWARD, // hprebn = embcat @ W1 + b1
     launch("bnmeani_kernel", First, Grid::Each(Hidden),
-        &[(1, S::Hprebn), (2, S::Chunk(K::Bnmeani))]),
+        &[("hprebn", S::Hprebn), ("bnmeani", S::Chunk(K::Bnmeani))]),
     launch("bndiff_kernel", First, ROWS_BY_HIDDEN,
-        &[(1, S::Hprebn), (2, S::Chunk(K::Bnmeani)), (3, S::Chunk(K::Bndiff))]),
+        &[("hprebn", S::Hprebn), ("bnmeani", S::Chunk(K::Bnmeani)),
+          ("bndiff", S::Chunk(K::Bndiff))]),
     launch("bndiff2_kernel", First, ROWS_BY_HIDDEN,
-        &[(3, S::Chunk(K::Bndiff)), (4, S::Chunk(K::Bndiff2))]),
+        &[("bndiff", S::Chunk(K::Bndiff)), ("bndiff2", S::Chunk(K::Bndiff2))]),
     launch("bnvar_kernel", First, Grid::Each(Hidden),
-        &[(4, S::Chunk(K::Bndiff2)), (5, S::Chunk(K::Bnvar))]),
+        &[("bndiff2", S::Chunk(K::Bndiff2)), ("bnvar", S::Chunk(K::Bnvar))]),
     launch("bnvar_inv_kernel", First, Grid::Each(Hidden),
-        &[(5, S::Chunk(K::Bnvar)), (6, S::Chunk(K::BnvarInv))]),
+        &[("bnvar", S::Chunk(K::Bnvar)), ("bnvar_inv", S::Chunk(K::BnvarInv))]),
     launch("bnraw_kernel", First, ROWS_BY_HIDDEN,
-        &[(3, S::Chunk(K::Bndiff)), (6, S::Chunk(K::BnvarInv)), (7, S::Bnraw)]),
+        &[("bndiff", S::Chunk(K::Bndiff)), ("bnvar_inv", S::Chunk(K::BnvarInv)),
+          ("bnraw", S::Bnraw)]),
     launch("hpreact_kernel", First, ROWS_BY_HIDDEN,
-        &[(7, S::Bnraw), (8, S::Hpreact), (9, S::Param(T::Bngain)), (10, S::Param(T::Bnbias))]),
+        &[("bnraw", S::Bnraw), ("hpreact", S::Hpreact), ("bngain", S::Param(T::Bngain)),
+          ("bnbias", S::Param(T::Bnbias))]),
     launch("tanh_forward_kernel", First, Grid::Vectors(Batch, Hidden),
-        &[(1, S::Hpreact), (2, S::H)]),
-    STEP[3], // logits = h @ W2 + b2
+        &[("hpreact", S::Hpreact), ("h", S::H)]),
+    LINEAR_2_FORWARD, // logits = h @ W2 + b2
     launch("logit_maxes_kernel", Second, Grid::Each(Batch),
-        &[(2, S::Logits), (3, S::Chunk(K::LogitMaxes))]),
+        &[("logits", S::Logits), ("logit_maxes", S::Chunk(K::LogitMaxes))]),
     launch("norm_logits_kernel", Second, ROWS_BY_VOCAB,
-        &[(2, S::Logits), (3, S::Chunk(K::LogitMaxes)), (4, S::Chunk(K::NormLogits))]),
+        &[("logits", S::Logits), ("logit_maxes", S::Chunk(K::LogitMaxes)),
+          ("norm_logits", S::Chunk(K::NormLogits))]),
     launch("counts_kernel", Second, ROWS_BY_VOCAB,
-        &[(4, S::Chunk(K::NormLogits)), (5, S::Chunk(K::Counts))]),
+        &[("norm_logits", S::Chunk(K::NormLogits)), ("counts", S::Chunk(K::Counts))]),
     launch("counts_sum_kernel", Second, Grid::Each(Batch),
-        &[(5, S::Chunk(K::Counts)), (6, S::Chunk(K::CountsSum))]),
+        &[("counts", S::Chunk(K::Counts)), ("counts_sum", S::Chunk(K::CountsSum))]),
     launch("counts_sum_inv_kernel", Second, Grid::Each(Batch),
-        &[(6, S::Chunk(K::CountsSum)), (7, S::Chunk(K::CountsSumInv))]),
+        &[("counts_sum", S::Chunk(K::CountsSum)), ("counts_sum_inv", S::Chunk(K::CountsSumInv))]),
     launch("probs_kernel", Second, ROWS_BY_VOCAB,
-        &[(5, S::Chunk(K::Counts)), (7, S::Chunk(K::CountsSumInv)), (8, S::Chunk(K::Probs))]),
+        &[("counts", S::Chunk(K::Counts)), ("counts_sum_inv", S::Chunk(K::CountsSumInv)),
+          ("probs", S::Chunk(K::Probs))]),
     launch("logprobs_kernel", Second, ROWS_BY_VOCAB,
-        &[(8, S::Chunk(K::Probs)), (9, S::Chunk(K::Logprobs))]),
+        &[("probs", S::Chunk(K::Probs)), ("logprobs", S::Chunk(K::Logprobs))]),
     // Backward.
     launch("dlogprobs_kernel", Second, ROWS_BY_VOCAB,
-        &[(1, S::Y), (10, S::ChunkGrad(K::Logprobs))]),
+        &[("Y", S::Y), ("dlogprobs", S::ChunkGrad(K::Logprobs))]),
     launch("dprobs_kernel", Second, ROWS_BY_VOCAB,
-        &[(8, S::Chunk(K::Probs)), (10, S::ChunkGrad(K::Logprobs)), (11, S::ChunkGrad(K::Probs))]),
+        &[("probs", S::Chunk(K::Probs)), ("dlogprobs", S::ChunkGrad(K::Logprobs)),
+          ("dprobs", S::ChunkGrad(K::Probs))]),
     launch("dcounts_sum_inv_kernel", Second, Grid::Each(Batch),
-        &[(5, S::Chunk(K::Counts)), (11, S::ChunkGrad(K::Probs)),
-          (12, S::ChunkGrad(K::CountsSumInv))]),
+        &[("counts", S::Chunk(K::Counts)), ("dprobs", S::ChunkGrad(K::Probs)),
+          ("dcounts_sum_inv", S::ChunkGrad(K::CountsSumInv))]),
     launch("dcounts_sum_kernel", Second, Grid::Each(Batch),
-        &[(6, S::Chunk(K::CountsSum)), (12, S::ChunkGrad(K::CountsSumInv)),
-          (13, S::ChunkGrad(K::CountsSum))]),
+        &[("counts_sum", S::Chunk(K::CountsSum)),
+          ("dcounts_sum_inv", S::ChunkGrad(K::CountsSumInv)),
+          ("dcounts_sum", S::ChunkGrad(K::CountsSum))]),
     launch("dcounts_kernel", Second, ROWS_BY_VOCAB,
-        &[(7, S::Chunk(K::CountsSumInv)), (11, S::ChunkGrad(K::Probs)),
-          (13, S::ChunkGrad(K::CountsSum)), (14, S::ChunkGrad(K::Counts))]),
+        &[("counts_sum_inv", S::Chunk(K::CountsSumInv)), ("dprobs", S::ChunkGrad(K::Probs)),
+          ("dcounts_sum", S::ChunkGrad(K::CountsSum)), ("dcounts", S::ChunkGrad(K::Counts))]),
     launch("dnorm_logits_kernel", Second, ROWS_BY_VOCAB,
-        &[(5, S::Chunk(K::Counts)), (14, S::ChunkGrad(K::Counts)),
-          (15, S::ChunkGrad(K::NormLogits))]),
+        &[("counts", S::Chunk(K::Counts)), ("dcounts", S::ChunkGrad(K::Counts)),
+          ("dnorm_logits", S::ChunkGrad(K::NormLogits))]),
     launch("dlogit_maxes_kernel", Second, Grid::Each(Batch),
-        &[(15, S::ChunkGrad(K::NormLogits)), (16, S::ChunkGrad(K::LogitMaxes))]),
+        &[("dnorm_logits", S::ChunkGrad(K::NormLogits)),
+          ("dlogit_maxes", S::ChunkGrad(K::LogitMaxes))]),
     launch("dlogits_kernel", Second, Grid::Each(Batch),
-        &[(2, S::Logits), (15, S::ChunkGrad(K::NormLogits)), (16, S::ChunkGrad(K::LogitMaxes)),
-          (17, S::Dlogits)]),
+        &[("logits", S::Logits), ("dnorm_logits", S::ChunkGrad(K::NormLogits)),
+          ("dlogit_maxes", S::ChunkGrad(K::LogitMaxes)),
+          ("dlogits", S::Dlogits)]),
     // dh = dlogits @ W2.T; dW2 = h.T @ dlogits; db2 = dlogits.sum(0)
     launch("linear_backward_kernel", Second, Grid::TwoGradients(Hidden, Vocab),
-        &[(1, S::H), (2, S::Param(T::W2)), (5, S::Dlogits), (6, S::Dh), (7, S::Grad(T::W2)),
-          (8, S::Grad(T::B2))]),
+        &[("x", S::H), ("W", S::Param(T::W2)), ("dy", S::Dlogits), ("dx", S::Dh),
+          ("dW", S::Grad(T::W2)),
+          ("db", S::Grad(T::B2))]),
     launch("tanh_backward_kernel", First, Grid::Vectors(Batch, Hidden),
-        &[(2, S::H), (3, S::Dh), (4, S::Dhpreact)]),
+        &[("h", S::H), ("dh", S::Dh), ("dhpreact", S::Dhpreact)]),
     launch("dbngain_kernel", First, Grid::Each(Hidden),
-        &[(7, S::Bnraw), (11, S::Dhpreact), (12, S::Grad(T::Bngain))]),
+        &[("bnraw", S::Bnraw), ("dhpreact", S::Dhpreact), ("dbngain", S::Grad(T::Bngain))]),
     launch("dbnbias_kernel", First, Grid::Each(Hidden),
-        &[(11, S::Dhpreact), (13, S::Grad(T::Bnbias))]),
+        &[("dhpreact", S::Dhpreact), ("dbnbias", S::Grad(T::Bnbias))]),
     launch("dbnraw_kernel", First, ROWS_BY_HIDDEN,
-        &[(9, S::Param(T::Bngain)), (11, S::Dhpreact), (14, S::ChunkGrad(K::Bnraw))]),
+        &[("bngain", S::Param(T::Bngain)), ("dhpreact", S::Dhpreact),
+          ("dbnraw", S::ChunkGrad(K::Bnraw))]),
     launch("dbnvar_inv_kernel", First, Grid::Each(Hidden),
-        &[(3, S::Chunk(K::Bndiff)), (14, S::ChunkGrad(K::Bnraw)), (15, S::ChunkGrad(K::BnvarInv))]),
+        &[("bndiff", S::Chunk(K::Bndiff)), ("dbnraw", S::ChunkGrad(K::Bnraw)),
+          ("dbnvar_inv", S::ChunkGrad(K::BnvarInv))]),
     launch("dbnvar_kernel", First, Grid::Each(Hidden),
-        &[(5, S::Chunk(K::Bnvar)), (15, S::ChunkGrad(K::BnvarInv)), (16, S::ChunkGrad(K::Bnvar))]),
+        &[("bnvar", S::Chunk(K::Bnvar)), ("dbnvar_inv", S::ChunkGrad(K::BnvarInv)),
+          ("dbnvar", S::ChunkGrad(K::Bnvar))]),
     launch("dbndiff2_kernel", First, ROWS_BY_HIDDEN,
-        &[(16, S::ChunkGrad(K::Bnvar)), (17, S::ChunkGrad(K::Bndiff2))]),
+        &[("dbnvar", S::ChunkGrad(K::Bnvar)), ("dbndiff2", S::ChunkGrad(K::Bndiff2))]),
     launch("dbndiff_kernel", First, ROWS_BY_HIDDEN,
-        &[(3, S::Chunk(K::Bndiff)), (6, S::Chunk(K::BnvarInv)), (14, S::ChunkGrad(K::Bnraw)),
-          (17, S::ChunkGrad(K::Bndiff2)), (18, S::ChunkGrad(K::Bndiff))]),
+        &[("bndiff", S::Chunk(K::Bndiff)), ("bnvar_inv", S::Chunk(K::BnvarInv)),
+          ("dbnraw", S::ChunkGrad(K::Bnraw)),
+          ("dbndiff2", S::ChunkGrad(K::Bndiff2)), ("dbndiff", S::ChunkGrad(K::Bndiff))]),
     launch("dbnmeani_kernel", First, Grid::Each(Hidden),
-        &[(18, S::ChunkGrad(K::Bndiff)), (19, S::ChunkGrad(K::Bnmeani))]),
+        &[("dbndiff", S::ChunkGrad(K::Bndiff)), ("dbnmeani", S::ChunkGrad(K::Bnmeani))]),
     launch("dhprebn_kernel", First, ROWS_BY_HIDDEN,
-        &[(18, S::ChunkGrad(K::Bndiff)), (19, S::ChunkGrad(K::Bnmeani)), (20, S::Dhprebn)]),
-    STEP[7], // dembcat = dhprebn @ W1.T; dW1 = embcat.T @ dhprebn; db1 = dhprebn.sum(0)
-    STEP[8], // dC[Xb[k,j]] += demb[k,j]
+        &[("dbndiff", S::ChunkGrad(K::Bndiff)), ("dbnmeani", S::ChunkGrad(K::Bnmeani)),
+          ("dhprebn", S::Dhprebn)]),
+    LINEAR_1_BACKWARD, // dembcat = dhprebn @ W1.T; dW1 = embcat.T @ dhprebn; db1 = dhprebn.sum(0)
+    EMBEDDING_BACKWARD, // dC[Xb[k,j]] += demb[k,j]
 ];
 
 /// Where a tensor's values lie.
@@ -191,7 +209,8 @@ impl Chunked {
     /// The device failed.
     pub async fn fused(&self) -> Result<LectureTensors<f32>, DeviceError> {
         // All but the update, so that the parameters stay as they are.
-        self.run(&STEP[..STEP.len() - 1]).await?;
+        let [gradients @ .., _] = &STEP;
+        self.run(gradients).await?;
         let mut grads = self.read(grad_slot).await?;
         for chunk in LectureTensor::ALL
             .into_iter()
@@ -204,7 +223,7 @@ impl Chunked {
 
     /// Compiles the kernels of some launches and runs them, each once.
     async fn run(&self, table: &[Launch]) -> Result<(), DeviceError> {
-        let pass = self.machine.pass(table, self.machine.layout.dims.batch);
+        let pass = self.machine.pass(table, self.machine.layout.dims.batch)?;
         self.machine.gpu.check()?;
         self.machine.run(&pass, 0..table.len()).await
     }

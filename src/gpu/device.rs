@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use futures_channel::oneshot::Receiver;
 use wgpu::{
-    Buffer, BufferAsyncError, BufferDescriptor, BufferUsages, ComputePipeline, Device, Features,
-    Queue, ShaderModule, SubmissionIndex,
+    BindGroup, BindGroupDescriptor, BindGroupEntry, BindingResource, Buffer, BufferAsyncError,
+    BufferDescriptor, BufferUsages, ComputePipeline, Device, Features, Queue, ShaderModule,
+    SubmissionIndex,
 };
 #[cfg(not(target_arch = "wasm32"))]
 use wgpu::{PollError, PollType};
 
 use super::adapter::Found;
-use super::shader::{Module, Source};
+use super::shader::{Bindings, Module, Source};
 use crate::backend::DeviceError;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::clock::Instant;
@@ -306,6 +307,30 @@ impl Gpu {
             .collect();
         self.check()?;
         Ok(pipelines)
+    }
+
+    /// Binds resources to the variables of a kernel, by their names in its module.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Shader`]: the module has no variable of one of the names.
+    pub fn bind<'a>(
+        &self,
+        pipeline: &ComputePipeline,
+        kernel: &str,
+        bindings: &Bindings,
+        resources: impl IntoIterator<Item = (&'a str, BindingResource<'a>)>,
+    ) -> Result<BindGroup, DeviceError> {
+        let entry = |(name, resource)| -> Result<BindGroupEntry<'_>, DeviceError> {
+            let binding = bindings.number(name, kernel)?;
+            Ok(BindGroupEntry { binding, resource })
+        };
+        let entries: Result<Vec<_>, _> = resources.into_iter().map(entry).collect();
+        Ok(self.device.create_bind_group(&BindGroupDescriptor {
+            label: Some(kernel),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries?,
+        }))
     }
 
     /// A storage buffer of `bytes`, zeroed, that can be written and read back.

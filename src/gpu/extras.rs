@@ -4,31 +4,42 @@
 
 use std::collections::HashMap;
 
-use wgpu::{BindGroupEntry, BufferUsages, ComputePipeline};
+use wgpu::{BufferUsages, ComputePipeline};
 
 use super::adapter::Found;
 use super::device::Gpu;
 use super::machine::{folded, to_f32};
-use super::shader::Module;
+use super::shader::{Bindings, Module};
 use crate::backend::DeviceError;
 use crate::reference::extras::{OnehotLinear, RepeatKv};
+
+/// A kernel that runs by itself.
+struct Kernel {
+    name: &'static str,
+    pipeline: ComputePipeline,
+    bindings: Bindings,
+}
 
 impl Gpu {
     /// Runs a kernel once, by itself, and waits for its result.
     ///
-    /// `sizes` is the record at binding 0; `inputs` are binding and bytes of what it reads; the last
-    /// pair is binding and number of values of what it writes, with an invocation for each. A value
+    /// `sizes` is the module's record of that name; `inputs` are names and bytes of what the kernel reads;
+    /// the last pair is name and number of values of what it writes, with an invocation for each. A value
     /// that the kernel does not write stays a NaN.
     ///
     /// # Errors
     ///
-    /// The device failed.
-    pub async fn run_once(
+    /// The device failed, or the module has no variable of one of the names.
+    async fn run_once(
         &self,
-        pipeline: &ComputePipeline,
+        Kernel {
+            name,
+            pipeline,
+            bindings,
+        }: &Kernel,
         sizes: [u32; 4],
-        inputs: &[(u32, &[u8])],
-        (output, len): (u32, usize),
+        inputs: &[(&str, &[u8])],
+        (output, len): (&str, usize),
     ) -> Result<Vec<f32>, DeviceError> {
         let record = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("sizes"),
@@ -44,23 +55,14 @@ impl Gpu {
             buffer
         };
         let unwritten = vec![f32::NAN; len];
-        let result = upload("output", bytemuck::cast_slice(&unwritten));
-        let mut buffers = vec![(0, record), (output, result.clone())];
-        for &(binding, bytes) in inputs {
-            buffers.push((binding, upload("input", bytes)));
+        let result = upload(output, bytemuck::cast_slice(&unwritten));
+        let mut buffers = vec![("sizes", record), (output, result.clone())];
+        for &(name, bytes) in inputs {
+            buffers.push((name, upload(name, bytes)));
         }
-        let entries: Vec<BindGroupEntry<'_>> = buffers
-            .iter()
-            .map(|(binding, buffer)| BindGroupEntry {
-                binding: *binding,
-                resource: buffer.as_entire_binding(),
-            })
-            .collect();
-        let bindings = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("one launch"),
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &entries,
-        });
+        let resources = buffers.iter();
+        let resources = resources.map(|(name, buffer)| (*name, buffer.as_entire_binding()));
+        let bindings = self.bind(pipeline, name, bindings, resources)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -80,7 +82,7 @@ impl Gpu {
 /// [`OnehotLinear`] and [`RepeatKv`].
 pub struct Extras {
     gpu: Gpu,
-    pipelines: HashMap<&'static str, ComputePipeline>,
+    kernels: HashMap<&'static str, Kernel>,
 }
 
 impl Extras {
@@ -91,16 +93,24 @@ impl Extras {
     /// The adapter cannot be opened, or refuses a kernel.
     pub async fn new(found: &Found, modules: &[Module]) -> Result<Self, DeviceError> {
         let gpu = Gpu::open(found).await?;
-        let mut pipelines = HashMap::new();
+        let mut kernels = HashMap::new();
         for Module {
             source,
             entry_points,
         } in modules
         {
             let compiled = gpu.pipelines(source, entry_points).await?;
-            pipelines.extend(entry_points.iter().copied().zip(compiled));
+            for (&name, pipeline) in entry_points.iter().zip(compiled) {
+                let bindings = source.bindings();
+                let kernel = Kernel {
+                    name,
+                    pipeline,
+                    bindings,
+                };
+                kernels.insert(name, kernel);
+            }
         }
-        Ok(Self { gpu, pipelines })
+        Ok(Self { gpu, kernels })
     }
 
     /// `y = w[ix]`
@@ -116,10 +126,13 @@ impl Extras {
     ) -> Result<Vec<f32>, DeviceError> {
         self.gpu
             .run_once(
-                &self.pipelines["onehot_linear_forward_kernel"],
+                &self.kernels["onehot_linear_forward_kernel"],
                 sizes.record(),
-                &[(1, bytemuck::cast_slice(ix)), (2, bytemuck::cast_slice(w))],
-                (4, sizes.rows * sizes.cols),
+                &[
+                    ("ix", bytemuck::cast_slice(ix)),
+                    ("W", bytemuck::cast_slice(w)),
+                ],
+                ("y", sizes.rows * sizes.cols),
             )
             .await
     }
@@ -137,10 +150,13 @@ impl Extras {
     ) -> Result<Vec<f32>, DeviceError> {
         self.gpu
             .run_once(
-                &self.pipelines["onehot_linear_backward_weight_kernel"],
+                &self.kernels["onehot_linear_backward_weight_kernel"],
                 sizes.record(),
-                &[(1, bytemuck::cast_slice(ix)), (3, bytemuck::cast_slice(dy))],
-                (5, sizes.classes * sizes.cols),
+                &[
+                    ("ix", bytemuck::cast_slice(ix)),
+                    ("dy", bytemuck::cast_slice(dy)),
+                ],
+                ("dW", sizes.classes * sizes.cols),
             )
             .await
     }
@@ -158,10 +174,13 @@ impl Extras {
     ) -> Result<Vec<f32>, DeviceError> {
         self.gpu
             .run_once(
-                &self.pipelines["onehot_linear_backward_input_kernel"],
+                &self.kernels["onehot_linear_backward_input_kernel"],
                 sizes.record(),
-                &[(2, bytemuck::cast_slice(w)), (3, bytemuck::cast_slice(dy))],
-                (6, sizes.rows * sizes.classes),
+                &[
+                    ("W", bytemuck::cast_slice(w)),
+                    ("dy", bytemuck::cast_slice(dy)),
+                ],
+                ("dx", sizes.rows * sizes.classes),
             )
             .await
     }
@@ -178,10 +197,10 @@ impl Extras {
     ) -> Result<Vec<f32>, DeviceError> {
         self.gpu
             .run_once(
-                &self.pipelines["repeat_kv_forward_kernel"],
+                &self.kernels["repeat_kv_forward_kernel"],
                 sizes.record(),
-                &[(1, bytemuck::cast_slice(x))],
-                (3, sizes.heads() * sizes.copies * sizes.head_dim),
+                &[("x", bytemuck::cast_slice(x))],
+                ("y", sizes.heads() * sizes.copies * sizes.head_dim),
             )
             .await
     }
@@ -198,10 +217,10 @@ impl Extras {
     ) -> Result<Vec<f32>, DeviceError> {
         self.gpu
             .run_once(
-                &self.pipelines["repeat_kv_backward_kernel"],
+                &self.kernels["repeat_kv_backward_kernel"],
                 sizes.record(),
-                &[(2, bytemuck::cast_slice(dy))],
-                (4, sizes.heads() * sizes.head_dim),
+                &[("dy", bytemuck::cast_slice(dy))],
+                ("dx", sizes.heads() * sizes.head_dim),
             )
             .await
     }

@@ -13,7 +13,7 @@ use wgpu::{
 
 use super::adapter::Found;
 use super::device::Gpu;
-use super::shader::Module;
+use super::shader::{Bindings, Module};
 use super::timestamps::Profiler;
 use crate::backend::DeviceError;
 use crate::cores::{cores, share_out};
@@ -194,8 +194,9 @@ impl Layer {
 pub struct Launch {
     /// Entry point in `shaders/staged/`.
     pub kernel: &'static str,
-    /// Binding number and tensor, as the entry point's module declares them.
-    pub binds: &'static [(u32, Slot)],
+    /// What the entry point uses: the name of a variable in its module, and the tensor that it stands
+    /// for. The record of sizes, `shape`, comes without saying.
+    pub binds: &'static [(&'static str, Slot)],
     /// Whose sizes the kernel sees.
     pub layer: Layer,
     /// Its invocations.
@@ -207,7 +208,7 @@ pub const fn launch(
     kernel: &'static str,
     layer: Layer,
     grid: Grid,
-    binds: &'static [(u32, Slot)],
+    binds: &'static [(&'static str, Slot)],
 ) -> Launch {
     Launch {
         kernel,
@@ -800,8 +801,8 @@ pub struct Machine {
     /// Where the tensors lie.
     pub layout: Layout,
     buffers: HashMap<Slot, Buffer>,
-    /// The module of each entry point.
-    modules: HashMap<&'static str, ShaderModule>,
+    /// The module of each entry point, and the numbers of its variables.
+    modules: HashMap<&'static str, (ShaderModule, Bindings)>,
     /// What was made of them so far.
     pipelines: Mutex<HashMap<Kernel, ComputePipeline>>,
 }
@@ -851,8 +852,10 @@ impl Machine {
     ) -> Result<Self, DeviceError> {
         let read = gpu.modules(modules).await?;
         let mut of_entries = HashMap::new();
-        for (Module { entry_points, .. }, module) in modules.iter().zip(read) {
-            of_entries.extend(entry_points.iter().map(|&entry| (entry, module.clone())));
+        for (module, shader) in modules.iter().zip(read) {
+            let of_entry = (shader, module.source.bindings());
+            let entries = module.entry_points.iter();
+            of_entries.extend(entries.map(|&entry| (entry, of_entry.clone())));
         }
         let mut buffers = HashMap::new();
         for &(_, slot) in tables.iter().copied().flatten().flat_map(|l| l.binds) {
@@ -889,7 +892,8 @@ impl Machine {
         let made = share_out(cores(), wanted, |kernel| {
             let (entry, cut) = kernel;
             let constants = self.layout.constants(cut);
-            let pipeline = self.gpu.pipeline(&self.modules[entry], entry, &constants);
+            let (module, _) = &self.modules[entry];
+            let pipeline = self.gpu.pipeline(module, entry, &constants);
             (kernel, pipeline)
         });
         there.extend(made);
@@ -1029,7 +1033,11 @@ impl Machine {
 
     /// Binds a table to the tensors, for launches over at most `rows` rows, each of them an example
     /// until [`Pass::set_rows`] says otherwise.
-    pub fn pass(&self, table: &[Launch], rows: usize) -> Pass {
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Shader`]: a shader has no variable of a name that a launch binds.
+    pub fn pass(&self, table: &[Launch], rows: usize) -> Result<Pass, DeviceError> {
         let Self {
             gpu,
             layout,
@@ -1050,46 +1058,36 @@ impl Machine {
                 .write_buffer(&buffer, 0, bytemuck::bytes_of(&record));
             buffer
         });
-        let launches = table
-            .iter()
-            .map(|launch| {
-                let kernel = self.kernel(launch, rows);
-                let pipeline = pipelines[&kernel].clone();
-                let mut entries = Vec::with_capacity(launch.binds.len() + 1);
-                // The update needs no sizes: it covers its buffer, whatever lies in it.
-                if !matches!(launch.grid, Grid::Params) {
-                    entries.push(wgpu::BindGroupEntry {
-                        binding: 0,
-                        resource: shapes[launch.layer as usize].as_entire_binding(),
-                    });
-                }
-                for &(binding, slot) in launch.binds {
-                    let (buffer, first) = layout.place(slot);
-                    entries.push(wgpu::BindGroupEntry {
-                        binding,
-                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer: &buffers[&buffer],
-                            offset: 4 * first as u64,
-                            size: wgpu::BufferSize::new(4 * layout.len(slot) as u64),
-                        }),
-                    });
-                }
-                let bindings = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(launch.kernel),
-                    layout: &pipeline.get_bind_group_layout(0),
-                    entries: &entries,
-                });
-                let (_, cut) = kernel;
-                Ready {
-                    pipeline,
-                    bindings,
-                    grid: launch.grid,
-                    cut,
-                    workgroups: layout.groups_of(launch.grid, rows, cut),
-                }
+        let ready = |launch: &Launch| -> Result<Ready, DeviceError> {
+            let kernel = self.kernel(launch, rows);
+            let (entry, cut) = kernel;
+            let pipeline = pipelines[&kernel].clone();
+            let mut resources = Vec::with_capacity(launch.binds.len() + 1);
+            // The update needs no sizes: it covers its buffer, whatever lies in it.
+            if !matches!(launch.grid, Grid::Params) {
+                let shape = &shapes[launch.layer as usize];
+                resources.push(("shape", shape.as_entire_binding()));
+            }
+            for &(name, slot) in launch.binds {
+                let (buffer, first) = layout.place(slot);
+                let range = wgpu::BufferBinding {
+                    buffer: &buffers[&buffer],
+                    offset: 4 * first as u64,
+                    size: wgpu::BufferSize::new(4 * layout.len(slot) as u64),
+                };
+                resources.push((name, wgpu::BindingResource::Buffer(range)));
+            }
+            let (_, bindings) = &self.modules[entry];
+            Ok(Ready {
+                bindings: gpu.bind(&pipeline, entry, bindings, resources)?,
+                pipeline,
+                grid: launch.grid,
+                cut,
+                workgroups: layout.groups_of(launch.grid, rows, cut),
             })
-            .collect();
-        Pass { launches, shapes }
+        };
+        let launches = table.iter().map(ready).collect::<Result<_, _>>()?;
+        Ok(Pass { launches, shapes })
     }
 }
 

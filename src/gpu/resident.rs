@@ -40,8 +40,8 @@ const HEADER: usize = 2;
 /// Steps, over all models, whose words are packed in one go: a tenth of a millisecond of work, which is
 /// some times what it takes to start a thread for it.
 const PACKED: usize = 1000;
-/// Storage buffers of the kernel.
-const BUFFERS: u32 = 4;
+/// Storage buffers of the kernel, by their names there.
+const NAMES: [&str; 4] = ["inputs", "models", "scratch", "results"];
 
 /// How the work of a step is shared out among the invocations of a workgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,12 +314,12 @@ impl Plan {
     }
 
     /// Bytes of the four buffers: inputs, models, scratch, results.
-    fn bytes(&self) -> [u64; BUFFERS as usize] {
+    fn bytes(&self) -> [u64; NAMES.len()] {
         self.words(self.capacity).map(|words| 4 * words as u64)
     }
 
     /// Words of the four buffers for chunks of `steps` steps.
-    fn words(&self, steps: usize) -> [usize; BUFFERS as usize] {
+    fn words(&self, steps: usize) -> [usize; NAMES.len()] {
         let c = &self.constants;
         let steps = self.models * steps;
         [
@@ -337,7 +337,7 @@ impl Plan {
         let needs = [
             (
                 "maxStorageBuffersPerShaderStage",
-                BUFFERS.into(),
+                NAMES.len() as u64,
                 limits.max_storage_buffers_per_shader_stage.into(),
             ),
             (
@@ -428,7 +428,7 @@ impl Plan {
 
     /// The four buffers before the first dispatch of a chunk of steps of each model, in the order of their
     /// bindings, for tests that have something else than a device run the kernel.
-    pub fn memory(&self, params: &[Params<f32>], steps: &[&Steps]) -> [Vec<u32>; BUFFERS as usize] {
+    pub fn memory(&self, params: &[Params<f32>], steps: &[&Steps]) -> [Vec<u32>; NAMES.len()] {
         let count = steps.first().map_or(0, |steps| steps.len());
         let mut memory = self.words(count).map(|words| vec![0; words]);
         let [inputs, models, ..] = &mut memory;
@@ -664,18 +664,16 @@ impl Resident {
             .collect();
         let shader = gpu.module(&module.source).await?;
         let pipeline = gpu.pipeline(&shader, module.entry_points[0], &constants);
-        let names = ["inputs", "models", "scratch", "results"];
         let bytes = plan.bytes();
-        let buffers = std::array::from_fn(|i| gpu.storage(names[i], bytes[i]));
-        let entries = std::array::from_fn::<_, { BUFFERS as usize }, _>(|i| wgpu::BindGroupEntry {
-            binding: i as u32,
-            resource: Buffer::as_entire_binding(&buffers[i]),
-        });
-        let bindings = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("train_kernel"),
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &entries,
-        });
+        let buffers: [Buffer; NAMES.len()] =
+            std::array::from_fn(|i| gpu.storage(NAMES[i], bytes[i]));
+        let resources = buffers.iter().map(Buffer::as_entire_binding);
+        let bindings = gpu.bind(
+            &pipeline,
+            module.entry_points[0],
+            &module.source.bindings(),
+            NAMES.into_iter().zip(resources),
+        )?;
         let [inputs, models, _scratch, results] = buffers;
         let resident = Self {
             gpu,

@@ -1,6 +1,9 @@
 //! WGSL from its parts: plain concatenation, with the way back from a line of the whole to its file.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::backend::DeviceError;
 
 /// A file under `shaders/`.
 #[derive(Clone, Debug)]
@@ -62,6 +65,17 @@ impl Source {
         Some(source)
     }
 
+    /// The binding numbers of the module's variables.
+    pub fn bindings(&self) -> Bindings {
+        let text = self.text();
+        let lines = text.lines().map(|line| line.split("//").next());
+        let code: String = lines.flat_map(|code| [code.unwrap_or(""), "\n"]).collect();
+        Bindings {
+            file: self.name(),
+            numbers: code.split(';').filter_map(binding).collect(),
+        }
+    }
+
     /// File and line (from 1) of a line (from 1) of the text.
     pub fn locate(&self, line: u32) -> (&'static str, u32) {
         let mut first = 1;
@@ -73,6 +87,40 @@ impl Source {
             first += lines;
         }
         (self.name(), line)
+    }
+}
+
+/// Name and number of the variable that `@group(0) @binding(number) var<space> name: type` declares.
+fn binding(declaration: &str) -> Option<(String, u32)> {
+    let (_, rest) = declaration.split_once("@binding(")?;
+    let (number, rest) = rest.split_once(')')?;
+    let (_, rest) = rest.split_once('>')?;
+    let (name, _) = rest.split_once(':')?;
+    Some((name.trim().to_owned(), number.trim().parse().ok()?))
+}
+
+/// The binding numbers of a module's variables, by their names. A launch names what it binds as the
+/// shader does.
+#[derive(Clone, Debug)]
+pub struct Bindings {
+    /// The module's file.
+    file: &'static str,
+    numbers: HashMap<String, u32>,
+}
+
+impl Bindings {
+    /// The number of a variable that `kernel` needs.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Shader`]: the module declares no such variable, since somebody changed it.
+    pub fn number(&self, name: &str, kernel: &str) -> Result<u32, DeviceError> {
+        let number = self.numbers.get(name).copied();
+        number.ok_or_else(|| DeviceError::Shader {
+            file: self.file,
+            line: 1,
+            message: format!("no binding is named '{name}', which the launch of {kernel} needs"),
+        })
     }
 }
 
@@ -308,7 +356,14 @@ pub fn extras_modules() -> Vec<Module> {
 
 #[cfg(test)]
 mod tests {
+    use wgpu::naga;
+    use wgpu::naga::front::wgsl;
+    use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
+
     use super::*;
+    use crate::gpu::chunked::CHUNKED;
+    use crate::gpu::machine::Launch;
+    use crate::gpu::staged::{EVALUATE, STEP, STEP_IN_PARTS};
 
     #[test]
     fn a_line_of_the_whole_is_found_in_its_file() {
@@ -344,6 +399,80 @@ mod tests {
                 source.replaced(file, from, "").is_none(),
                 "{from:?} in {file}"
             );
+        }
+    }
+
+    fn naga_module(source: &Source) -> naga::Module {
+        let text = source.text();
+        wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)))
+    }
+
+    fn all_modules() -> Vec<Module> {
+        let mut modules = chunked_modules();
+        modules.extend(extras_modules());
+        for subgroup in [false, true] {
+            let ProbeModules {
+                loops,
+                launches,
+                arithmetic,
+                memory,
+                counters,
+            } = ProbeModules::new(subgroup);
+            modules.extend([loops, launches, arithmetic, memory, counters]);
+            modules.push(resident_module(subgroup));
+        }
+        modules
+    }
+
+    #[test]
+    fn bindings_are_those_that_naga_finds() {
+        for Module { source, .. } in all_modules() {
+            let module = naga_module(&source);
+            let variables = module.global_variables.iter();
+            let want: HashMap<String, u32> = variables
+                .filter_map(|(_, v)| Some((v.name.clone()?, v.binding?.binding)))
+                .collect();
+            assert_eq!(source.bindings().numbers, want, "{}", source.name());
+        }
+    }
+
+    #[test]
+    fn a_binding_that_a_shader_no_longer_has_is_named() {
+        let source = Source::new([Part {
+            file: "a.wgsl",
+            text: "// @group(0) @binding(7) var<storage> x: array<u32>;\n@binding( 3 ) @group(0)\n\
+                   var<storage, read_write> y : array<u32>;\n"
+                .into(),
+        }]);
+        let bindings = source.bindings();
+        assert_eq!(bindings.number("y", "f").unwrap(), 3);
+        let error = bindings.number("x", "f").unwrap_err().to_string();
+        let want = "a.wgsl:1: no binding is named 'x', which the launch of f needs";
+        assert_eq!(error, want);
+    }
+
+    /// Each launch binds what its kernel uses, and nothing else.
+    #[test]
+    fn the_tables_bind_what_the_kernels_use() {
+        let modules = chunked_modules();
+        let tables: [&[Launch]; 4] = [&STEP, &STEP_IN_PARTS, &EVALUATE, &CHUNKED];
+        for launch in tables.into_iter().flatten() {
+            let of_launch = |m: &&Module| m.entry_points.contains(&launch.kernel);
+            let module = naga_module(&modules.iter().find(of_launch).unwrap().source);
+            let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
+            let info = validator.validate(&module).unwrap();
+            let mut entries = module.entry_points.iter();
+            let entry = entries.position(|e| e.name == launch.kernel).unwrap();
+            let entry = info.get_entry_point(entry);
+            let bound = module.global_variables.iter();
+            let bound =
+                bound.filter(|(handle, v)| v.binding.is_some() && !entry[*handle].is_empty());
+            let mut used: Vec<&str> = bound.filter_map(|(_, v)| v.name.as_deref()).collect();
+            used.retain(|&name| name != "shape");
+            let mut named: Vec<&str> = launch.binds.iter().map(|&(name, _)| name).collect();
+            used.sort_unstable();
+            named.sort_unstable();
+            assert_eq!(named, used, "{}", launch.kernel);
         }
     }
 

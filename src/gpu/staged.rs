@@ -33,83 +33,132 @@ use crate::model::steps::Steps;
 use Slot as S;
 use Tensor as T;
 
-/// One training step.
+/// `embcat = C[Xb].view(n, -1)`
 #[rustfmt::skip]
+pub const EMBEDDING_FORWARD: Launch =
+    launch("embedding_forward_kernel", First, Grid::Vectors(Batch, FanIn),
+        &[("progress", S::Progress), ("X", S::X), ("C", S::Param(T::C)), ("embcat", S::Embcat),
+          ("targets", S::Targets), ("examples", S::Examples)]);
+/// `hprebn = embcat @ W1 + b1`
+#[rustfmt::skip]
+pub const LINEAR_1_FORWARD: Launch =
+    launch("linear_forward_kernel", First, Grid::Tiles(Batch, Hidden, FanIn),
+        &[("x", S::Embcat), ("W", S::Param(T::W1)), ("b", S::Param(T::B1)), ("y", S::Hprebn)]);
+/// `h = tanh(bngain * bnraw + bnbias)`, with the statistics of the minibatch
+#[rustfmt::skip]
+pub const BATCHNORM_TANH_FORWARD: Launch =
+    launch("batchnorm_tanh_forward_kernel", First, Grid::Columns(Hidden),
+        &[("hprebn", S::Hprebn), ("bngain", S::Param(T::Bngain)), ("bnbias", S::Param(T::Bnbias)),
+          ("bnstats", S::Bnstats), ("bnraw", S::Bnraw), ("h", S::H), ("examples", S::Examples)]);
+/// `h = tanh(bngain * bnraw + bnbias)`, with given statistics
+#[rustfmt::skip]
+pub const BATCHNORM_TANH_INFERENCE: Launch =
+    launch("batchnorm_tanh_inference_kernel", First, Grid::Vectors(Batch, Hidden),
+        &[("hprebn", S::Hprebn), ("bngain", S::Param(T::Bngain)), ("bnbias", S::Param(T::Bnbias)),
+          ("bnstats", S::Bnstats), ("h", S::H)]);
+/// `logits = h @ W2 + b2`
+#[rustfmt::skip]
+pub const LINEAR_2_FORWARD: Launch =
+    launch("linear_forward_kernel", Second, Grid::Tiles(Batch, Vocab, Hidden),
+        &[("x", S::H), ("W", S::Param(T::W2)), ("b", S::Param(T::B2)), ("y", S::Logits)]);
+/// The loss, and `dlogits` with it
+#[rustfmt::skip]
+pub const SOFTMAX_CROSS_ENTROPY: Launch =
+    launch("softmax_cross_entropy_kernel", Second, Grid::Rows(Vocab),
+        &[("progress", S::Progress), ("targets", S::Targets), ("logits", S::Logits),
+          ("losses", S::Losses), ("dlogits", S::Dlogits)]);
+/// `dhpreact = (1 - h**2) * (dlogits @ W2.T)`, `dW2 = h.T @ dlogits`, `db2 = dlogits.sum(0)`
+#[rustfmt::skip]
+pub const LINEAR_2_TANH_BACKWARD: Launch =
+    launch("linear_tanh_backward_kernel", Second, Grid::TwoGradients(Hidden, Vocab),
+        &[("x", S::H), ("W", S::Param(T::W2)), ("dy", S::Dlogits), ("dx", S::Dhpreact),
+          ("dW", S::Grad(T::W2)), ("db", S::Grad(T::B2))]);
+/// `dbngain`, `dbnbias` and `dhprebn`
+#[rustfmt::skip]
+pub const BATCHNORM_BACKWARD: Launch =
+    launch("batchnorm_backward_kernel", First, Grid::Columns(Hidden),
+        &[("bngain", S::Param(T::Bngain)), ("bnstats", S::Bnstats), ("bnraw", S::Bnraw),
+          ("dhpreact", S::Dhpreact), ("dbngain", S::Grad(T::Bngain)),
+          ("dbnbias", S::Grad(T::Bnbias)), ("dhprebn", S::Dhprebn), ("examples", S::Examples)]);
+/// `dembcat = dhprebn @ W1.T`, `dW1 = embcat.T @ dhprebn`, `db1 = dhprebn.sum(0)`
+#[rustfmt::skip]
+pub const LINEAR_1_BACKWARD: Launch =
+    launch("linear_backward_kernel", First, Grid::TwoGradients(FanIn, Hidden),
+        &[("x", S::Embcat), ("W", S::Param(T::W1)), ("dy", S::Dhprebn), ("dx", S::Dembcat),
+          ("dW", S::Grad(T::W1)), ("db", S::Grad(T::B1))]);
+/// `dC[Xb[k,j]] += demb[k,j]`
+#[rustfmt::skip]
+pub const EMBEDDING_BACKWARD: Launch =
+    launch("embedding_backward_kernel", First, Grid::Embeddings,
+        &[("progress", S::Progress), ("uses", S::Uses), ("dembcat", S::Dembcat),
+          ("dC", S::Grad(T::C))]);
+/// `p += -lr * p.grad`
+#[rustfmt::skip]
+pub const SGD: Launch =
+    launch("sgd_kernel", First, Grid::Params,
+        &[("progress", S::Progress), ("lr", S::Lr), ("params", S::Params), ("grads", S::Grads)]);
+
+/// One training step.
 pub const STEP: [Launch; 10] = [
     // Forward.
-    launch("embedding_forward_kernel", First, Grid::Vectors(Batch, FanIn),
-        &[(1, S::Progress), (2, S::X), (3, S::Param(T::C)), (4, S::Embcat), (7, S::Targets),
-          (8, S::Examples)]),
-    launch("linear_forward_kernel", First, Grid::Tiles(Batch, Hidden, FanIn),
-        &[(1, S::Embcat), (2, S::Param(T::W1)), (3, S::Param(T::B1)), (4, S::Hprebn)]),
-    launch("batchnorm_tanh_forward_kernel", First, Grid::Columns(Hidden),
-        &[(1, S::Hprebn), (2, S::Param(T::Bngain)), (3, S::Param(T::Bnbias)), (4, S::Bnstats),
-          (5, S::Bnraw), (6, S::H), (11, S::Examples)]),
-    launch("linear_forward_kernel", Second, Grid::Tiles(Batch, Vocab, Hidden),
-        &[(1, S::H), (2, S::Param(T::W2)), (3, S::Param(T::B2)), (4, S::Logits)]),
+    EMBEDDING_FORWARD,
+    LINEAR_1_FORWARD,
+    BATCHNORM_TANH_FORWARD,
+    LINEAR_2_FORWARD,
     // Loss, and the first gradient with it.
-    launch("softmax_cross_entropy_kernel", Second, Grid::Rows(Vocab),
-        &[(1, S::Progress), (2, S::Targets), (3, S::Logits), (4, S::Losses), (5, S::Dlogits)]),
+    SOFTMAX_CROSS_ENTROPY,
     // Backward.
-    launch("linear_tanh_backward_kernel", Second, Grid::TwoGradients(Hidden, Vocab),
-        &[(1, S::H), (2, S::Param(T::W2)), (5, S::Dlogits), (6, S::Dhpreact), (7, S::Grad(T::W2)),
-          (8, S::Grad(T::B2))]),
-    launch("batchnorm_backward_kernel", First, Grid::Columns(Hidden),
-        &[(2, S::Param(T::Bngain)), (4, S::Bnstats), (5, S::Bnraw), (7, S::Dhpreact),
-          (8, S::Grad(T::Bngain)), (9, S::Grad(T::Bnbias)), (10, S::Dhprebn), (11, S::Examples)]),
-    launch("linear_backward_kernel", First, Grid::TwoGradients(FanIn, Hidden),
-        &[(1, S::Embcat), (2, S::Param(T::W1)), (5, S::Dhprebn), (6, S::Dembcat),
-          (7, S::Grad(T::W1)), (8, S::Grad(T::B1))]),
-    launch("embedding_backward_kernel", First, Grid::Embeddings,
-        &[(1, S::Progress), (2, S::Uses), (5, S::Dembcat), (6, S::Grad(T::C))]),
+    LINEAR_2_TANH_BACKWARD,
+    BATCHNORM_BACKWARD,
+    LINEAR_1_BACKWARD,
+    EMBEDDING_BACKWARD,
     // Update.
-    launch("sgd_kernel", First, Grid::Params,
-        &[(1, S::Progress), (2, S::Lr), (3, S::Params), (4, S::Grads)]),
+    SGD,
 ];
 
-/// The same with the long sums of the products cut into parts: for large models on a GPU.
+/// One training step with the long sums of the products cut into parts: for large models on a GPU.
 #[rustfmt::skip]
 pub const STEP_IN_PARTS: [Launch; 14] = [
-    STEP[0],
-    STEP[1],
-    STEP[2],
+    EMBEDDING_FORWARD,
+    LINEAR_1_FORWARD,
+    BATCHNORM_TANH_FORWARD,
+    // logits = h @ W2 + b2
     launch("linear_forward_kernel", Second, Grid::TilesInParts(Batch, Vocab, Hidden),
-        &[(1, S::H), (2, S::Param(T::W2)), (3, S::Param(T::B2)), (4, S::LogitParts)]),
+        &[("x", S::H), ("W", S::Param(T::W2)), ("b", S::Param(T::B2)), ("y", S::LogitParts)]),
     launch("linear_forward_sum_kernel", Second, Grid::SumOfTiles(Batch, Vocab, Hidden),
-        &[(1, S::LogitParts), (2, S::Logits)]),
-    STEP[4],
+        &[("parts", S::LogitParts), ("whole", S::Logits)]),
+    SOFTMAX_CROSS_ENTROPY,
+    // dhpreact, dW2 and db2
     launch("linear_tanh_backward_kernel", Second,
         Grid::GradientsInParts(Hidden, Vocab, Dx::InSlices),
-        &[(1, S::H), (2, S::Param(T::W2)), (5, S::Dlogits), (6, S::Dhpreact),
-          (7, S::WeightParts(Second)), (8, S::BiasParts(Second))]),
+        &[("x", S::H), ("W", S::Param(T::W2)), ("dy", S::Dlogits), ("dx", S::Dhpreact),
+          ("dW", S::WeightParts(Second)), ("db", S::BiasParts(Second))]),
     launch("linear_backward_weight_sum_kernel", Second, Grid::SumOfGradients(Hidden, Vocab),
-        &[(1, S::GradParts(Second)), (2, S::LayerGrads(Second))]),
-    STEP[6],
+        &[("parts", S::GradParts(Second)), ("whole", S::LayerGrads(Second))]),
+    BATCHNORM_BACKWARD,
+    // dembcat, dW1 and db1
     launch("linear_backward_kernel", First, Grid::GradientsInParts(FanIn, Hidden, Dx::InParts),
-        &[(1, S::Embcat), (2, S::Param(T::W1)), (5, S::Dhprebn), (6, S::DembcatParts),
-          (7, S::WeightParts(First)), (8, S::BiasParts(First))]),
+        &[("x", S::Embcat), ("W", S::Param(T::W1)), ("dy", S::Dhprebn), ("dx", S::DembcatParts),
+          ("dW", S::WeightParts(First)), ("db", S::BiasParts(First))]),
     launch("linear_backward_weight_sum_kernel", First, Grid::SumOfGradients(FanIn, Hidden),
-        &[(1, S::GradParts(First)), (2, S::LayerGrads(First))]),
+        &[("parts", S::GradParts(First)), ("whole", S::LayerGrads(First))]),
     launch("linear_backward_input_sum_kernel", First, Grid::SumOfTiles(Batch, FanIn, Hidden),
-        &[(1, S::DembcatParts), (2, S::Dembcat)]),
-    STEP[8],
-    STEP[9],
+        &[("parts", S::DembcatParts), ("whole", S::Dembcat)]),
+    EMBEDDING_BACKWARD,
+    SGD,
 ];
 
 /// Batch-norm statistics of a batch of contexts: the start of a step.
-pub const CALIBRATE: [Launch; 3] = [STEP[0], STEP[1], STEP[2]];
+pub const CALIBRATE: [Launch; 3] = [EMBEDDING_FORWARD, LINEAR_1_FORWARD, BATCHNORM_TANH_FORWARD];
 
 /// The loss of a batch of examples with fixed statistics: a step's forward pass with another batch
 /// norm.
-#[rustfmt::skip]
 pub const EVALUATE: [Launch; 5] = [
-    STEP[0],
-    STEP[1],
-    launch("batchnorm_tanh_inference_kernel", First, Grid::Vectors(Batch, Hidden),
-        &[(1, S::Hprebn), (2, S::Param(T::Bngain)), (3, S::Param(T::Bnbias)), (4, S::Bnstats),
-          (6, S::H)]),
-    STEP[3],
-    STEP[4],
+    EMBEDDING_FORWARD,
+    LINEAR_1_FORWARD,
+    BATCHNORM_TANH_INFERENCE,
+    LINEAR_2_FORWARD,
+    SOFTMAX_CROSS_ENTROPY,
 ];
 
 /// The launches of a step in a layout.
@@ -221,9 +270,9 @@ impl Staged {
         let staged = Self {
             info: info(found, "staged"),
             table,
-            step: machine.pass(table, dims.batch),
-            calibrate: machine.pass(&CALIBRATE, rows),
-            evaluate: machine.pass(&EVALUATE, rows),
+            step: machine.pass(table, dims.batch)?,
+            calibrate: machine.pass(&CALIBRATE, rows)?,
+            evaluate: machine.pass(&EVALUATE, rows)?,
             most: machine.layout.steps,
             profiler: None,
             machine,

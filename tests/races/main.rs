@@ -105,15 +105,18 @@ impl Tensors {
                     .insert((launch.kernel, cut), kernel.map_err(fail)?);
             }
             let source = source.clone();
+            let bindings = source.bindings();
+            let number = |name| bindings.number(name, launch.kernel);
+            let number = |name| number(name).map_err(|error| fail(error.to_string()));
             let mut buffers = Buffers::new();
             if !matches!(launch.grid, Grid::Params) {
                 let shape = self
                     .layout
                     .shape(launch.layer, rows, self.layout.dims.batch);
-                buffers.insert(0, shape.to_vec());
+                buffers.insert(number("shape")?, shape.to_vec());
             }
-            for &(binding, slot) in launch.binds {
-                buffers.insert(binding, self.words_mut(slot).to_vec());
+            for &(name, slot) in launch.binds {
+                buffers.insert(number(name)?, self.words_mut(slot).to_vec());
             }
             let groups = self.layout.groups_of(launch.grid, rows, cut);
             let kernel = &self.kernels[&(launch.kernel, cut)];
@@ -122,8 +125,9 @@ impl Tensors {
                 let (file, line) = source.locate(finding.line);
                 fail(format!("shaders/{file}:{line}: {}", finding.what))
             })?;
-            for &(binding, slot) in launch.binds {
-                self.words_mut(slot).copy_from_slice(&buffers[&binding]);
+            for &(name, slot) in launch.binds {
+                let words = &buffers[&number(name)?];
+                self.words_mut(slot).copy_from_slice(words);
             }
         }
         Ok(())

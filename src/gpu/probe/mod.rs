@@ -61,32 +61,36 @@ struct Ready {
 }
 
 impl Ready {
-    /// One workgroup that sees `buffers` as bindings 0, 1, ...
-    fn new(gpu: &Gpu, pipeline: &ComputePipeline, buffers: &[&Buffer]) -> Self {
+    /// One workgroup that sees `buffers`, each under its name in the module.
+    fn new(
+        gpu: &Gpu,
+        module: &Module,
+        pipeline: &ComputePipeline,
+        buffers: &[(&str, &Buffer)],
+    ) -> Result<Self, DeviceError> {
         let mut ready = Self {
             pipeline: pipeline.clone(),
             bindings: Vec::new(),
             workgroups: 1,
         };
-        ready.bind(gpu, buffers);
-        ready
+        ready.bind(gpu, module, buffers)?;
+        Ok(ready)
     }
 
-    fn bind(&mut self, gpu: &Gpu, buffers: &[&Buffer]) {
-        let entries: Vec<_> = (0..)
-            .zip(buffers)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry {
-                binding,
-                resource: buffer.as_entire_binding(),
-            })
-            .collect();
-        let descriptor = wgpu::BindGroupDescriptor {
-            label: Some("probe"),
-            layout: &self.pipeline.get_bind_group_layout(0),
-            entries: &entries,
-        };
-        self.bindings
-            .push(gpu.device.create_bind_group(&descriptor));
+    /// Adds a set of bindings.
+    fn bind(
+        &mut self,
+        gpu: &Gpu,
+        module: &Module,
+        buffers: &[(&str, &Buffer)],
+    ) -> Result<(), DeviceError> {
+        let (kernel, bindings) = (module.entry_points[0], module.source.bindings());
+        let resources = buffers
+            .iter()
+            .map(|&(name, buffer)| (name, buffer.as_entire_binding()));
+        let group = gpu.bind(&self.pipeline, kernel, &bindings, resources)?;
+        self.bindings.push(group);
+        Ok(())
     }
 
     /// Records `times` launches, with each set of bindings in turn.
@@ -167,16 +171,29 @@ impl Probe {
             (&modules.counters, &[("WORKERS", workers.into())]),
         ];
         let pipelines = gpu.compile(kernels).await?;
-        let loops = Ready::new(gpu, &pipelines[0], &[&rounds]);
-        let mut launches = Ready::new(gpu, &pipelines[1], &[&numbers[0], &numbers[1]]);
-        launches.bind(gpu, &[&numbers[1], &numbers[0]]);
+        let [loops, launches, arithmetic, memory, counters] = &pipelines[..] else {
+            unreachable!("as many pipelines as kernels")
+        };
+        let loops = Ready::new(gpu, &modules.loops, loops, &[("answers", &rounds)])?;
+        let [first, second] = &numbers;
+        let there = [("before", first), ("after", second)];
+        let back = [("before", second), ("after", first)];
+        let mut launches = Ready::new(gpu, &modules.launches, launches, &there)?;
+        launches.bind(gpu, &modules.launches, &back)?;
         launches.workgroups = LAUNCHED / 64;
-        let arithmetic = Ready::new(gpu, &pipelines[2], &[&values, &results]);
+        let buffers = [("values", &values), ("results", &results)];
+        let arithmetic = Ready::new(gpu, &modules.arithmetic, arithmetic, &buffers)?;
         let sharing = holding(gpu, &[memory_words]);
-        let memory = Ready::new(gpu, &pipelines[3], &[&sharing, &wrong]);
+        let buffers = [("asked", &sharing), ("wrong", &wrong)];
+        let memory = Ready::new(gpu, &modules.memory, memory, &buffers)?;
         let asked = holding(gpu, &[COUNTED]);
         let scratch = holding(gpu, &vec![0; split.workers]);
-        let counters = Ready::new(gpu, &pipelines[4], &[&asked, &scratch, &counted]);
+        let buffers = [
+            ("asked", &asked),
+            ("scratch", &scratch),
+            ("counted", &counted),
+        ];
+        let counters = Ready::new(gpu, &modules.counters, counters, &buffers)?;
         gpu.check()?;
         // The last of an even number of launches writes where the first one read.
         let [numbers, _] = numbers;
