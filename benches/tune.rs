@@ -5,9 +5,9 @@
 //! cargo run --release --example tune
 //! ```
 //!
-//! The resident schedule shares a step out among the invocations of a workgroup (`Split::hardware` in
-//! `src/gpu/resident.rs`); the staged one cuts long sums until there are invocations enough (`ENOUGH`,
-//! `ADDERS` and `IN_PARTS` of `Layout` in `src/gpu/machine.rs`). Whoever has a GPU that the constants there
+//! The resident schedule shares a step out among the invocations of a workgroup (`WorkSplit::hardware` in
+//! `src/gpu/resident/plan.rs`); the staged one cuts long sums until there are invocations enough (`ENOUGH`,
+//! `ADDERS` and `IN_PARTS` of `Layout` in `src/gpu/layout.rs`). Whoever has a GPU that the constants there
 //! do not suit sees it here. Each layout is first held against the CPU for a few steps. It is printed as it
 //! is timed; a table of all of them follows, the fastest first.
 
@@ -23,9 +23,9 @@ use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset};
 use gpu_makemore::gpu::adapter::{Found, enumerate};
 use gpu_makemore::gpu::device::Gpu;
-use gpu_makemore::gpu::machine::Layout;
+use gpu_makemore::gpu::layout::Layout;
 use gpu_makemore::gpu::probe::Probe;
-use gpu_makemore::gpu::resident::{Plan, Resident, Split};
+use gpu_makemore::gpu::resident::{Plan, Resident, WorkSplit};
 use gpu_makemore::gpu::shader::resident_module;
 use gpu_makemore::gpu::staged::{Staged, step_of};
 use gpu_makemore::model::dims::Dims;
@@ -140,27 +140,27 @@ impl<'a> Training<'a> {
 const WORKERS: [usize; 6] = [32, 64, 128, 256, 512, 1024];
 
 /// The program's own way, and others.
-fn splits(found: &Found, dims: &Dims) -> Vec<Split> {
-    let own = Split::of(found, dims);
+fn splits(found: &Found, dims: &Dims) -> Vec<WorkSplit> {
+    let own = WorkSplit::of(found, dims);
     let limits = found.adapter.limits();
     let most = limits
         .max_compute_invocations_per_workgroup
         .min(limits.max_compute_workgroup_size_x) as usize;
     let mut splits = vec![own];
     for workers in WORKERS.into_iter().filter(|&workers| workers <= most) {
-        let split = Split::with_workers(dims, workers);
+        let split = WorkSplit::with_workers(dims, workers);
         splits.extend([
             split,
-            Split { slices: 1, ..split },
-            Split {
+            WorkSplit { slices: 1, ..split },
+            WorkSplit {
                 slices: 2 * split.slices,
                 ..split
             },
-            Split {
+            WorkSplit {
                 row_slices: 1,
                 ..split
             },
-            Split {
+            WorkSplit {
                 row_workers: 1,
                 ..split
             },
@@ -184,7 +184,7 @@ fn distinct<T, K: PartialEq>(all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
 fn time_resident(
     training: &Training<'_>,
     found: &Found,
-    split: Split,
+    split: WorkSplit,
     models: usize,
 ) -> Result<Duration, Error> {
     let gpu = Gpu::open(found).block_on()?;
@@ -222,7 +222,7 @@ fn layouts(found: &Found, dims: Dims) -> Vec<Layout> {
     }
     distinct(layouts, |layout| {
         let table = step_of(layout).iter();
-        let cuts = table.map(|launch| layout.cut_of(launch.grid, dims.batch));
+        let cuts = table.map(|launch| layout.cut_of(launch.invocations, dims.batch));
         (layout.in_parts, layout.adders, cuts.collect::<Vec<_>>())
     })
 }
@@ -355,7 +355,7 @@ fn main() -> Result<(), Error> {
                 &["workers", "lanes", "slices", "row slices", "row workers"],
             )?;
             for split in splits(&found, &dims).into_iter().take(first) {
-                let Split {
+                let WorkSplit {
                     workers,
                     lanes,
                     slices,

@@ -1,4 +1,4 @@
-// What every kernel needs to know of a launch. Written by src/gpu/machine.rs (`ShapeRecord`), field
+// What every kernel needs to know of a launch. Written by src/gpu/layout.rs (`ShapeRecord`), field
 // for field.
 
 struct Shape {
@@ -39,7 +39,7 @@ fn pitch(values: u32) -> u32 {
 // A long sum whose results are few would leave most of a GPU idle. So a workgroup of 64 invocations, or of
 // INVOCATIONS, has that number divided by SLICES of results. The invocations of one result take its terms
 // in turns; then their partial sums meet in workgroup memory and are added in one order, the same in every
-// run. Constants of the pipeline, set by src/gpu/machine.rs: slices are a power of two.
+// run. Constants of the pipeline, set by src/gpu/launch.rs: slices are a power of two.
 override INVOCATIONS: u32 = 64u;
 override SLICES: u32 = 1u;
 override DX_SLICES: u32 = 1u; // of dx, where a launch computes dW and dx

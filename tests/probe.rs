@@ -15,7 +15,7 @@ use gpu_makemore::engine::{Opened, Scheduled, open_with};
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::probe::{Answers, Probe};
-use gpu_makemore::gpu::resident::Split;
+use gpu_makemore::gpu::resident::WorkSplit;
 use gpu_makemore::gpu::shader::{Module, ProbeModules};
 use gpu_makemore::model::dims::Dims;
 use libtest_mimic::{Completion, Failed};
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     adapters::run(checks.chain(mistakes).chain(of_workgroups), Vec::new())
 }
 
-fn ask(found: &Found, split: Split, modules: &ProbeModules) -> Result<Answers, Failed> {
+fn ask(found: &Found, split: WorkSplit, modules: &ProbeModules) -> Result<Answers, Failed> {
     Ok(Probe::with(&Gpu::open(found).block_on()?, split, modules)
         .block_on()?
         .ask()
@@ -57,8 +57,8 @@ fn ask(found: &Found, split: Split, modules: &ProbeModules) -> Result<Answers, F
 }
 
 /// How the resident kernel's work is shared out here, and on adapters that have no subgroups.
-fn splits(found: &Found) -> Vec<Split> {
-    let mut splits = vec![Split::of(found, &Dims::LECTURE), Split::software()];
+fn splits(found: &Found) -> Vec<WorkSplit> {
+    let mut splits = vec![WorkSplit::of(found, &Dims::LECTURE), WorkSplit::software()];
     splits.dedup();
     splits
 }
@@ -76,7 +76,7 @@ fn good(found: &Found) -> Outcome {
 /// Four milliseconds on lavapipe; more than ten times that would be felt at every start. A machine
 /// that is busy with other things gets more tries.
 fn milliseconds(found: &Found) -> Outcome {
-    let split = Split::of(found, &Dims::LECTURE);
+    let split = WorkSplit::of(found, &Dims::LECTURE);
     let gpu = Gpu::open(found).block_on()?;
     let mut best = Duration::MAX;
     for _ in 0..50 {
@@ -165,7 +165,7 @@ static WRONG_LANE: Wrong = (
     false,
 );
 
-fn noticed(found: &Found, split: Split, &(_, change, line, both): &Wrong) -> Outcome {
+fn noticed(found: &Found, split: WorkSplit, &(_, change, line, both): &Wrong) -> Outcome {
     let answers = ask(found, split, &changed(split.lanes > 1, change)?)?;
     let told = |schedule| answers.refuses(schedule).unwrap_or_default();
     let (staged, resident) = (told(Schedule::Staged), told(Schedule::Resident));

@@ -12,7 +12,7 @@ use gpu_makemore::backend::profile::{Basis, Profile};
 use gpu_makemore::engine::Engine;
 use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::device::Gpu;
-use gpu_makemore::gpu::resident::{Plan, Resident, Split};
+use gpu_makemore::gpu::resident::{Plan, Resident, WorkSplit};
 use gpu_makemore::gpu::shader::resident_module;
 use gpu_makemore::gpu::staged::{STEP, Staged};
 use gpu_makemore::gpu::timestamps::Profiler;
@@ -150,7 +150,7 @@ fn resident(found: &Found) -> Outcome {
     };
     let (_, steps) = lecture_steps(SUBMISSIONS * Profiler::MAX_PASSES + 100)?;
     let params = common::inputs(&dims, 5).params;
-    let split = Split::of(found, &dims);
+    let split = WorkSplit::of(found, &dims);
     let many = match basis(found) {
         Basis::Timestamps => SUBMISSIONS + 1,
         _ => SUBMISSIONS,
@@ -187,7 +187,7 @@ fn without_timestamps(found: &Found) -> Outcome {
     let dims = Dims::LECTURE;
     let (params, steps) = lecture_steps(30)?;
     let open = || Gpu::open_without(found, Features::TIMESTAMP_QUERY).block_on();
-    let split = Split::of(found, &dims);
+    let split = WorkSplit::of(found, &dims);
     let plan = Plan::new(dims, 1, split, 50_000);
     let module = resident_module(split.lanes > 1);
     let of_one = std::slice::from_ref(&params);

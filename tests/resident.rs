@@ -13,7 +13,7 @@ use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::probe::loop_rounds;
-use gpu_makemore::gpu::resident::{Plan, Resident, Split};
+use gpu_makemore::gpu::resident::{Plan, Resident, WorkSplit};
 use gpu_makemore::gpu::shader::{Module, resident_module};
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::{Params, Tensor};
@@ -57,9 +57,9 @@ const ROUNDS: usize = 50_000;
 
 /// How work is shared out on this adapter, and how it is on others: what runs there should not run
 /// there for the first time.
-fn splits(found: &Found, dims: &Dims) -> Vec<Split> {
-    let hardware = Split::hardware(dims, &found.adapter.limits());
-    let mut splits = vec![Split::of(found, dims), Split::software(), hardware];
+fn splits(found: &Found, dims: &Dims) -> Vec<WorkSplit> {
+    let hardware = WorkSplit::hardware(dims, &found.adapter.limits());
+    let mut splits = vec![WorkSplit::of(found, dims), WorkSplit::software(), hardware];
     splits.dedup();
     splits
 }
@@ -67,7 +67,7 @@ fn splits(found: &Found, dims: &Dims) -> Vec<Split> {
 fn open(
     found: &Found,
     dims: Dims,
-    split: Split,
+    split: WorkSplit,
     params: &[Params<f32>],
     module: Module,
 ) -> Result<Resident, Failed> {
@@ -78,7 +78,7 @@ fn open(
 /// The loss and the seven gradients of one step. The kernel updates at once and keeps no gradients;
 /// but a step with a learning rate of 2^20 leaves nothing in the parameters but them: what a
 /// parameter was is lost in the rounding.
-fn check_gradients(found: &Found, dims: Dims, split: Split, module: Module) -> Outcome {
+fn check_gradients(found: &Found, dims: Dims, split: WorkSplit, module: Module) -> Outcome {
     const LR: f32 = 1048576.0;
     let Inputs { params, x, y } = inputs(&dims, 11);
     let model = reference(&dims, &inputs(&dims, 11));
@@ -122,7 +122,7 @@ fn check_gradients(found: &Found, dims: Dims, split: Split, module: Module) -> O
 fn gradients(found: &Found) -> Outcome {
     for (name, dims) in SIZES {
         if ["lecture", "odd", "long"].contains(&name) {
-            let split = Split::of(found, &dims);
+            let split = WorkSplit::of(found, &dims);
             check_gradients(found, dims, split, resident_module(split.lanes > 1))?;
         }
     }
@@ -195,12 +195,12 @@ const WITH_MISTAKES: Dims = Dims {
 
 /// Two ways to share the work out. With one slice, the first invocations to run need what the last
 /// ones to run have made: that shows a missing barrier on a driver that runs them in order.
-fn with_slices(slices: usize) -> Split {
-    Split {
+fn with_slices(slices: usize) -> WorkSplit {
+    WorkSplit {
         slices,
         row_slices: slices,
         row_workers: slices,
-        ..Split::software()
+        ..WorkSplit::software()
     }
 }
 
@@ -245,7 +245,7 @@ fn is_a_difference(error: Failed) -> Outcome {
 }
 
 fn caught_in_subgroups(found: &Found, &(_, _, from, to): &Mistake) -> Result<Completion, Failed> {
-    let split = Split::of(found, &WITH_MISTAKES);
+    let split = WorkSplit::of(found, &WITH_MISTAKES);
     if split.lanes == 1 {
         return Ok(Completion::ignored_with("no subgroups on this adapter"));
     }
@@ -390,7 +390,7 @@ fn chunks(found: &Found) -> Outcome {
         }
     }
     // Room for one step in a dispatch.
-    let split = Split::of(found, &dims);
+    let split = WorkSplit::of(found, &dims);
     let plan = Plan::new(dims, 1, split, 1);
     let module = resident_module(split.lanes > 1);
     let gpu = Gpu::open(found).block_on()?;
@@ -409,7 +409,7 @@ fn cut_off(found: &Found) -> Outcome {
     let rounds = loop_rounds(&gpu).block_on()?;
     let (params, steps) = lecture_steps(1200)?;
     let dims = Dims::LECTURE;
-    let split = Split::of(found, &dims);
+    let split = WorkSplit::of(found, &dims);
     let open = |rounds| {
         let plan = Plan::new(dims, 1, split, rounds);
         let module = resident_module(split.lanes > 1);
@@ -481,7 +481,7 @@ fn side_by_side(found: &Found) -> Outcome {
             (params, steps)
         })
         .collect();
-    let split = Split::of(found, &dims);
+    let split = WorkSplit::of(found, &dims);
     let module = resident_module(split.lanes > 1);
     let params: Vec<_> = runs.iter().map(|(params, _)| params.clone()).collect();
     let steps: Vec<_> = runs.iter().map(|(_, steps)| steps).collect();

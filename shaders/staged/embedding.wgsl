@@ -64,7 +64,7 @@ var<workgroup> partial: array<f32, 64>;
 
 // dC[X[p]] += demb[p]. One invocation, one slice of one element of dC.
 //
-// The host has listed the uses of each token (`list_uses` of src/gpu/machine.rs): where each list
+// The host has listed the uses of each token (`list_uses` of src/gpu/packing.rs): where each list
 // begins and the last one ends; then where the embedding of each use begins in dembcat. So a token
 // costs as much as it is used, not a look at every position.
 @compute @workgroup_size(64)

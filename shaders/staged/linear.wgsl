@@ -31,7 +31,7 @@ const NO_SLICE = 0xffffffffu;
 
 // A workgroup has 64 / slices tiles: up to 16 side by side, so that neighbours load neighbouring
 // columns, and the others below; 8 where the result is no wider. `tile_groups` of
-// src/gpu/machine.rs counts the workgroups in the same way.
+// src/gpu/launch.rs counts the workgroups in the same way.
 fn tiles_wide(cols: u32, slices: u32) -> u32 {
     return min(64u / slices, select(16u, 8u, cols <= 8u));
 }

@@ -1,6 +1,6 @@
 // The targets of each step: which tokens follow the context of a row, and in how many examples.
 //
-// The host has listed them (`list_targets` of src/gpu/machine.rs): where the list of each row begins and
+// The host has listed them (`list_targets` of src/gpu/packing.rs): where the list of each row begins and
 // the last one ends; then the lists. An entry is a token, in the lowest byte, and its number of examples.
 
 struct Targets {

@@ -4,15 +4,14 @@
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-use crate::backend::DeviceError;
-use crate::backend::{Api, Schedule};
+use crate::backend::{Api, DeviceError, Schedule};
 use crate::cli::args::AdaptersArgs;
 use crate::cli::error::Error;
 use crate::cli::report::Output;
 use crate::gpu::adapter::{Choice, Found, api_name, choose, enumerate, install_hint};
 use crate::gpu::device::Gpu;
 use crate::gpu::probe::{Answers, Probe, steps_of_a_dispatch};
-use crate::gpu::resident::Split;
+use crate::gpu::resident::WorkSplit;
 use crate::model::dims::Dims;
 use crate::text::one_line;
 
@@ -80,7 +79,7 @@ async fn probe_all(found: &[Found], out: &mut Output) -> Result<(), Error> {
 
 /// The lines about one adapter, and whether a schedule can be used.
 async fn probe(found: &Found) -> Result<(Vec<String>, Result<(), DeviceError>), DeviceError> {
-    let split = Split::of(found, &Dims::LECTURE);
+    let split = WorkSplit::of(found, &Dims::LECTURE);
     let probe = Probe::new(&Gpu::open(found).await?, split).await?;
     let (answers, took) = probe.ask_timed().await?;
     let mut lines = lines(found, &answers);

@@ -12,7 +12,7 @@ use crate::cpu::CpuBackend;
 use crate::gpu::adapter::Found;
 use crate::gpu::device::Gpu;
 use crate::gpu::probe::Probe;
-use crate::gpu::resident::{Resident, Split};
+use crate::gpu::resident::{Resident, WorkSplit};
 use crate::gpu::shader::ProbeModules;
 use crate::gpu::staged::Staged;
 use crate::model::dims::Dims;
@@ -251,7 +251,7 @@ pub async fn open_with(
     modules: &dyn Fn(bool) -> ProbeModules,
 ) -> Result<Opened<Scheduled>, DeviceError> {
     let gpu = Gpu::open(found).await?;
-    let split = Split::of(found, &dims);
+    let split = WorkSplit::of(found, &dims);
     let probe = Probe::with(&gpu, split, &modules(split.lanes > 1)).await?;
     let answers = probe.ask().await?;
     let staged = async |why: &str| -> Result<Opened<Scheduled>, DeviceError> {

@@ -6,9 +6,11 @@
 //! and the tanh beside them, comes apart here. So the two can be compared on one device with one set of inputs.
 
 use super::adapter::Found;
-use super::machine::Layer::{First, Second};
-use super::machine::Size::{Batch, Hidden, Vocab};
-use super::machine::{Grid, Launch, Machine, Slot, launch};
+use super::executor::Executor;
+use super::launch::Size::{Batch, Hidden, Vocab};
+use super::launch::{Invocations, Launch, launch};
+use super::layout::Layer::{First, Second};
+use super::layout::Slot;
 use super::shader::Module;
 use super::staged::{
     EMBEDDING_BACKWARD, EMBEDDING_FORWARD, LINEAR_1_BACKWARD, LINEAR_1_FORWARD, LINEAR_2_FORWARD,
@@ -23,8 +25,8 @@ use LectureTensor as K;
 use Slot as S;
 use Tensor as T;
 
-const ROWS_BY_VOCAB: Grid = Grid::Elements(Batch, Vocab);
-const ROWS_BY_HIDDEN: Grid = Grid::Elements(Batch, Hidden);
+const ROWS_BY_VOCAB: Invocations = Invocations::Elements(Batch, Vocab);
+const ROWS_BY_HIDDEN: Invocations = Invocations::Elements(Batch, Hidden);
 
 /// The pass in chunks, forward and backward.
 #[rustfmt::skip]
@@ -32,98 +34,98 @@ pub const CHUNKED: [Launch; 39] = [
     // Forward.
     EMBEDDING_FORWARD, // embcat = C[Xb].view(n, -1)
     LINEAR_1_FORWARD, // hprebn = embcat @ W1 + b1
-    launch("bnmeani_kernel", First, Grid::Each(Hidden),
-        &[("hprebn", S::Hprebn), ("bnmeani", S::Chunk(K::Bnmeani))]),
+    launch("bnmeani_kernel", First, Invocations::Each(Hidden),
+        &[("hprebn", S::Hprebn), ("bnmeani", S::Lecture(K::Bnmeani))]),
     launch("bndiff_kernel", First, ROWS_BY_HIDDEN,
-        &[("hprebn", S::Hprebn), ("bnmeani", S::Chunk(K::Bnmeani)),
-          ("bndiff", S::Chunk(K::Bndiff))]),
+        &[("hprebn", S::Hprebn), ("bnmeani", S::Lecture(K::Bnmeani)),
+          ("bndiff", S::Lecture(K::Bndiff))]),
     launch("bndiff2_kernel", First, ROWS_BY_HIDDEN,
-        &[("bndiff", S::Chunk(K::Bndiff)), ("bndiff2", S::Chunk(K::Bndiff2))]),
-    launch("bnvar_kernel", First, Grid::Each(Hidden),
-        &[("bndiff2", S::Chunk(K::Bndiff2)), ("bnvar", S::Chunk(K::Bnvar))]),
-    launch("bnvar_inv_kernel", First, Grid::Each(Hidden),
-        &[("bnvar", S::Chunk(K::Bnvar)), ("bnvar_inv", S::Chunk(K::BnvarInv))]),
+        &[("bndiff", S::Lecture(K::Bndiff)), ("bndiff2", S::Lecture(K::Bndiff2))]),
+    launch("bnvar_kernel", First, Invocations::Each(Hidden),
+        &[("bndiff2", S::Lecture(K::Bndiff2)), ("bnvar", S::Lecture(K::Bnvar))]),
+    launch("bnvar_inv_kernel", First, Invocations::Each(Hidden),
+        &[("bnvar", S::Lecture(K::Bnvar)), ("bnvar_inv", S::Lecture(K::BnvarInv))]),
     launch("bnraw_kernel", First, ROWS_BY_HIDDEN,
-        &[("bndiff", S::Chunk(K::Bndiff)), ("bnvar_inv", S::Chunk(K::BnvarInv)),
+        &[("bndiff", S::Lecture(K::Bndiff)), ("bnvar_inv", S::Lecture(K::BnvarInv)),
           ("bnraw", S::Bnraw)]),
     launch("hpreact_kernel", First, ROWS_BY_HIDDEN,
         &[("bnraw", S::Bnraw), ("hpreact", S::Hpreact), ("bngain", S::Param(T::Bngain)),
           ("bnbias", S::Param(T::Bnbias))]),
-    launch("tanh_forward_kernel", First, Grid::Vectors(Batch, Hidden),
+    launch("tanh_forward_kernel", First, Invocations::Vectors(Batch, Hidden),
         &[("hpreact", S::Hpreact), ("h", S::H)]),
     LINEAR_2_FORWARD, // logits = h @ W2 + b2
-    launch("logit_maxes_kernel", Second, Grid::Each(Batch),
-        &[("logits", S::Logits), ("logit_maxes", S::Chunk(K::LogitMaxes))]),
+    launch("logit_maxes_kernel", Second, Invocations::Each(Batch),
+        &[("logits", S::Logits), ("logit_maxes", S::Lecture(K::LogitMaxes))]),
     launch("norm_logits_kernel", Second, ROWS_BY_VOCAB,
-        &[("logits", S::Logits), ("logit_maxes", S::Chunk(K::LogitMaxes)),
-          ("norm_logits", S::Chunk(K::NormLogits))]),
+        &[("logits", S::Logits), ("logit_maxes", S::Lecture(K::LogitMaxes)),
+          ("norm_logits", S::Lecture(K::NormLogits))]),
     launch("counts_kernel", Second, ROWS_BY_VOCAB,
-        &[("norm_logits", S::Chunk(K::NormLogits)), ("counts", S::Chunk(K::Counts))]),
-    launch("counts_sum_kernel", Second, Grid::Each(Batch),
-        &[("counts", S::Chunk(K::Counts)), ("counts_sum", S::Chunk(K::CountsSum))]),
-    launch("counts_sum_inv_kernel", Second, Grid::Each(Batch),
-        &[("counts_sum", S::Chunk(K::CountsSum)), ("counts_sum_inv", S::Chunk(K::CountsSumInv))]),
+        &[("norm_logits", S::Lecture(K::NormLogits)), ("counts", S::Lecture(K::Counts))]),
+    launch("counts_sum_kernel", Second, Invocations::Each(Batch),
+        &[("counts", S::Lecture(K::Counts)), ("counts_sum", S::Lecture(K::CountsSum))]),
+    launch("counts_sum_inv_kernel", Second, Invocations::Each(Batch),
+        &[("counts_sum", S::Lecture(K::CountsSum)), ("counts_sum_inv", S::Lecture(K::CountsSumInv))]),
     launch("probs_kernel", Second, ROWS_BY_VOCAB,
-        &[("counts", S::Chunk(K::Counts)), ("counts_sum_inv", S::Chunk(K::CountsSumInv)),
-          ("probs", S::Chunk(K::Probs))]),
+        &[("counts", S::Lecture(K::Counts)), ("counts_sum_inv", S::Lecture(K::CountsSumInv)),
+          ("probs", S::Lecture(K::Probs))]),
     launch("logprobs_kernel", Second, ROWS_BY_VOCAB,
-        &[("probs", S::Chunk(K::Probs)), ("logprobs", S::Chunk(K::Logprobs))]),
+        &[("probs", S::Lecture(K::Probs)), ("logprobs", S::Lecture(K::Logprobs))]),
     // Backward.
     launch("dlogprobs_kernel", Second, ROWS_BY_VOCAB,
-        &[("Y", S::Y), ("dlogprobs", S::ChunkGrad(K::Logprobs))]),
+        &[("Y", S::Y), ("dlogprobs", S::LectureGrad(K::Logprobs))]),
     launch("dprobs_kernel", Second, ROWS_BY_VOCAB,
-        &[("probs", S::Chunk(K::Probs)), ("dlogprobs", S::ChunkGrad(K::Logprobs)),
-          ("dprobs", S::ChunkGrad(K::Probs))]),
-    launch("dcounts_sum_inv_kernel", Second, Grid::Each(Batch),
-        &[("counts", S::Chunk(K::Counts)), ("dprobs", S::ChunkGrad(K::Probs)),
-          ("dcounts_sum_inv", S::ChunkGrad(K::CountsSumInv))]),
-    launch("dcounts_sum_kernel", Second, Grid::Each(Batch),
-        &[("counts_sum", S::Chunk(K::CountsSum)),
-          ("dcounts_sum_inv", S::ChunkGrad(K::CountsSumInv)),
-          ("dcounts_sum", S::ChunkGrad(K::CountsSum))]),
+        &[("probs", S::Lecture(K::Probs)), ("dlogprobs", S::LectureGrad(K::Logprobs)),
+          ("dprobs", S::LectureGrad(K::Probs))]),
+    launch("dcounts_sum_inv_kernel", Second, Invocations::Each(Batch),
+        &[("counts", S::Lecture(K::Counts)), ("dprobs", S::LectureGrad(K::Probs)),
+          ("dcounts_sum_inv", S::LectureGrad(K::CountsSumInv))]),
+    launch("dcounts_sum_kernel", Second, Invocations::Each(Batch),
+        &[("counts_sum", S::Lecture(K::CountsSum)),
+          ("dcounts_sum_inv", S::LectureGrad(K::CountsSumInv)),
+          ("dcounts_sum", S::LectureGrad(K::CountsSum))]),
     launch("dcounts_kernel", Second, ROWS_BY_VOCAB,
-        &[("counts_sum_inv", S::Chunk(K::CountsSumInv)), ("dprobs", S::ChunkGrad(K::Probs)),
-          ("dcounts_sum", S::ChunkGrad(K::CountsSum)), ("dcounts", S::ChunkGrad(K::Counts))]),
+        &[("counts_sum_inv", S::Lecture(K::CountsSumInv)), ("dprobs", S::LectureGrad(K::Probs)),
+          ("dcounts_sum", S::LectureGrad(K::CountsSum)), ("dcounts", S::LectureGrad(K::Counts))]),
     launch("dnorm_logits_kernel", Second, ROWS_BY_VOCAB,
-        &[("counts", S::Chunk(K::Counts)), ("dcounts", S::ChunkGrad(K::Counts)),
-          ("dnorm_logits", S::ChunkGrad(K::NormLogits))]),
-    launch("dlogit_maxes_kernel", Second, Grid::Each(Batch),
-        &[("dnorm_logits", S::ChunkGrad(K::NormLogits)),
-          ("dlogit_maxes", S::ChunkGrad(K::LogitMaxes))]),
-    launch("dlogits_kernel", Second, Grid::Each(Batch),
-        &[("logits", S::Logits), ("dnorm_logits", S::ChunkGrad(K::NormLogits)),
-          ("dlogit_maxes", S::ChunkGrad(K::LogitMaxes)),
+        &[("counts", S::Lecture(K::Counts)), ("dcounts", S::LectureGrad(K::Counts)),
+          ("dnorm_logits", S::LectureGrad(K::NormLogits))]),
+    launch("dlogit_maxes_kernel", Second, Invocations::Each(Batch),
+        &[("dnorm_logits", S::LectureGrad(K::NormLogits)),
+          ("dlogit_maxes", S::LectureGrad(K::LogitMaxes))]),
+    launch("dlogits_kernel", Second, Invocations::Each(Batch),
+        &[("logits", S::Logits), ("dnorm_logits", S::LectureGrad(K::NormLogits)),
+          ("dlogit_maxes", S::LectureGrad(K::LogitMaxes)),
           ("dlogits", S::Dlogits)]),
     // dh = dlogits @ W2.T; dW2 = h.T @ dlogits; db2 = dlogits.sum(0)
-    launch("linear_backward_kernel", Second, Grid::TwoGradients(Hidden, Vocab),
+    launch("linear_backward_kernel", Second, Invocations::TwoGradients(Hidden, Vocab),
         &[("x", S::H), ("W", S::Param(T::W2)), ("dy", S::Dlogits), ("dx", S::Dh),
           ("dW", S::Grad(T::W2)),
           ("db", S::Grad(T::B2))]),
-    launch("tanh_backward_kernel", First, Grid::Vectors(Batch, Hidden),
+    launch("tanh_backward_kernel", First, Invocations::Vectors(Batch, Hidden),
         &[("h", S::H), ("dh", S::Dh), ("dhpreact", S::Dhpreact)]),
-    launch("dbngain_kernel", First, Grid::Each(Hidden),
+    launch("dbngain_kernel", First, Invocations::Each(Hidden),
         &[("bnraw", S::Bnraw), ("dhpreact", S::Dhpreact), ("dbngain", S::Grad(T::Bngain))]),
-    launch("dbnbias_kernel", First, Grid::Each(Hidden),
+    launch("dbnbias_kernel", First, Invocations::Each(Hidden),
         &[("dhpreact", S::Dhpreact), ("dbnbias", S::Grad(T::Bnbias))]),
     launch("dbnraw_kernel", First, ROWS_BY_HIDDEN,
         &[("bngain", S::Param(T::Bngain)), ("dhpreact", S::Dhpreact),
-          ("dbnraw", S::ChunkGrad(K::Bnraw))]),
-    launch("dbnvar_inv_kernel", First, Grid::Each(Hidden),
-        &[("bndiff", S::Chunk(K::Bndiff)), ("dbnraw", S::ChunkGrad(K::Bnraw)),
-          ("dbnvar_inv", S::ChunkGrad(K::BnvarInv))]),
-    launch("dbnvar_kernel", First, Grid::Each(Hidden),
-        &[("bnvar", S::Chunk(K::Bnvar)), ("dbnvar_inv", S::ChunkGrad(K::BnvarInv)),
-          ("dbnvar", S::ChunkGrad(K::Bnvar))]),
+          ("dbnraw", S::LectureGrad(K::Bnraw))]),
+    launch("dbnvar_inv_kernel", First, Invocations::Each(Hidden),
+        &[("bndiff", S::Lecture(K::Bndiff)), ("dbnraw", S::LectureGrad(K::Bnraw)),
+          ("dbnvar_inv", S::LectureGrad(K::BnvarInv))]),
+    launch("dbnvar_kernel", First, Invocations::Each(Hidden),
+        &[("bnvar", S::Lecture(K::Bnvar)), ("dbnvar_inv", S::LectureGrad(K::BnvarInv)),
+          ("dbnvar", S::LectureGrad(K::Bnvar))]),
     launch("dbndiff2_kernel", First, ROWS_BY_HIDDEN,
-        &[("dbnvar", S::ChunkGrad(K::Bnvar)), ("dbndiff2", S::ChunkGrad(K::Bndiff2))]),
+        &[("dbnvar", S::LectureGrad(K::Bnvar)), ("dbndiff2", S::LectureGrad(K::Bndiff2))]),
     launch("dbndiff_kernel", First, ROWS_BY_HIDDEN,
-        &[("bndiff", S::Chunk(K::Bndiff)), ("bnvar_inv", S::Chunk(K::BnvarInv)),
-          ("dbnraw", S::ChunkGrad(K::Bnraw)),
-          ("dbndiff2", S::ChunkGrad(K::Bndiff2)), ("dbndiff", S::ChunkGrad(K::Bndiff))]),
-    launch("dbnmeani_kernel", First, Grid::Each(Hidden),
-        &[("dbndiff", S::ChunkGrad(K::Bndiff)), ("dbnmeani", S::ChunkGrad(K::Bnmeani))]),
+        &[("bndiff", S::Lecture(K::Bndiff)), ("bnvar_inv", S::Lecture(K::BnvarInv)),
+          ("dbnraw", S::LectureGrad(K::Bnraw)),
+          ("dbndiff2", S::LectureGrad(K::Bndiff2)), ("dbndiff", S::LectureGrad(K::Bndiff))]),
+    launch("dbnmeani_kernel", First, Invocations::Each(Hidden),
+        &[("dbndiff", S::LectureGrad(K::Bndiff)), ("dbnmeani", S::LectureGrad(K::Bnmeani))]),
     launch("dhprebn_kernel", First, ROWS_BY_HIDDEN,
-        &[("dbndiff", S::ChunkGrad(K::Bndiff)), ("dbnmeani", S::ChunkGrad(K::Bnmeani)),
+        &[("dbndiff", S::LectureGrad(K::Bndiff)), ("dbnmeani", S::LectureGrad(K::Bnmeani)),
           ("dhprebn", S::Dhprebn)]),
     LINEAR_1_BACKWARD, // dembcat = dhprebn @ W1.T; dW1 = embcat.T @ dhprebn; db1 = dhprebn.sum(0)
     EMBEDDING_BACKWARD, // dC[Xb[k,j]] += demb[k,j]
@@ -138,7 +140,7 @@ fn value_slot(chunk: LectureTensor) -> Slot {
         K::Bnraw => S::Bnraw,
         K::Hprebn => S::Hprebn,
         K::Embcat | K::Emb => S::Embcat,
-        _ => param(chunk).map_or(S::Chunk(chunk), S::Param),
+        _ => param(chunk).map_or(S::Lecture(chunk), S::Param),
     }
 }
 
@@ -150,7 +152,7 @@ fn grad_slot(chunk: LectureTensor) -> Slot {
         K::Hpreact => S::Dhpreact,
         K::Hprebn => S::Dhprebn,
         K::Embcat | K::Emb => S::Dembcat,
-        _ => param(chunk).map_or(S::ChunkGrad(chunk), S::Grad),
+        _ => param(chunk).map_or(S::LectureGrad(chunk), S::Grad),
     }
 }
 
@@ -162,13 +164,13 @@ fn param(chunk: LectureTensor) -> Option<Tensor> {
 /// Whether the training step stores this tensor's gradient. It passes over what its fused kernels
 /// make unnecessary.
 pub fn in_training_step(chunk: LectureTensor) -> bool {
-    !matches!(grad_slot(chunk), S::ChunkGrad(_) | S::Dh)
+    !matches!(grad_slot(chunk), S::LectureGrad(_) | S::Dh)
 }
 
 /// One minibatch on a device, by the training step's kernels and by the chunked ones. Each example has a
 /// row of its own, as in the notebook.
 pub struct Chunked {
-    machine: Machine,
+    executor: Executor,
 }
 
 impl Chunked {
@@ -185,10 +187,10 @@ impl Chunked {
         y: &[u8],
         modules: &[Module],
     ) -> Result<Self, DeviceError> {
-        let machine = Machine::new(found, dims, &[&STEP, &CHUNKED], modules).await?;
-        machine.write_params(params);
-        machine.write_step(x, y, 0.0);
-        Ok(Self { machine })
+        let executor = Executor::new(found, dims, &[&STEP, &CHUNKED], modules).await?;
+        executor.write_params(params);
+        executor.write_step(x, y, 0.0);
+        Ok(Self { executor })
     }
 
     /// Values and gradients of all 26 tensors by the chunked kernels.
@@ -223,19 +225,19 @@ impl Chunked {
 
     /// Compiles the kernels of some launches and runs them, each once.
     async fn run(&self, table: &[Launch]) -> Result<(), DeviceError> {
-        let pass = self.machine.pass(table, self.machine.layout.dims.batch)?;
-        self.machine.gpu.check()?;
-        self.machine.run(&pass, 0..table.len()).await
+        let pass = self.executor.pass(table, self.executor.layout.dims.batch)?;
+        self.executor.gpu.check()?;
+        self.executor.run(&pass, 0..table.len()).await
     }
 
     async fn read(
         &self,
         slot: impl Fn(LectureTensor) -> Slot,
     ) -> Result<LectureTensors<f32>, DeviceError> {
-        let dims = self.machine.layout.dims;
+        let dims = self.executor.layout.dims;
         let mut chunks = LectureTensors::from_fn(|_| Vec::new());
         for chunk in LectureTensor::ALL {
-            chunks[chunk] = self.machine.read(slot(chunk), chunk.len(&dims)).await?;
+            chunks[chunk] = self.executor.read(slot(chunk), chunk.len(&dims)).await?;
         }
         Ok(chunks)
     }

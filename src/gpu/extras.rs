@@ -8,7 +8,8 @@ use wgpu::{BufferUsages, ComputePipeline};
 
 use super::adapter::Found;
 use super::device::Gpu;
-use super::machine::{folded, to_f32};
+use super::executor::to_f32;
+use super::launch::folded;
 use super::shader::{Bindings, Module};
 use crate::backend::DeviceError;
 use crate::reference::extras::{OnehotLinear, RepeatKv};

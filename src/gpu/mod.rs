@@ -3,8 +3,11 @@
 pub mod adapter;
 pub mod chunked;
 pub mod device;
+pub mod executor;
 pub mod extras;
-pub mod machine;
+pub mod launch;
+pub mod layout;
+mod packing;
 pub mod probe;
 pub mod resident;
 pub mod shader;

@@ -362,7 +362,7 @@ mod tests {
 
     use super::*;
     use crate::gpu::chunked::CHUNKED;
-    use crate::gpu::machine::Launch;
+    use crate::gpu::launch::Launch;
     use crate::gpu::staged::{EVALUATE, STEP, STEP_IN_PARTS};
 
     #[test]

@@ -3,31 +3,30 @@
 //!
 //! [`STEP`] is the table of launches, in execution order: it reads as the forward and the backward
 //! pass. Every launch names its kernel, the tensors that it binds and how its invocations are laid
-//! out; [`super::machine`] does the rest.
+//! out; [`super::executor`] does the rest.
 
 use std::ops::Range;
 
 use super::adapter::{Found, api_name};
 use super::device::Gpu;
-use super::machine::Layer::{First, Second};
-use super::machine::Size::{Batch, FanIn, Hidden, Vocab};
-use super::machine::{Dx, Grid, Launch, Layout, Machine, Pass, Slot, launch};
+use super::executor::{Executor, Pass};
+use super::launch::Size::{Batch, FanIn, Hidden, Vocab};
+use super::launch::{Dx, Invocations, Launch, launch};
+use super::layout::Layer::{First, Second};
+use super::layout::{Layout, Slot};
 use super::probe::Probe;
-use super::resident::Split;
+use super::resident::WorkSplit;
 use super::shader::{Module, staged_modules};
 use super::submission::{Submitted, overlapped, parts};
 use super::timestamps::Profiler;
 use super::work::{kernels_of, work_of};
-use crate::backend::DeviceError;
-use crate::backend::Schedule;
 use crate::backend::profile::Profile;
-use crate::backend::{Backend, BackendInfo};
+use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
 use crate::cores::{cores, share_out};
 use crate::model::contexts::Rows;
 use crate::model::dims::Dims;
 use crate::model::params::{Params, Tensor};
-use crate::model::statistics::MergedStatistics;
-use crate::model::statistics::Statistics;
+use crate::model::statistics::{MergedStatistics, Statistics};
 use crate::model::steps::Steps;
 
 use Slot as S;
@@ -36,66 +35,66 @@ use Tensor as T;
 /// `embcat = C[Xb].view(n, -1)`
 #[rustfmt::skip]
 pub const EMBEDDING_FORWARD: Launch =
-    launch("embedding_forward_kernel", First, Grid::Vectors(Batch, FanIn),
+    launch("embedding_forward_kernel", First, Invocations::Vectors(Batch, FanIn),
         &[("progress", S::Progress), ("X", S::X), ("C", S::Param(T::C)), ("embcat", S::Embcat),
           ("targets", S::Targets), ("examples", S::Examples)]);
 /// `hprebn = embcat @ W1 + b1`
 #[rustfmt::skip]
 pub const LINEAR_1_FORWARD: Launch =
-    launch("linear_forward_kernel", First, Grid::Tiles(Batch, Hidden, FanIn),
+    launch("linear_forward_kernel", First, Invocations::Tiles(Batch, Hidden, FanIn),
         &[("x", S::Embcat), ("W", S::Param(T::W1)), ("b", S::Param(T::B1)), ("y", S::Hprebn)]);
 /// `h = tanh(bngain * bnraw + bnbias)`, with the statistics of the minibatch
 #[rustfmt::skip]
 pub const BATCHNORM_TANH_FORWARD: Launch =
-    launch("batchnorm_tanh_forward_kernel", First, Grid::Columns(Hidden),
+    launch("batchnorm_tanh_forward_kernel", First, Invocations::Columns(Hidden),
         &[("hprebn", S::Hprebn), ("bngain", S::Param(T::Bngain)), ("bnbias", S::Param(T::Bnbias)),
           ("bnstats", S::Bnstats), ("bnraw", S::Bnraw), ("h", S::H), ("examples", S::Examples)]);
 /// `h = tanh(bngain * bnraw + bnbias)`, with given statistics
 #[rustfmt::skip]
 pub const BATCHNORM_TANH_INFERENCE: Launch =
-    launch("batchnorm_tanh_inference_kernel", First, Grid::Vectors(Batch, Hidden),
+    launch("batchnorm_tanh_inference_kernel", First, Invocations::Vectors(Batch, Hidden),
         &[("hprebn", S::Hprebn), ("bngain", S::Param(T::Bngain)), ("bnbias", S::Param(T::Bnbias)),
           ("bnstats", S::Bnstats), ("h", S::H)]);
 /// `logits = h @ W2 + b2`
 #[rustfmt::skip]
 pub const LINEAR_2_FORWARD: Launch =
-    launch("linear_forward_kernel", Second, Grid::Tiles(Batch, Vocab, Hidden),
+    launch("linear_forward_kernel", Second, Invocations::Tiles(Batch, Vocab, Hidden),
         &[("x", S::H), ("W", S::Param(T::W2)), ("b", S::Param(T::B2)), ("y", S::Logits)]);
 /// The loss, and `dlogits` with it
 #[rustfmt::skip]
 pub const SOFTMAX_CROSS_ENTROPY: Launch =
-    launch("softmax_cross_entropy_kernel", Second, Grid::Rows(Vocab),
+    launch("softmax_cross_entropy_kernel", Second, Invocations::Rows(Vocab),
         &[("progress", S::Progress), ("targets", S::Targets), ("logits", S::Logits),
           ("losses", S::Losses), ("dlogits", S::Dlogits)]);
 /// `dhpreact = (1 - h**2) * (dlogits @ W2.T)`, `dW2 = h.T @ dlogits`, `db2 = dlogits.sum(0)`
 #[rustfmt::skip]
 pub const LINEAR_2_TANH_BACKWARD: Launch =
-    launch("linear_tanh_backward_kernel", Second, Grid::TwoGradients(Hidden, Vocab),
+    launch("linear_tanh_backward_kernel", Second, Invocations::TwoGradients(Hidden, Vocab),
         &[("x", S::H), ("W", S::Param(T::W2)), ("dy", S::Dlogits), ("dx", S::Dhpreact),
           ("dW", S::Grad(T::W2)), ("db", S::Grad(T::B2))]);
 /// `dbngain`, `dbnbias` and `dhprebn`
 #[rustfmt::skip]
 pub const BATCHNORM_BACKWARD: Launch =
-    launch("batchnorm_backward_kernel", First, Grid::Columns(Hidden),
+    launch("batchnorm_backward_kernel", First, Invocations::Columns(Hidden),
         &[("bngain", S::Param(T::Bngain)), ("bnstats", S::Bnstats), ("bnraw", S::Bnraw),
           ("dhpreact", S::Dhpreact), ("dbngain", S::Grad(T::Bngain)),
           ("dbnbias", S::Grad(T::Bnbias)), ("dhprebn", S::Dhprebn), ("examples", S::Examples)]);
 /// `dembcat = dhprebn @ W1.T`, `dW1 = embcat.T @ dhprebn`, `db1 = dhprebn.sum(0)`
 #[rustfmt::skip]
 pub const LINEAR_1_BACKWARD: Launch =
-    launch("linear_backward_kernel", First, Grid::TwoGradients(FanIn, Hidden),
+    launch("linear_backward_kernel", First, Invocations::TwoGradients(FanIn, Hidden),
         &[("x", S::Embcat), ("W", S::Param(T::W1)), ("dy", S::Dhprebn), ("dx", S::Dembcat),
           ("dW", S::Grad(T::W1)), ("db", S::Grad(T::B1))]);
 /// `dC[Xb[k,j]] += demb[k,j]`
 #[rustfmt::skip]
 pub const EMBEDDING_BACKWARD: Launch =
-    launch("embedding_backward_kernel", First, Grid::Embeddings,
+    launch("embedding_backward_kernel", First, Invocations::Embeddings,
         &[("progress", S::Progress), ("uses", S::Uses), ("dembcat", S::Dembcat),
           ("dC", S::Grad(T::C))]);
 /// `p += -lr * p.grad`
 #[rustfmt::skip]
 pub const SGD: Launch =
-    launch("sgd_kernel", First, Grid::Params,
+    launch("sgd_kernel", First, Invocations::Params,
         &[("progress", S::Progress), ("lr", S::Lr), ("params", S::Params), ("grads", S::Grads)]);
 
 /// One training step.
@@ -123,26 +122,26 @@ pub const STEP_IN_PARTS: [Launch; 14] = [
     LINEAR_1_FORWARD,
     BATCHNORM_TANH_FORWARD,
     // logits = h @ W2 + b2
-    launch("linear_forward_kernel", Second, Grid::TilesInParts(Batch, Vocab, Hidden),
+    launch("linear_forward_kernel", Second, Invocations::TilesInParts(Batch, Vocab, Hidden),
         &[("x", S::H), ("W", S::Param(T::W2)), ("b", S::Param(T::B2)), ("y", S::LogitParts)]),
-    launch("linear_forward_sum_kernel", Second, Grid::SumOfTiles(Batch, Vocab, Hidden),
+    launch("linear_forward_sum_kernel", Second, Invocations::SumOfTiles(Batch, Vocab, Hidden),
         &[("parts", S::LogitParts), ("whole", S::Logits)]),
     SOFTMAX_CROSS_ENTROPY,
     // dhpreact, dW2 and db2
     launch("linear_tanh_backward_kernel", Second,
-        Grid::GradientsInParts(Hidden, Vocab, Dx::InSlices),
+        Invocations::GradientsInParts(Hidden, Vocab, Dx::InSlices),
         &[("x", S::H), ("W", S::Param(T::W2)), ("dy", S::Dlogits), ("dx", S::Dhpreact),
           ("dW", S::WeightParts(Second)), ("db", S::BiasParts(Second))]),
-    launch("linear_backward_weight_sum_kernel", Second, Grid::SumOfGradients(Hidden, Vocab),
+    launch("linear_backward_weight_sum_kernel", Second, Invocations::SumOfGradients(Hidden, Vocab),
         &[("parts", S::GradParts(Second)), ("whole", S::LayerGrads(Second))]),
     BATCHNORM_BACKWARD,
     // dembcat, dW1 and db1
-    launch("linear_backward_kernel", First, Grid::GradientsInParts(FanIn, Hidden, Dx::InParts),
+    launch("linear_backward_kernel", First, Invocations::GradientsInParts(FanIn, Hidden, Dx::InParts),
         &[("x", S::Embcat), ("W", S::Param(T::W1)), ("dy", S::Dhprebn), ("dx", S::DembcatParts),
           ("dW", S::WeightParts(First)), ("db", S::BiasParts(First))]),
-    launch("linear_backward_weight_sum_kernel", First, Grid::SumOfGradients(FanIn, Hidden),
+    launch("linear_backward_weight_sum_kernel", First, Invocations::SumOfGradients(FanIn, Hidden),
         &[("parts", S::GradParts(First)), ("whole", S::LayerGrads(First))]),
-    launch("linear_backward_input_sum_kernel", First, Grid::SumOfTiles(Batch, FanIn, Hidden),
+    launch("linear_backward_input_sum_kernel", First, Invocations::SumOfTiles(Batch, FanIn, Hidden),
         &[("parts", S::DembcatParts), ("whole", S::Dembcat)]),
     EMBEDDING_BACKWARD,
     SGD,
@@ -181,7 +180,7 @@ const SHARED: usize = 1 << 14;
 
 /// A model on a device, trained by the staged schedule.
 pub struct Staged {
-    machine: Machine,
+    executor: Executor,
     info: BackendInfo,
     /// The launches of a step.
     table: &'static [Launch],
@@ -205,7 +204,7 @@ impl Staged {
         let layout = Layout::of(found, dims);
         layout.check(&tables(&layout), &found.adapter.limits(), &found.info.name)?;
         let gpu = Gpu::open(found).await?;
-        let answers = Probe::new(&gpu, Split::of(found, &dims))
+        let answers = Probe::new(&gpu, WorkSplit::of(found, &dims))
             .await?
             .ask()
             .await?;
@@ -227,8 +226,8 @@ impl Staged {
         let layout = Layout::of(found, dims);
         let tables = tables(&layout);
         layout.check(&tables, &found.adapter.limits(), &found.info.name)?;
-        let machine = Machine::on(gpu, layout, &tables, &staged_modules()).await?;
-        Self::with(machine, found, params)
+        let executor = Executor::on(gpu, layout, &tables, &staged_modules()).await?;
+        Self::with(executor, found, params)
     }
 
     /// Opens the adapter without probing its driver, with a given layout.
@@ -256,34 +255,34 @@ impl Staged {
         modules: &[Module],
     ) -> Result<Self, DeviceError> {
         let tables = tables(&layout);
-        let machine = Machine::with_layout(found, layout, &tables, modules).await?;
-        Self::with(machine, found, params)
+        let executor = Executor::with_layout(found, layout, &tables, modules).await?;
+        Self::with(executor, found, params)
     }
 
-    fn with(machine: Machine, found: &Found, params: &Params<f32>) -> Result<Self, DeviceError> {
-        machine.write_params(params);
-        let dims = machine.layout.dims;
-        let rows = machine.layout.rows;
+    fn with(executor: Executor, found: &Found, params: &Params<f32>) -> Result<Self, DeviceError> {
+        executor.write_params(params);
+        let dims = executor.layout.dims;
+        let rows = executor.layout.rows;
         // All tables together: a single pass has too few kernels to keep every core compiling.
-        let table = step_of(&machine.layout);
-        machine.compile(&[(table, dims.batch), (&CALIBRATE, rows), (&EVALUATE, rows)]);
+        let table = step_of(&executor.layout);
+        executor.compile(&[(table, dims.batch), (&CALIBRATE, rows), (&EVALUATE, rows)]);
         let staged = Self {
             info: info(found, "staged"),
             table,
-            step: machine.pass(table, dims.batch)?,
-            calibrate: machine.pass(&CALIBRATE, rows)?,
-            evaluate: machine.pass(&EVALUATE, rows)?,
-            most: machine.layout.steps,
+            step: executor.pass(table, dims.batch)?,
+            calibrate: executor.pass(&CALIBRATE, rows)?,
+            evaluate: executor.pass(&EVALUATE, rows)?,
+            most: executor.layout.steps,
             profiler: None,
-            machine,
+            executor,
         };
-        staged.machine.gpu.check()?;
+        staged.executor.gpu.check()?;
         Ok(staged)
     }
 
     /// The device and its tensors, to run launches one by one.
-    pub fn machine(&self) -> &Machine {
-        &self.machine
+    pub fn executor(&self) -> &Executor {
+        &self.executor
     }
 
     /// Runs launches of a step, each by its index.
@@ -292,12 +291,12 @@ impl Staged {
     ///
     /// The device failed.
     pub async fn run(&self, launches: Range<usize>) -> Result<(), DeviceError> {
-        self.machine.run(&self.step, launches).await
+        self.executor.run(&self.step, launches).await
     }
 
     /// Limits later submissions to `steps` steps. The results do not depend on it.
     pub fn set_most(&mut self, steps: usize) {
-        self.most = steps.clamp(1, self.machine.layout.steps);
+        self.most = steps.clamp(1, self.executor.layout.steps);
     }
 
     /// The most steps that a submission's buffers and timestamps have room for.
@@ -310,7 +309,7 @@ impl Staged {
 
     /// Submits some of the steps together. Also returns how many rows each of them has.
     fn submit(&mut self, steps: &Steps, range: Range<usize>) -> (Submitted, usize) {
-        let Dims { batch, block, .. } = self.machine.layout.dims;
+        let Dims { batch, block, .. } = self.executor.layout.dims;
         let count = range.len();
         let threads = if count * batch < SHARED { 1 } else { cores() };
         let minibatches = share_out(threads, range.clone(), |i| {
@@ -318,13 +317,13 @@ impl Staged {
             Rows::merged(x, Some(y), block)
         });
         let rows = minibatches.iter().map(Rows::len).max().unwrap_or(0);
-        self.step.set_rows(&self.machine, rows, batch);
-        self.machine
+        self.step.set_rows(&self.executor, rows, batch);
+        self.executor
             .write_steps(&minibatches, rows, &steps.lr[range]);
-        let mut encoder = self.machine.encoder();
+        let mut encoder = self.executor.encoder();
         let mut sources = vec![
-            self.machine.range(S::Progress, 2),
-            self.machine.range(S::Losses, count * rows),
+            self.executor.range(S::Progress, 2),
+            self.executor.range(S::Losses, count * rows),
         ];
         match self.profiler.as_ref().filter(|p| p.times_passes()) {
             None => self.step.encode(&mut encoder, count),
@@ -333,7 +332,7 @@ impl Staged {
                 sources.extend(profiler.resolve(&mut encoder, count * self.table.len()));
             }
         }
-        (self.machine.gpu.submit(encoder, &sources), rows)
+        (self.executor.gpu.submit(encoder, &sources), rows)
     }
 
     /// Waits for submitted steps, and appends their losses if the device did all of them.
@@ -344,7 +343,7 @@ impl Staged {
         (submitted, rows): (Submitted, usize),
         losses: &mut Vec<f32>,
     ) -> Result<(), DeviceError> {
-        let layout = &self.machine.layout;
+        let layout = &self.executor.layout;
         let count = range.len();
         let done = submitted.wait().await?;
         let progress: Vec<u32> = bytemuck::pod_collect_to_vec(&done.read[0]);
@@ -357,7 +356,7 @@ impl Staged {
             let passes = (0..count).flat_map(|_| (0..table.len()).map(|kernel| (kernel, 1)));
             profiler.add(count, &done, times, passes);
         }
-        let of_rows = self.machine.values(S::Losses, count * rows, &done.read[1]);
+        let of_rows = self.executor.values(S::Losses, count * rows, &done.read[1]);
         let means = of_rows
             .chunks_exact(rows)
             .map(|of_rows| (sum(of_rows) / layout.dims.batch as f64) as f32);
@@ -368,22 +367,22 @@ impl Staged {
 
 /// Runs an evaluation pass over at most `layout.rows` rows.
 async fn evaluate_rows(
-    machine: &Machine,
+    executor: &Executor,
     pass: &mut Pass,
     rows: &Rows,
     examples: usize,
     result: Slot,
     len: usize,
 ) -> Result<Vec<f32>, DeviceError> {
-    pass.set_rows(machine, rows.len(), examples);
-    machine.write_rows(rows);
-    let mut encoder = machine.encoder();
+    pass.set_rows(executor, rows.len(), examples);
+    executor.write_rows(rows);
+    let mut encoder = executor.encoder();
     pass.encode(&mut encoder, 1);
-    let bytes = machine
+    let bytes = executor
         .gpu
-        .finish_and_read(encoder, &[machine.range(result, len)])
+        .finish_and_read(encoder, &[executor.range(result, len)])
         .await?;
-    Ok(machine.values(result, len, &bytes[0]))
+    Ok(executor.values(result, len, &bytes[0]))
 }
 
 /// A chunk counts only if the device counted every one of its steps.
@@ -419,7 +418,7 @@ impl Backend for Staged {
     }
 
     fn dims(&self) -> &Dims {
-        &self.machine.layout.dims
+        &self.executor.layout.dims
     }
 
     async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
@@ -434,25 +433,25 @@ impl Backend for Staged {
     }
 
     async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
-        self.machine.read_params().await
+        self.executor.read_params().await
     }
 
     async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
-        self.machine.write_params(params);
-        self.machine.gpu.check()
+        self.executor.write_params(params);
+        self.executor.gpu.check()
     }
 
     async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
         let Layout {
             rows: most, dims, ..
-        } = self.machine.layout;
+        } = self.executor.layout;
         let hidden = dims.hidden;
-        let (machine, pass) = (&self.machine, &mut self.calibrate);
+        let (executor, pass) = (&self.executor, &mut self.calibrate);
         let mut merged = MergedStatistics::new(hidden);
         for rows in Rows::batches(x, None, dims.block, most) {
             let examples = (0..rows.len()).map(|row| rows.examples(row)).sum();
             let (slot, len) = (S::Bnstats, 2 * hidden);
-            let stats = evaluate_rows(machine, pass, &rows, examples, slot, len).await?;
+            let stats = evaluate_rows(executor, pass, &rows, examples, slot, len).await?;
             merged.add(examples, &stats[..hidden], &stats[hidden..]);
         }
         Ok(merged.finish())
@@ -466,23 +465,23 @@ impl Backend for Staged {
     ) -> Result<f64, DeviceError> {
         let Layout {
             rows: most, dims, ..
-        } = self.machine.layout;
-        let (machine, pass) = (&self.machine, &mut self.evaluate);
-        machine.write(
+        } = self.executor.layout;
+        let (executor, pass) = (&self.executor, &mut self.evaluate);
+        executor.write(
             S::Bnstats,
             &[stats.bnmean.as_slice(), &stats.bnvar].concat(),
         );
         let mut total = 0.0;
         for rows in Rows::batches(x, Some(y), dims.block, most) {
             let (examples, len) = (y.len(), rows.len());
-            let losses = evaluate_rows(machine, pass, &rows, examples, S::Losses, len).await?;
+            let losses = evaluate_rows(executor, pass, &rows, examples, S::Losses, len).await?;
             total += sum(&losses);
         }
         Ok(total / y.len() as f64)
     }
 
     async fn start_profile(&mut self) -> Result<(), DeviceError> {
-        let Machine { gpu, layout, .. } = &self.machine;
+        let Executor { gpu, layout, .. } = &self.executor;
         self.profiler = Some(Profiler::new(gpu, kernels_of(self.table, layout)));
         gpu.check()
     }
@@ -559,8 +558,8 @@ mod tests {
         for software in [false, true] {
             let layout = Layout::new(largest, software);
             for launch in tables(&layout).into_iter().flatten() {
-                let cut = layout.cut_of(launch.grid, layout.rows);
-                let groups = layout.groups_of(launch.grid, layout.rows, cut);
+                let cut = layout.cut_of(launch.invocations, layout.rows);
+                let groups = layout.groups_of(launch.invocations, layout.rows, cut);
                 let allowed = groups.iter().all(|g| (1..=65_535).contains(g));
                 assert!(allowed, "{}: {groups:?}", launch.kernel);
             }

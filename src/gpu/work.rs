@@ -1,7 +1,8 @@
 //! What a launch of a training step computes and moves: floating-point operations, and bytes that have to
 //! cross the memory bus at least.
 
-use super::machine::{Launch, Layer, Layout, Slot};
+use super::launch::Launch;
+use super::layout::{Layer, Layout, Slot};
 use crate::backend::profile::{Kernel, Work};
 use crate::model::dims::Dims;
 
@@ -39,15 +40,15 @@ fn flops_of(launch: &Launch, layout: &Layout, rows: usize) -> Option<f64> {
         "softmax_cross_entropy_kernel" => (1 + 2 + 2 + 1 + 1 + 3) * rows * dims.vocab,
         // One addition a part and value, but for the first part.
         "linear_forward_sum_kernel" => {
-            let parts = layout.cut_of(launch.grid, dims.batch).parts;
+            let parts = layout.cut_of(launch.invocations, dims.batch).parts;
             (parts - 1) * rows * fan_out
         }
         "linear_backward_input_sum_kernel" => {
-            let parts = layout.cut_of(launch.grid, dims.batch).parts;
+            let parts = layout.cut_of(launch.invocations, dims.batch).parts;
             (parts - 1) * rows * fan_in
         }
         "linear_backward_weight_sum_kernel" => {
-            let parts = layout.cut_of(launch.grid, dims.batch).parts;
+            let parts = layout.cut_of(launch.invocations, dims.batch).parts;
             (parts - 1) * (fan_in + 1) * fan_out
         }
         // Every embedding that was used is added to its token's.

@@ -8,14 +8,12 @@
 use super::GradcheckError;
 use super::Inputs;
 use super::engine::{Engine, Kernels};
-use crate::backend::Backend;
-use crate::backend::DeviceError;
-use crate::backend::Schedule;
+use crate::backend::{Backend, DeviceError, Schedule};
 use crate::cores::cores;
 use crate::cpu::CpuBackend;
 use crate::engine;
 use crate::gpu::adapter::Found;
-use crate::gpu::machine::{Layout, Slot};
+use crate::gpu::layout::{Layout, Slot};
 use crate::gpu::resident::Resident;
 use crate::gpu::staged::Staged;
 use crate::model::contexts::Numbering;
@@ -141,7 +139,7 @@ impl Engine {
                 let rows = Contexts::of(inputs).count;
                 for (chunk, slot) in STORED {
                     let values = rows * chunk.len(&inputs.dims) / inputs.dims.batch;
-                    grads[chunk] = staged.machine().read(slot, values).await?;
+                    grads[chunk] = staged.executor().read(slot, values).await?;
                 }
                 after
             }

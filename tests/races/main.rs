@@ -12,8 +12,9 @@ use std::collections::HashMap;
 
 use common::{Inputs, SIZES, Tolerance, compare, compare_params, f64s, inputs, reference};
 use gpu_makemore::gpu::chunked::CHUNKED;
-use gpu_makemore::gpu::machine::{Cut, Grid, Launch, Layout, Slot};
-use gpu_makemore::gpu::resident::{Plan, Split};
+use gpu_makemore::gpu::launch::{Cut, Invocations, Launch};
+use gpu_makemore::gpu::layout::{Layout, Slot};
+use gpu_makemore::gpu::resident::{Plan, WorkSplit};
 use gpu_makemore::gpu::shader::{Module, Source, chunked_modules, resident_module, staged_modules};
 use gpu_makemore::gpu::staged::{CALIBRATE, EVALUATE, step_of};
 use gpu_makemore::model::contexts::Rows;
@@ -26,7 +27,7 @@ use interpreter::{Buffers, Kernel};
 /// A kernel's name, and what was wrong with it.
 type Found = (&'static str, String);
 
-/// The tensors of a machine whose kernels are interpreted.
+/// The tensors of a model whose kernels are interpreted.
 struct Tensors {
     layout: Layout,
     modules: Vec<Module>,
@@ -91,7 +92,9 @@ impl Tensors {
     fn run(&mut self, table: &[Launch], rows: usize) -> Result<(), Found> {
         for launch in table {
             let fail = |message: String| (launch.kernel, message);
-            let cut = self.layout.cut_of(launch.grid, self.layout.dims.batch);
+            let cut = self
+                .layout
+                .cut_of(launch.invocations, self.layout.dims.batch);
             let mut module = self.modules.iter();
             let module = module.find(|m| m.entry_points.contains(&launch.kernel));
             let source = &module.expect("a module has the kernel").source;
@@ -109,7 +112,7 @@ impl Tensors {
             let number = |name| bindings.number(name, launch.kernel);
             let number = |name| number(name).map_err(|error| fail(error.to_string()));
             let mut buffers = Buffers::new();
-            if !matches!(launch.grid, Grid::Params) {
+            if !matches!(launch.invocations, Invocations::Params) {
                 let shape = self
                     .layout
                     .shape(launch.layer, rows, self.layout.dims.batch);
@@ -118,7 +121,7 @@ impl Tensors {
             for &(name, slot) in launch.binds {
                 buffers.insert(number(name)?, self.words_mut(slot).to_vec());
             }
-            let groups = self.layout.groups_of(launch.grid, rows, cut);
+            let groups = self.layout.groups_of(launch.invocations, rows, cut);
             let kernel = &self.kernels[&(launch.kernel, cut)];
             let outcome = kernel.launch(launch.kernel, &mut buffers, groups);
             outcome.map_err(|finding| {
@@ -258,7 +261,7 @@ fn no_kernel_of_the_chunked_pass_races() {
 }
 
 /// Some steps of two models by the resident kernel, in two dispatches.
-fn resident(dims: Dims, split: Split, text: &str, source: &Source) -> Result<(), Found> {
+fn resident(dims: Dims, split: WorkSplit, text: &str, source: &Source) -> Result<(), Found> {
     const STEPS: usize = 3;
     let kernel = "train_kernel";
     let fail = |message: String| (kernel, message);
@@ -315,15 +318,15 @@ fn resident(dims: Dims, split: Split, text: &str, source: &Source) -> Result<(),
 }
 
 /// As on a GPU.
-fn split(dims: &Dims) -> Split {
-    Split::hardware(dims, &wgpu::Limits::default())
+fn split(dims: &Dims) -> WorkSplit {
+    WorkSplit::hardware(dims, &wgpu::Limits::default())
 }
 
 #[test]
 fn the_resident_kernel_does_not_race() {
     let source = resident_module(false).source;
     for dims in sizes() {
-        for split in [split(&dims), Split::software()] {
+        for split in [split(&dims), WorkSplit::software()] {
             if let Err((_, message)) = resident(dims, split, &source.text(), &source) {
                 panic!("{dims}, {split:?}: {message}");
             }

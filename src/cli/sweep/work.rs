@@ -10,8 +10,7 @@ use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use super::error::SweepError;
-use crate::backend::Schedule;
-use crate::backend::{Backend, BackendInfo, DeviceError};
+use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
 use crate::checkpoint::Checkpoint;
 use crate::cli::drive::{Ended, drive};
 use crate::cli::error::Error;

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::backend::DeviceError;
-use crate::backend::Schedule;
+use crate::backend::{DeviceError, Schedule};
 
 /// Bytes of workgroup memory that the staged kernels use: `partial` of
 /// `shaders/staged/linear.wgsl`. The resident kernel needs less.

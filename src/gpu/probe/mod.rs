@@ -14,11 +14,10 @@ pub use answers::{Answers, Counters, Edge, Finding, Loops, Memory};
 
 use super::adapter::Found;
 use super::device::Gpu;
-use super::machine::to_f32;
-use super::resident::{Plan, Split};
+use super::executor::to_f32;
+use super::resident::{Plan, WorkSplit};
 use super::shader::{Module, ProbeModules};
-use crate::backend::DeviceError;
-use crate::backend::Schedule;
+use crate::backend::{DeviceError, Schedule};
 use crate::clock::Instant;
 use crate::model::dims::Dims;
 
@@ -124,7 +123,7 @@ pub struct Probe {
     arithmetic: Ready,
     memory: Ready,
     counters: Ready,
-    split: Split,
+    split: WorkSplit,
     bytes: u32,
     made: Duration,
     /// What the kernels leave: rounds of the loop; numbers of the launches; results of the
@@ -138,7 +137,7 @@ impl Probe {
     /// # Errors
     ///
     /// The device failed, or refuses a kernel.
-    pub async fn new(gpu: &Gpu, split: Split) -> Result<Self, DeviceError> {
+    pub async fn new(gpu: &Gpu, split: WorkSplit) -> Result<Self, DeviceError> {
         Self::with(gpu, split, &ProbeModules::new(split.lanes > 1)).await
     }
 
@@ -149,7 +148,7 @@ impl Probe {
     /// As for [`Probe::new`].
     pub async fn with(
         gpu: &Gpu,
-        split: Split,
+        split: WorkSplit,
         modules: &ProbeModules,
     ) -> Result<Self, DeviceError> {
         let start = Instant::now();
@@ -286,7 +285,13 @@ impl Probe {
 pub fn steps_of_a_dispatch(found: &Found, answers: &Answers) -> Result<usize, DeviceError> {
     answers.check(Schedule::Resident, &found.info.name)?;
     let dims = Dims::LECTURE;
-    let plan = Plan::for_driver(found, dims, 1, Split::of(found, &dims), answers.loops.done)?;
+    let plan = Plan::for_driver(
+        found,
+        dims,
+        1,
+        WorkSplit::of(found, &dims),
+        answers.loops.done,
+    )?;
     Ok(plan.steps_of_a_dispatch())
 }
 
@@ -296,7 +301,7 @@ pub fn steps_of_a_dispatch(found: &Found, answers: &Answers) -> Result<usize, De
 ///
 /// The device failed, or its count makes no sense.
 pub async fn loop_rounds(gpu: &Gpu) -> Result<usize, DeviceError> {
-    let answers = Probe::new(gpu, Split::software()).await?.ask().await?;
+    let answers = Probe::new(gpu, WorkSplit::software()).await?.ask().await?;
     match answers.loops.rounds() {
         Some(rounds) => Ok(rounds as usize),
         None => Err(DeviceError::Fault(answers.loops.to_string())),

@@ -1,0 +1,319 @@
+//! The launches of a schedule: which kernel runs on which tensors with how many invocations.
+
+use super::layout::{Layer, Layout, Slot, WORKGROUP, pitch};
+use crate::backend::DeviceError;
+
+use Size::{Batch, Embd, FanIn, Hidden, Vocab};
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch {
+    /// Entry point in `shaders/staged/`.
+    pub kernel: &'static str,
+    /// What the entry point uses: the name of a variable in its module, and the tensor that it stands
+    /// for. The record of sizes, `shape`, comes without saying.
+    pub binds: &'static [(&'static str, Slot)],
+    /// Whose sizes the kernel sees.
+    pub layer: Layer,
+    /// Its invocations.
+    pub invocations: Invocations,
+}
+
+/// A row of a table.
+pub const fn launch(
+    kernel: &'static str,
+    layer: Layer,
+    invocations: Invocations,
+    binds: &'static [(&'static str, Slot)],
+) -> Launch {
+    Launch {
+        kernel,
+        binds,
+        layer,
+        invocations,
+    }
+}
+
+/// How the invocations of a launch are laid out. Where a sum is long and its results are few, a
+/// workgroup cuts it into slices: see `Layout::slices`.
+#[derive(Clone, Copy, Debug)]
+pub enum Invocations {
+    /// One invocation for each value of a tensor `(rows, cols)`, pads included.
+    Elements(Size, Size),
+    /// One invocation for each four values of a row.
+    Vectors(Size, Size),
+    /// One invocation for each row or column: as many as the size.
+    Each(Size),
+    /// `(rows, cols, terms)`: one invocation for each slice of each tile of 8 x 4 sums.
+    Tiles(Size, Size, Size),
+    /// `(fan_in, fan_out)`: the same for the tiles of dW, and behind them for those of dx.
+    TwoGradients(Size, Size),
+    /// `(rows, cols, terms)`: one invocation for each part of each tile.
+    TilesInParts(Size, Size, Size),
+    /// One invocation for each four values of a row of what its parts add up to.
+    SumOfTiles(Size, Size, Size),
+    /// `(fan_in, fan_out)`: one invocation for each part of each tile of dW, and behind them for dx: for
+    /// each part of each tile, or for each slice, as the last one says.
+    GradientsInParts(Size, Size, Dx),
+    /// One invocation for each four values of the gradients of a layer.
+    SumOfGradients(Size, Size),
+    /// One invocation for each slice of each four columns of a tensor `(rows, cols)`, all of whose
+    /// rows are summed.
+    Columns(Size),
+    /// One invocation for each slice of each row of a tensor `(rows, cols)`.
+    Rows(Size),
+    /// One invocation for each slice of each value of `dC`.
+    Embeddings,
+    /// One invocation for each four values of the parameters.
+    Params,
+}
+
+/// How dx is cut beside a dW in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Dx {
+    InSlices,
+    InParts,
+}
+
+/// How the sums of a launch are cut: into slices, which a workgroup adds up, and into parts, which another
+/// launch adds up. They are constants of its pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cut {
+    /// Slices of a sum.
+    pub slices: usize,
+    /// Of dx, where a launch computes dW and dx.
+    pub dx_slices: usize,
+    /// Parts of a sum.
+    pub parts: usize,
+    /// Of dx.
+    pub dx_parts: usize,
+}
+
+impl Cut {
+    /// Sums are whole.
+    const NONE: Self = Self {
+        slices: 1,
+        dx_slices: 1,
+        parts: 1,
+        dx_parts: 1,
+    };
+
+    fn slices(slices: usize) -> Self {
+        Self {
+            slices,
+            ..Self::NONE
+        }
+    }
+
+    fn parts(parts: usize) -> Self {
+        Self {
+            parts,
+            ..Self::NONE
+        }
+    }
+}
+
+/// A size that a layout refers to.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)] // the fields of `Dims`
+pub enum Size {
+    /// Rows of the activations: contexts of a minibatch.
+    Batch,
+    Vocab,
+    Embd,
+    Hidden,
+    FanIn,
+}
+
+/// Workgroups with an invocation for each of `values`. `invocation_index` of shape.wgsl puts the two
+/// dimensions together again.
+pub fn folded(values: usize) -> [u32; 3] {
+    let groups = values.div_ceil(WORKGROUP);
+    let x = groups.clamp(1, 32_768);
+    [x as u32, groups.div_ceil(x) as u32, 1]
+}
+
+impl Layout {
+    fn size(&self, size: Size, rows: usize) -> usize {
+        match size {
+            Batch => rows,
+            Vocab => self.dims.vocab,
+            Embd => self.dims.embd,
+            Hidden => self.dims.hidden,
+            FanIn => self.dims.fan_in(),
+        }
+    }
+
+    /// Values of `dC`, pads included.
+    fn embeddings(&self) -> usize {
+        self.dims.vocab * pitch(self.dims.embd)
+    }
+
+    /// The constants of a pipeline whose sums are cut like this, by their names in the shaders.
+    pub fn constants(&self, cut: Cut) -> [(&'static str, f64); 5] {
+        [
+            ("SLICES", cut.slices),
+            ("DX_SLICES", cut.dx_slices),
+            ("PARTS", cut.parts),
+            ("DX_PARTS", cut.dx_parts),
+            ("INVOCATIONS", self.adders),
+        ]
+        .map(|(name, value)| (name, value as f64))
+    }
+
+    /// How the sums of a launch over `rows` rows are cut.
+    pub fn cut_of(&self, invocations: Invocations, rows: usize) -> Cut {
+        let size = |s| self.size(s, rows);
+        match invocations {
+            Invocations::Elements(..)
+            | Invocations::Vectors(..)
+            | Invocations::Params
+            | Invocations::Each(_) => Cut::NONE,
+            Invocations::Tiles(rows, cols, terms) => {
+                Cut::slices(self.tile_slices(size(rows), size(cols), size(terms)))
+            }
+            Invocations::TwoGradients(fan_in, fan_out) => {
+                let (fan_in, fan_out) = (size(fan_in), size(fan_out));
+                Cut {
+                    slices: self.tile_slices(fan_in, fan_out, rows),
+                    dx_slices: self.tile_slices(rows, fan_in, fan_out),
+                    ..Cut::NONE
+                }
+            }
+            Invocations::TilesInParts(rows, cols, terms)
+            | Invocations::SumOfTiles(rows, cols, terms) => {
+                Cut::parts(self.tile_parts(size(rows), size(cols), size(terms)))
+            }
+            Invocations::GradientsInParts(fan_in, fan_out, dx) => {
+                let (fan_in, fan_out) = (size(fan_in), size(fan_out));
+                let cut = Cut::parts(self.tile_parts(fan_in, fan_out, rows));
+                match dx {
+                    Dx::InSlices => Cut {
+                        dx_slices: self.tile_slices(rows, fan_in, fan_out),
+                        ..cut
+                    },
+                    Dx::InParts => Cut {
+                        dx_parts: self.tile_parts(rows, fan_in, fan_out),
+                        ..cut
+                    },
+                }
+            }
+            Invocations::SumOfGradients(fan_in, fan_out) => {
+                Cut::parts(self.tile_parts(size(fan_in), size(fan_out), rows))
+            }
+            Invocations::Columns(cols) => {
+                // Four vectors side by side: what a memory brings at once.
+                let (columns, most) = (size(cols).div_ceil(4), self.adders / 4);
+                Cut::slices(self.slices(columns, rows.div_ceil(4), most))
+            }
+            Invocations::Rows(cols) => {
+                let rounds = size(cols).div_ceil(4);
+                Cut::slices(self.slices(rows, rounds, Self::MAX_SLICES))
+            }
+            Invocations::Embeddings => {
+                // A frequent token has a sixteenth of all uses or so. One that has them all must
+                // not bring an invocation near the 65,535 rounds after which Mesa 22 leaves loops.
+                let uses = rows * self.dims.block;
+                let at_least = uses.div_ceil(1 << 14).next_power_of_two();
+                let slices = self.slices(self.embeddings(), uses / 16, Self::MAX_SLICES);
+                Cut::slices(slices.max(at_least))
+            }
+        }
+    }
+
+    /// Workgroups of a launch over `rows` rows whose sums are cut by `cut`.
+    pub fn groups_of(&self, invocations: Invocations, rows: usize, cut: Cut) -> [u32; 3] {
+        let size = |s| self.size(s, rows);
+        let of = |invocations: usize, results: usize| {
+            let groups = results.div_ceil(invocations / cut.slices);
+            [groups as u32, 1, 1]
+        };
+        match invocations {
+            Invocations::Elements(rows, cols) => folded(size(rows) * pitch(size(cols))),
+            Invocations::Vectors(rows, cols) | Invocations::SumOfTiles(rows, cols, _) => {
+                folded(size(rows) * size(cols).div_ceil(4))
+            }
+            Invocations::Params => folded(self.params / 4),
+            Invocations::Each(count) => folded(size(count)),
+            Invocations::Tiles(rows, cols, _) | Invocations::TilesInParts(rows, cols, _) => {
+                let groups = tile_groups(size(rows), size(cols), cut.slices);
+                [(cut.parts * groups) as u32, 1, 1]
+            }
+            Invocations::TwoGradients(fan_in, fan_out)
+            | Invocations::GradientsInParts(fan_in, fan_out, _) => {
+                let weight = tile_groups(size(fan_in), size(fan_out), cut.slices);
+                let input = tile_groups(rows, size(fan_in), cut.dx_slices);
+                [(cut.parts * weight + cut.dx_parts * input) as u32, 1, 1]
+            }
+            Invocations::SumOfGradients(fan_in, fan_out) => {
+                let weight = pitch(size(fan_in)) * pitch(size(fan_out));
+                let values = weight.next_multiple_of(Self::ALIGN) + pitch(size(fan_out));
+                folded(values / 4)
+            }
+            Invocations::Columns(cols) => of(self.adders, size(cols).div_ceil(4)),
+            Invocations::Rows(_) => of(WORKGROUP, rows),
+            Invocations::Embeddings => of(WORKGROUP, self.embeddings()),
+        }
+    }
+
+    /// Whether the adapter can hold this model and run these tables.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Limit`], with the first limit that is too low.
+    pub fn check(
+        &self,
+        tables: &[&[Launch]],
+        limits: &wgpu::Limits,
+        adapter: &str,
+    ) -> Result<(), DeviceError> {
+        let error = |limit, needed, available| {
+            Err(DeviceError::Limit {
+                adapter: adapter.to_owned(),
+                limit,
+                needed,
+                available,
+            })
+        };
+        let launches = || tables.iter().copied().flatten();
+        let bindings = launches().map(|l| l.binds.len()).max().unwrap_or(0) as u32;
+        if limits.max_storage_buffers_per_shader_stage < bindings {
+            let available = limits.max_storage_buffers_per_shader_stage;
+            return error(
+                "maxStorageBuffersPerShaderStage",
+                bindings.into(),
+                available.into(),
+            );
+        }
+        if limits.max_compute_invocations_per_workgroup < WORKGROUP as u32 {
+            let available = limits.max_compute_invocations_per_workgroup;
+            return error(
+                "maxComputeInvocationsPerWorkgroup",
+                WORKGROUP as u64,
+                available.into(),
+            );
+        }
+        let largest = launches()
+            .flat_map(|l| l.binds)
+            .map(|&(_, slot)| 4 * self.len(self.place(slot).0) as u64)
+            .max()
+            .unwrap_or(0);
+        if limits.max_storage_buffer_binding_size < largest {
+            let available = limits.max_storage_buffer_binding_size;
+            return error("maxStorageBufferBindingSize", largest, available);
+        }
+        if limits.max_buffer_size < largest {
+            return error("maxBufferSize", largest, limits.max_buffer_size);
+        }
+        Ok(())
+    }
+}
+
+/// Workgroups for tiles of 8 x 4 sums, as shaders/staged/linear.wgsl arranges them.
+fn tile_groups(rows: usize, cols: usize, slices: usize) -> usize {
+    let (high, wide) = (rows.div_ceil(8), cols.div_ceil(4));
+    let tiles = WORKGROUP / slices;
+    let tiles_wide = tiles.min(if wide <= 8 { 8 } else { 16 });
+    wide.div_ceil(tiles_wide) * high.div_ceil(tiles / tiles_wide)
+}
