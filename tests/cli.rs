@@ -241,7 +241,7 @@ fn unusable_data_is_refused() {
         ("chinese", &[], &["chinese: 256 distinct characters", "at most 255", "--clean"]),
         ("dots", &[], &["dots, line 11", "\"st. john\"", "'.'", "take it out of the word"]),
         ("dots", &["--clean"], &["dots, line 11", "\"st. john\"", "'.'", "take it out of the word"]),
-        ("two.csv", &[], &["two.csv: has several columns", "--column: \"id\", \"word\""]),
+        ("two.csv", &[], &["two.csv: has several columns: \"id\", \"word\"", "choose one with --column"]),
         ("two.csv", &["--column", "name"], &["no column \"name\"", "these: \"id\", \"word\""]),
         ("two.csv", &["--column", "word"], &["two.csv: too few words", "1, but at least 6"]),
         ("names", &["--column", "name"], &["names: has no columns", "leave out --column name"]),

@@ -10,8 +10,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::backend::Api;
 use crate::backend::Schedule;
+use crate::cli::data::{self, Source};
 use crate::cli::sweep::values::{self, Shard, Values};
-use crate::data::{self, Source, Split};
+use crate::data::Split;
 use crate::gradcheck::explain::Topic;
 use crate::gradcheck::step::Checked;
 use crate::model::dims::Dims;

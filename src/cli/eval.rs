@@ -2,11 +2,12 @@
 
 use crate::backend::Backend;
 use crate::cli::args::EvalArgs;
+use crate::cli::data::{self, Source};
 use crate::cli::device::Device;
 use crate::cli::error::Error;
 use crate::cli::report::Output;
 use crate::cli::trained::Trained;
-use crate::data::{self, Source, Split};
+use crate::data::Split;
 
 /// Prints the loss of each split that was asked for.
 pub async fn run(args: &EvalArgs) -> Result<(), Error> {

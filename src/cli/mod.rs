@@ -3,6 +3,7 @@
 
 pub mod adapters;
 pub mod args;
+pub mod data;
 pub mod device;
 mod drive;
 pub mod environment;

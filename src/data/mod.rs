@@ -1,4 +1,4 @@
-//! The data: from a file to examples.
+//! The data: from bytes to examples.
 //!
 //! [`load`] reads words, numbers their characters ([`Vocabulary`]), shuffles the words and slides a
 //! context over each of them ([`Examples`]) for the three parts of the data set ([`Split`]). For the
@@ -13,10 +13,6 @@ mod vocabulary;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::convert::Infallible;
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
 
 pub use cleaning::clean;
 pub use error::DataError;
@@ -37,50 +33,43 @@ use reader::Word;
 const SHUFFLE_SEED: u64 = 42;
 
 /// Where words come from.
-///
-/// As text, `names` and `municipalities` are the data sets in the program and anything else is a
-/// path; a file that has one of these names is `./names`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source<'a> {
     /// The 32,033 first names of the lecture.
     Names,
     /// The 8,133 municipalities of Spain, always cleaned. CSV with the columns `province` and
     /// `name`; `name` unless another is chosen.
     Municipalities,
-    /// A file in UTF-8, with any line breaks: text with one word a line, or CSV.
+    /// Text in UTF-8, with any line breaks: one word a line, or CSV.
     ///
-    /// It is read as CSV if a column is chosen or if its name ends in `.csv`. The first record of a
-    /// CSV file names the columns; a column must be chosen unless there is only one.
-    File(PathBuf),
+    /// It is read as CSV if a column is chosen or `csv` says so. The first record of a CSV file names the
+    /// columns; a column must be chosen unless there is only one.
+    Bytes {
+        /// What people call it.
+        name: &'a str,
+        /// The text, of which [`MAX_FILE_BYTES`] are read at most.
+        bytes: &'a [u8],
+        /// Whether it is CSV even if no column is chosen.
+        csv: bool,
+    },
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Source<'_> {
+    /// What people call it.
+    pub fn name(&self) -> &str {
         match self {
-            Source::Names => f.pad("names"),
-            Source::Municipalities => f.pad("municipalities"),
-            Source::File(path) => path.display().fmt(f),
+            Source::Names => "names",
+            Source::Municipalities => "municipalities",
+            Source::Bytes { name, .. } => name,
         }
-    }
-}
-
-impl FromStr for Source {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "names" => Source::Names,
-            "municipalities" => Source::Municipalities,
-            path => Source::File(path.into()),
-        })
     }
 }
 
 /// What to load, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct Options<'a> {
     /// Where the words come from.
-    pub source: Source,
+    pub source: Source<'a>,
     /// The CSV column to read; the first, if several have this name.
     pub column: Option<String>,
     /// Whether to [`clean`] the words. The municipalities are cleaned in any case.
@@ -89,7 +78,7 @@ pub struct Options {
     pub block: usize,
 }
 
-impl Default for Options {
+impl Default for Options<'_> {
     /// The lecture's: the names, with a context of 3.
     fn default() -> Self {
         Self {
@@ -101,7 +90,7 @@ impl Default for Options {
     }
 }
 
-impl Options {
+impl Options<'_> {
     /// Whether the words are cleaned.
     fn cleans(&self) -> bool {
         self.clean || self.source == Source::Municipalities
@@ -110,8 +99,8 @@ impl Options {
     /// The source and, unless it is the only one there is to read, the column.
     fn label(&self) -> String {
         match &self.column {
-            Some(column) => format!("{}, column {column}", self.source),
-            None => self.source.to_string(),
+            Some(column) => format!("{}, column {column}", self.source.name()),
+            None => self.source.name().to_owned(),
         }
     }
 }
@@ -204,31 +193,13 @@ impl Dataset {
 /// # Errors
 ///
 /// Whatever [`DataError`] lists, except for an unknown character.
-pub fn load(options: &Options) -> Result<Dataset, DataError> {
-    dataset(options, &words(options)?)
-}
-
-/// The same for a file whose bytes are in memory: `options` say how to read them, and their source
-/// is for messages and tells by its name whether they are CSV.
-///
-/// # Errors
-///
-/// As [`load`].
-pub fn load_bytes(bytes: &[u8], options: &Options) -> Result<Dataset, DataError> {
-    let path = PathBuf::from(options.source.to_string());
-    let words = reader::read_bytes(bytes, &path, options.column.as_deref())?;
-    dataset(options, &checked(words, options)?)
-}
-
-fn dataset(options: &Options, words: &[Word]) -> Result<Dataset, DataError> {
+pub fn load(options: &Options<'_>) -> Result<Dataset, DataError> {
+    let words = words(options)?;
     let letters: BTreeSet<char> = words.iter().flat_map(|word| word.text.chars()).collect();
     let count = letters.len();
     // With the checks that `words` has made, the count is all that can be wrong.
-    let vocab = Vocabulary::new(letters).map_err(|_| DataError::TooManyCharacters {
-        origin: options.source.to_string(),
-        count,
-    })?;
-    assemble(options, words, vocab)
+    let vocab = Vocabulary::new(letters).map_err(|_| DataError::TooManyCharacters { count })?;
+    assemble(options, &words, vocab)
 }
 
 /// Loads a data set for a model that is already trained: words are encoded with its vocabulary,
@@ -237,20 +208,16 @@ fn dataset(options: &Options, words: &[Word]) -> Result<Dataset, DataError> {
 /// # Errors
 ///
 /// Whatever [`DataError`] lists; a character that the vocabulary lacks is one of them.
-pub fn load_with_vocabulary(options: &Options, vocab: &Vocabulary) -> Result<Dataset, DataError> {
+pub fn load_with_vocabulary(
+    options: &Options<'_>,
+    vocab: &Vocabulary,
+) -> Result<Dataset, DataError> {
     assemble(options, &words(options)?, vocab.clone())
 }
 
 /// The words, cleaned if the options say so; at least one, and none empty or with an end mark.
-fn words(options: &Options) -> Result<Vec<Word>, DataError> {
-    checked(
-        reader::read(&options.source, options.column.as_deref())?,
-        options,
-    )
-}
-
-/// Words as they were read, cleaned if the options say so, and checked.
-fn checked(mut words: Vec<Word>, options: &Options) -> Result<Vec<Word>, DataError> {
+fn words(options: &Options<'_>) -> Result<Vec<Word>, DataError> {
+    let mut words = reader::read(&options.source, options.column.as_deref())?;
     if !Dims::BLOCK.contains(&options.block) {
         return Err(DataError::Block(DimsError {
             name: "--block-size",
@@ -265,9 +232,7 @@ fn checked(mut words: Vec<Word>, options: &Options) -> Result<Vec<Word>, DataErr
         }
         words.retain(|word| !word.text.is_empty());
         if words.is_empty() {
-            return Err(DataError::NothingLeft {
-                origin: options.source.to_string(),
-            });
+            return Err(DataError::NothingLeft);
         }
     }
     match words
@@ -275,7 +240,6 @@ fn checked(mut words: Vec<Word>, options: &Options) -> Result<Vec<Word>, DataErr
         .find(|word| word.text.contains(Vocabulary::END))
     {
         Some(word) => Err(DataError::EndMark {
-            origin: options.source.to_string(),
             line: word.line,
             word: word.text.clone(),
         }),
@@ -284,10 +248,13 @@ fn checked(mut words: Vec<Word>, options: &Options) -> Result<Vec<Word>, DataErr
 }
 
 /// Encodes, shuffles and splits the words, and makes examples of them.
-fn assemble(options: &Options, words: &[Word], vocab: Vocabulary) -> Result<Dataset, DataError> {
+fn assemble(
+    options: &Options<'_>,
+    words: &[Word],
+    vocab: Vocabulary,
+) -> Result<Dataset, DataError> {
     if words.len() < split::MIN_WORDS {
         return Err(DataError::TooFewWords {
-            origin: options.source.to_string(),
             count: words.len(),
             minimum: split::MIN_WORDS,
         });
@@ -295,7 +262,7 @@ fn assemble(options: &Options, words: &[Word], vocab: Vocabulary) -> Result<Data
     // Before the shuffle, for errors to come in the order of the file.
     let mut tokens = words
         .iter()
-        .map(|word| encode(word, &vocab, &options.source))
+        .map(|word| encode(word, &vocab))
         .collect::<Result<Vec<_>, _>>()?;
     PythonRandom::seed(SHUFFLE_SEED).shuffle(&mut tokens);
 
@@ -319,14 +286,13 @@ fn assemble(options: &Options, words: &[Word], vocab: Vocabulary) -> Result<Data
 }
 
 /// The tokens of a word, without the end mark.
-fn encode(word: &Word, vocab: &Vocabulary, source: &Source) -> Result<Vec<u8>, DataError> {
+fn encode(word: &Word, vocab: &Vocabulary) -> Result<Vec<u8>, DataError> {
     word.text
         .chars()
         .map(|character| {
             vocab
                 .encode(character)
                 .ok_or_else(|| DataError::UnknownCharacter {
-                    origin: source.to_string(),
                     line: word.line,
                     character,
                     word: word.text.clone(),

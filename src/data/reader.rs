@@ -1,9 +1,6 @@
-//! From a file, or a data set in the program, to words.
+//! From text to words.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
 
 use super::vocabulary::can_be_in_a_word;
 use super::{DataError, Source};
@@ -30,119 +27,59 @@ pub(super) struct Word {
     pub text: String,
 }
 
-/// The words of a data set in the order of the file; there is at least one.
-pub(super) fn read(source: &Source, column: Option<&str>) -> Result<Vec<Word>, DataError> {
-    let origin = &source.to_string();
-    let words = match source {
+/// The words of a data set in their order; there is at least one.
+pub(super) fn read(source: &Source<'_>, column: Option<&str>) -> Result<Vec<Word>, DataError> {
+    let words = match *source {
         Source::Names => match column {
             None => lines(&with_line_feeds(NAMES)),
             Some(column) => {
                 return Err(DataError::NoColumns {
-                    origin: origin.clone(),
                     column: column.to_owned(),
                 });
             }
         },
         Source::Municipalities => {
             let column = column.unwrap_or(MUNICIPALITIES_COLUMN);
-            csv_column(&with_line_feeds(MUNICIPALITIES), Some(column), origin)?
+            csv_column(&with_line_feeds(MUNICIPALITIES), Some(column))?
         }
-        Source::File(path) => file_words(read_file(path, origin)?, path, column, origin)?,
-    };
-    some(words, origin)
-}
-
-/// The words of a file that is in memory; `path` is for messages, and says whether it is CSV.
-pub(super) fn read_bytes(
-    bytes: &[u8],
-    path: &Path,
-    column: Option<&str>,
-) -> Result<Vec<Word>, DataError> {
-    let origin = &path.display().to_string();
-    some(file_words(bytes.to_vec(), path, column, origin)?, origin)
-}
-
-/// The words, if there are any.
-fn some(words: Vec<Word>, origin: &str) -> Result<Vec<Word>, DataError> {
-    if words.is_empty() {
-        return Err(DataError::OnlyBlank {
-            origin: origin.to_owned(),
-        });
-    }
-    Ok(words)
-}
-
-fn file_words(
-    bytes: Vec<u8>,
-    path: &Path,
-    column: Option<&str>,
-    origin: &str,
-) -> Result<Vec<Word>, DataError> {
-    let text = decode(bytes, origin)?;
-    if text.is_empty() {
-        return Err(DataError::Empty {
-            origin: origin.to_owned(),
-        });
-    }
-    if column.is_some() || has_csv_extension(path) {
-        csv_column(&text, column, origin)
-    } else {
-        Ok(lines(&text))
-    }
-}
-
-fn has_csv_extension(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("csv"))
-}
-
-fn read_file(path: &Path, origin: &str) -> Result<Vec<u8>, DataError> {
-    let failed = |reason: io::Error| {
-        let origin = origin.to_owned();
-        match reason.kind() {
-            io::ErrorKind::NotFound => DataError::Missing { origin },
-            _ => DataError::Unreadable { origin, reason },
+        Source::Bytes { bytes, csv, .. } => {
+            let text = decode(bytes)?;
+            if csv || column.is_some() {
+                csv_column(&text, column)?
+            } else {
+                lines(&text)
+            }
         }
     };
-    // Asked first because systems disagree on what opening a directory gives.
-    if fs::metadata(path).map_err(failed)?.is_dir() {
-        return Err(DataError::Directory {
-            origin: origin.to_owned(),
-        });
+    match words.is_empty() {
+        true => Err(DataError::OnlyBlank),
+        false => Ok(words),
     }
-    let mut bytes = Vec::new();
-    // The length comes from reading, not from the metadata: pipes and devices have none there.
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
+}
+
+/// The bytes as text whose lines end in `\n`, without a byte order mark; not empty.
+fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, DataError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(DataError::TooLarge {
-            origin: origin.to_owned(),
-            limit: MAX_FILE_BYTES,
-        });
+        return Err(DataError::TooLarge);
     }
-    Ok(bytes)
-}
-
-/// The bytes as text whose lines end in `\n`, without a byte order mark.
-fn decode(bytes: Vec<u8>, origin: &str) -> Result<String, DataError> {
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to();
-        let before = String::from_utf8_lossy(&error.as_bytes()[..offset]);
+    let text = str::from_utf8(bytes).map_err(|error| {
+        let offset = error.valid_up_to();
+        let before = String::from_utf8_lossy(&bytes[..offset]);
         DataError::NotUtf8 {
-            origin: origin.to_owned(),
             line: last_line(&before),
             offset,
         }
     })?;
-    let text = with_line_feeds(text.strip_prefix('\u{feff}').unwrap_or(&text));
+    let text = with_line_feeds(text.strip_prefix('\u{feff}').unwrap_or(text));
+    if text.is_empty() {
+        return Err(DataError::Empty);
+    }
     match text.find(|c| c != '\n' && !can_be_in_a_word(c)) {
         Some(offset) => Err(DataError::ControlCharacter {
-            origin: origin.to_owned(),
             line: last_line(&text[..offset]),
             character: text[offset..].chars().next().unwrap_or_default(),
         }),
-        None => Ok(text.into_owned()),
+        None => Ok(text),
     }
 }
 
@@ -177,12 +114,8 @@ fn word(line: usize, text: &str) -> Option<Word> {
 }
 
 /// One word a record; the first record names the columns. Empty fields are skipped.
-fn csv_column(text: &str, column: Option<&str>, origin: &str) -> Result<Vec<Word>, DataError> {
-    let malformed = |line, reason: String| DataError::Csv {
-        origin: origin.to_owned(),
-        line,
-        reason,
-    };
+fn csv_column(text: &str, column: Option<&str>) -> Result<Vec<Word>, DataError> {
+    let malformed = |line, reason: String| DataError::Csv { line, reason };
     // The csv crate would take the rest of the file for the field, without a word.
     if let Some(line) = unclosed_quote(text) {
         let reason = "a quotation mark opens a field here and is never closed; close it, or double it \
@@ -214,7 +147,7 @@ fn csv_column(text: &str, column: Option<&str>, origin: &str) -> Result<Vec<Word
         });
         let Some((columns, index)) = header else {
             let names: Vec<String> = record.iter().map(|name| name.trim().to_owned()).collect();
-            header = Some((names.len(), choose(names, column, origin)?));
+            header = Some((names.len(), choose(names, column)?));
             continue;
         };
         if record.len() != columns {
@@ -236,12 +169,11 @@ fn csv_column(text: &str, column: Option<&str>, origin: &str) -> Result<Vec<Word
 }
 
 /// Index of the column to read.
-fn choose(columns: Vec<String>, wanted: Option<&str>, origin: &str) -> Result<usize, DataError> {
+fn choose(columns: Vec<String>, wanted: Option<&str>) -> Result<usize, DataError> {
     let found = match wanted {
         Some(wanted) => columns.iter().position(|name| name == wanted.trim()),
         None => (columns.len() == 1).then_some(0),
     };
-    let origin = origin.to_owned();
     // Spreadsheets of many languages write semicolons and call the result CSV.
     let separator = match &columns[..] {
         [only] => only.chars().find(|c| matches!(c, ';' | '\t')),
@@ -249,13 +181,12 @@ fn choose(columns: Vec<String>, wanted: Option<&str>, origin: &str) -> Result<us
     };
     match (found, separator, wanted) {
         (Some(index), None, _) | (Some(index), Some(_), Some(_)) => Ok(index),
-        (_, Some(separator), _) => Err(DataError::Separator { origin, separator }),
+        (_, Some(separator), _) => Err(DataError::Separator { separator }),
         (None, None, Some(wanted)) => Err(DataError::UnknownColumn {
-            origin,
             column: wanted.to_owned(),
             columns,
         }),
-        (None, None, None) => Err(DataError::ColumnRequired { origin, columns }),
+        (None, None, None) => Err(DataError::ColumnRequired { columns }),
     }
 }
 

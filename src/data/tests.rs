@@ -1,29 +1,24 @@
 //! Data sets from end to end.
 
 use std::error::Error;
-use std::fs;
-use std::path::Path;
 
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 use super::*;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// Options for a file in a fresh directory. The directory lives as long as the first value.
-fn file(name: &str, content: impl AsRef<[u8]>) -> Result<(TempDir, Options), Box<dyn Error>> {
-    let directory = tempfile::tempdir()?;
-    let path = directory.path().join(name);
-    fs::write(&path, content)?;
-    Ok((
-        directory,
-        Options {
-            source: Source::File(path),
-            ..Options::default()
+/// Options for a text that is CSV if its name says so.
+fn file<'a>(name: &'a str, content: &'a (impl AsRef<[u8]> + ?Sized)) -> Options<'a> {
+    Options {
+        source: Source::Bytes {
+            name,
+            bytes: content.as_ref(),
+            csv: name.to_lowercase().ends_with(".csv"),
         },
-    ))
+        ..Options::default()
+    }
 }
 
 fn column(name: &str) -> Option<String> {
@@ -31,35 +26,31 @@ fn column(name: &str) -> Option<String> {
 }
 
 /// The words of a file, in its order.
-fn words_of(
-    name: &str,
-    content: &str,
-    column: Option<&str>,
-) -> Result<Vec<String>, Box<dyn Error>> {
-    let (_directory, options) = file(name, content)?;
-    let words = reader::read(&options.source, column)?;
+fn words_of(name: &str, content: &str, column: Option<&str>) -> Result<Vec<String>, DataError> {
+    let words = reader::read(&file(name, content).source, column)?;
     Ok(words.into_iter().map(|word| word.text).collect())
 }
 
-/// The message of the error that loading gives, less the path's directory.
+/// The message of the error that loading gives.
 fn message(
     name: &str,
     content: impl AsRef<[u8]>,
     column: Option<&str>,
 ) -> Result<String, Box<dyn Error>> {
-    let (directory, mut options) = file(name, content)?;
-    options.column = column.map(str::to_owned);
-    message_of(&options, directory.path())
+    message_of(&Options {
+        column: column.map(str::to_owned),
+        ..file(name, &content)
+    })
 }
 
-fn message_of(options: &Options, directory: &Path) -> Result<String, Box<dyn Error>> {
+fn message_of(options: &Options<'_>) -> Result<String, Box<dyn Error>> {
     match load(options) {
         Ok(_) => Err("loaded, but should have failed".into()),
         Err(error) => {
             let message = error.to_string();
             assert!(!message.contains('\n'), "more than one line: {message}");
-            let directory = directory.join("");
-            Ok(message.replace(&directory.display().to_string(), ""))
+            assert_eq!(message.starts_with("line "), error.has_line(), "{message}");
+            Ok(message)
         }
     }
 }
@@ -276,7 +267,7 @@ mod embedded {
         };
         assert_eq!(
             load(&names).map_err(|e| e.to_string()),
-            Err("names: has no columns, only lines; leave out --column name".to_owned())
+            Err("has no columns, only lines".to_owned())
         );
         let towns = Options {
             source: Source::Municipalities,
@@ -285,35 +276,15 @@ mod embedded {
         };
         assert_eq!(
             load(&towns).map_err(|e| e.to_string()),
-            Err(
-                "municipalities: has no column \"town\"; its first line names these: \
+            Err("has no column \"town\"; its first line names these: \
                  \"province\", \"name\""
-                    .to_owned()
-            )
+                .to_owned())
         );
     }
 }
 
 mod options {
     use super::*;
-
-    #[test]
-    fn sources_as_text() -> Outcome {
-        for text in [
-            "names",
-            "municipalities",
-            "./names",
-            "a b/words.CSV",
-            "Names",
-            "",
-        ] {
-            assert_eq!(text.parse::<Source>()?.to_string(), text);
-        }
-        assert_eq!("names".parse::<Source>()?, Source::Names);
-        assert_eq!("municipalities".parse::<Source>()?, Source::Municipalities);
-        assert_eq!("./names".parse::<Source>()?, Source::File("./names".into()));
-        Ok(())
-    }
 
     #[test]
     fn contexts_out_of_range() {
@@ -345,7 +316,7 @@ mod text {
 
     #[test]
     fn line_breaks_and_byte_order_mark_do_not_matter() -> Outcome {
-        let (_directory, plain) = file("words.txt", TEN)?;
+        let plain = file("words.txt", &TEN);
         let expected = load(&plain)?;
         assert_eq!(
             expected.words,
@@ -362,7 +333,7 @@ mod text {
             format!("\u{feff}{TEN}"),
             format!("\u{feff}\r\n\r\n{}\r\n \r\n", TEN.replace('\n', "\r\n\r\n")),
         ] {
-            let (_directory, options) = file("words.txt", &text)?;
+            let options = file("words.txt", &text);
             let mut loaded = load(&options)?;
             loaded.label.clone_from(&expected.label);
             assert_eq!(loaded, expected, "{text:?}");
@@ -372,7 +343,7 @@ mod text {
 
     #[test]
     fn letters_are_sorted_by_code_point() -> Outcome {
-        let (_directory, options) = file("words.txt", "zé\nÁb\nña\na b\nB-c\n名\n")?;
+        let options = file("words.txt", "zé\nÁb\nña\na b\nB-c\n名\n");
         let dataset = load(&options)?;
         assert_eq!(dataset.vocab.chars().collect::<String>(), ". -BabczÁéñ名");
         assert_eq!(
@@ -388,7 +359,7 @@ mod text {
 
     #[test]
     fn cleaning_on_request() -> Outcome {
-        let (_directory, mut options) = file("words.txt", "Zé\nÁb\n()\nña/x\nRia, A\nbc\nC'D\n")?;
+        let mut options = file("words.txt", "Zé\nÁb\n()\nña/x\nRia, A\nbc\nC'D\n");
         options.clean = true;
         let dataset = load(&options)?;
         // `()` is gone, which leaves six.
@@ -408,19 +379,19 @@ mod text {
                 .flat_map(|c| [c, '\n'])
                 .collect()
         };
-        let (_directory, options) = file("words.txt", text(255))?;
+        let largest = text(255);
+        let options = file("words.txt", &largest);
         assert_eq!(load(&options)?.vocab.len(), 256);
         assert_eq!(
             message("words.txt", text(256), None)?,
-            "words.txt: 256 distinct characters, but at most 255 fit; \
-             --clean brings the words down to plain ASCII"
+            "256 distinct characters, but at most 255 fit"
         );
         Ok(())
     }
 
     #[test]
     fn a_vocabulary_from_a_checkpoint() -> Outcome {
-        let (_directory, options) = file("words.txt", TEN)?;
+        let options = file("words.txt", &TEN);
         let vocab = Vocabulary::new("xba".chars())?;
         let dataset = load_with_vocabulary(&options, &vocab)?;
         assert_eq!(dataset.vocab, vocab);
@@ -441,8 +412,8 @@ mod text {
             }
         ));
         assert!(error.to_string().ends_with(
-            "words.txt, line 1: 'b' (U+0062) in the word \"ab\" is not in the vocabulary of the \
-             trained model; use data with the characters it was trained on, or try --clean"
+            "line 1: 'b' (U+0062) in the word \"ab\" is not in the vocabulary of the \
+             trained model; use data with the characters it was trained on"
         ));
 
         // The towns have a space and a hyphen, and the names do not.
@@ -471,51 +442,12 @@ mod bad_files {
     use super::*;
 
     #[test]
-    fn missing() -> Outcome {
-        let (directory, mut options) = file("words.txt", TEN)?;
-        options.source = Source::File(directory.path().join("no.txt"));
-        assert_eq!(
-            message_of(&options, directory.path())?,
-            "no.txt: no such file; give the path of a text file, or one of the built-in data sets \
-             `names` and `municipalities`"
-        );
-        options.source = "".parse()?;
-        assert!(matches!(load(&options), Err(DataError::Missing { .. })));
-        Ok(())
-    }
-
-    #[test]
-    fn directory() -> Outcome {
-        let (directory, mut options) = file("words.txt", TEN)?;
-        fs::create_dir(directory.path().join("words.csv"))?;
-        options.source = Source::File(directory.path().join("words.csv"));
-        assert_eq!(
-            message_of(&options, directory.path())?,
-            "words.csv: is a directory; give the path of a text file inside it"
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn unreadable() {
-        // No system accepts this path, whoever runs the test.
-        let source = Source::File("words\0.txt".into());
-        let error = load(&Options {
-            source,
-            ..Options::default()
-        });
-        assert!(matches!(error, Err(DataError::Unreadable { .. })));
-    }
-
-    #[test]
-    fn too_large() -> Outcome {
-        let (directory, options) = file("words.txt", "")?;
-        fs::File::create(directory.path().join("words.txt"))?.set_len(MAX_FILE_BYTES + 1)?;
-        assert_eq!(
-            message_of(&options, directory.path())?,
-            "words.txt: is larger than 64 MiB, the most a data set may have; use a part of it"
-        );
-        Ok(())
+    fn too_large() {
+        let bytes = vec![b'\n'; MAX_FILE_BYTES as usize + 1];
+        let error = load(&file("words.txt", &bytes));
+        assert!(matches!(error, Err(DataError::TooLarge)));
+        let error = load(&file("words.txt", &bytes[1..]));
+        assert!(matches!(error, Err(DataError::OnlyBlank)));
     }
 
     #[test]
@@ -523,20 +455,19 @@ mod bad_files {
         for content in ["", "\u{feff}"] {
             assert_eq!(
                 message("words.txt", content, None)?,
-                "words.txt: is empty; put one word on each line"
+                "is empty; put one word on each line"
             );
         }
-        let blank =
-            "words.txt: has no words, only blank lines or empty fields; put one word on each line";
+        let blank = "has no words, only blank lines or empty fields; put one word on each line";
         assert_eq!(message("words.txt", "\n", None)?, blank);
         assert_eq!(message("words.txt", " \r\n\t\r\n\u{3000}", None)?, blank);
 
-        let (directory, mut options) = file("words.txt", "()\n'\n/x\n")?;
+        let mut options = file("words.txt", "()\n'\n/x\n");
         options.clean = true;
         assert_eq!(
-            message_of(&options, directory.path())?,
-            "words.txt: cleaning leaves nothing of any word (it keeps what can be written in \
-             ASCII); leave out --clean"
+            message_of(&options)?,
+            "cleaning leaves nothing of any word (it keeps what can be written in \
+             ASCII)"
         );
         Ok(())
     }
@@ -545,7 +476,7 @@ mod bad_files {
     fn not_utf8() -> Outcome {
         assert_eq!(
             message("words.txt", b"ab\r\nc\xe9d\r\n", None)?,
-            "words.txt, line 2: is not UTF-8 text (at byte 5 of the file); if it is text in \
+            "line 2: is not UTF-8 text (at byte 5 of the file); if it is text in \
              another encoding, save it as UTF-8"
         );
         // UTF-16 with its mark, and text cut within a character.
@@ -558,7 +489,7 @@ mod bad_files {
     fn binary() -> Outcome {
         assert_eq!(
             message("words.txt", b"\xef\xbb\xbfab\r\rcd\r\na\0b", None)?,
-            "words.txt, line 4: control character U+0000, which suggests a binary file; give a \
+            "line 4: control character U+0000, which suggests a binary file; give a \
              text file, or take the character out"
         );
         for character in ['\u{1b}', '\u{7f}', '\u{85}', '\u{c}'] {
@@ -576,12 +507,12 @@ mod bad_files {
         let text = "\nab\r\nSt. John\r\nb.c\r\n";
         assert_eq!(
             message("words.txt", text, None)?,
-            "words.txt, line 3: the word \"St. John\" contains '.', which is kept for the end of \
-             words (--clean does not remove it); take it out of the word"
+            "line 3: the word \"St. John\" contains '.', which is kept for the end of \
+             words; take it out of the word"
         );
-        let (directory, mut options) = file("words.txt", text)?;
+        let mut options = file("words.txt", text);
         options.clean = true;
-        assert!(message_of(&options, directory.path())?.contains("line 3: the word \"st. john\""));
+        assert!(message_of(&options)?.contains("line 3: the word \"st. john\""));
         Ok(())
     }
 
@@ -589,11 +520,11 @@ mod bad_files {
     fn too_few_words() -> Outcome {
         assert_eq!(
             message("words.txt", "a\nb\nc\nd\ne\n", None)?,
-            "words.txt: too few words for three splits: 5, but at least 6 are needed \
+            "too few words for three splits: 5, but at least 6 are needed \
              (80 % for training, 10 % for validation, 10 % for testing)"
         );
         // The smallest data set: enough for a minibatch of two, which batch norm needs.
-        let (_directory, options) = file("words.txt", "a\na\na\na\na\na\n")?;
+        let options = file("words.txt", "a\na\na\na\na\na\n");
         let dataset = load(&options)?;
         assert_eq!(
             (dataset.train.len(), dataset.val.len(), dataset.test.len()),
@@ -633,7 +564,7 @@ mod csv_files {
             TOWNS.replace('\n', "\r\n"),
             TOWNS.replace('\n', "\r"),
         ] {
-            let (_directory, options) = file("towns.csv", text)?;
+            let options = file("towns.csv", &text);
             let words = reader::read(&options.source, Some("town"))?;
             let lines: Vec<usize> = words.iter().map(|word| word.line).collect();
             assert_eq!(lines, [2, 5, 8]);
@@ -647,13 +578,14 @@ mod csv_files {
             words_of("words.CSV", "word\nab\n\"c,d\"\n", None)?,
             ["ab", "c,d"]
         );
-        let (_directory, mut options) = file("words.csv", format!("word\n{TEN}"))?;
+        let content = format!("word\n{TEN}");
+        let mut options = file("words.csv", &content);
         let chosen = Options {
             column: column("word"),
             ..options.clone()
         };
         assert_eq!(load(&options)?.train, load(&chosen)?.train);
-        assert!(load(&chosen)?.label.ends_with("words.csv, column word"));
+        assert_eq!(load(&chosen)?.label, "words.csv, column word");
         options.column = column("Word");
         assert!(matches!(
             load(&options),
@@ -666,11 +598,11 @@ mod csv_files {
     fn several_columns_need_a_choice() -> Outcome {
         assert_eq!(
             message("towns.csv", TOWNS, None)?,
-            "towns.csv: has several columns; choose one with --column: \"id\", \"town\", \"note\""
+            "has several columns: \"id\", \"town\", \"note\""
         );
         assert_eq!(
             message("towns.csv", TOWNS, Some("city"))?,
-            "towns.csv: has no column \"city\"; its first line names these: \
+            "has no column \"city\"; its first line names these: \
              \"id\", \"town\", \"note\""
         );
         Ok(())
@@ -678,8 +610,7 @@ mod csv_files {
 
     #[test]
     fn only_a_header() -> Outcome {
-        let expected =
-            "towns.csv: has no words, only blank lines or empty fields; put one word on each line";
+        let expected = "has no words, only blank lines or empty fields; put one word on each line";
         assert_eq!(message("towns.csv", "id,town\n", Some("town"))?, expected);
         assert_eq!(
             message("towns.csv", "id,town\n1,\n2, \n", Some("town"))?,
@@ -691,8 +622,7 @@ mod csv_files {
 
     #[test]
     fn other_separators() -> Outcome {
-        let expected =
-            "towns.csv: its columns are separated by ';'; save it as CSV with commas instead";
+        let expected = "its columns are separated by ';'; save it as CSV with commas instead";
         assert_eq!(
             message("towns.csv", "id;town\n1;a\n", Some("town"))?,
             expected
@@ -711,18 +641,18 @@ mod csv_files {
     fn malformed() -> Outcome {
         assert_eq!(
             message("towns.csv", "id,town\n1,a\n\n2,b,c\n", Some("town"))?,
-            "towns.csv, line 4: malformed CSV: the first line names 2 columns, but this one has 3; \
+            "line 4: malformed CSV: the first line names 2 columns, but this one has 3; \
              quote fields that contain commas"
         );
         assert!(message("towns.csv", "id,town\n1\n", Some("town"))?.contains("line 2: malformed"));
         assert_eq!(
             message("towns.csv", "id,town\n1,\"a\n2,b\n3,c\n", Some("id"))?,
-            "towns.csv, line 2: malformed CSV: a quotation mark opens a field here and is never \
+            "line 2: malformed CSV: a quotation mark opens a field here and is never \
              closed; close it, or double it and quote the field"
         );
         assert_eq!(
             message("towns.csv", "id,town\n1,a\n2,\"b\nc\"\n", Some("town"))?,
-            "towns.csv, line 3: malformed CSV: the word goes over several lines; put it on one"
+            "line 3: malformed CSV: the word goes over several lines; put it on one"
         );
         Ok(())
     }
@@ -755,8 +685,7 @@ mod random {
             name in "words\\.(txt|csv)",
             clean: bool,
         ) {
-            let (_directory, options) = file(&name, content).map_err(|e| TestCaseError::fail(e.to_string()))?;
-            let _ = load(&Options { clean, ..options });
+            let _ = load(&Options { clean, ..file(&name, &content) });
         }
 
         #[test]
@@ -767,8 +696,8 @@ mod random {
             column in prop::option::of("[a-c]"),
             clean: bool,
         ) {
-            let (_directory, options) = file(&name, lines.join(&newline))
-                .map_err(|e| TestCaseError::fail(e.to_string()))?;
+            let content = lines.join(&newline);
+            let options = file(&name, &content);
             if let Err(error) = load(&Options { clean, column, ..options }) {
                 prop_assert!(!error.to_string().contains('\n'));
             }
@@ -776,8 +705,8 @@ mod random {
 
         #[test]
         fn decoding_gives_the_words_back(words in words(), newline in "(\n|\r\n|\r|\n \n)", block in 1_usize..=16) {
-            let (_directory, options) = file("words.txt", words.join(&newline))
-                .map_err(|e| TestCaseError::fail(e.to_string()))?;
+            let content = words.join(&newline);
+            let options = file("words.txt", &content);
             let dataset = load(&Options { block, ..options })
                 .map_err(|e| TestCaseError::fail(e.to_string()))?;
             let all = dataset.split(Split::All);
