@@ -25,7 +25,6 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::cli::environment;
 use crate::text::one_line;
 use args::{Cli, Command};
 use wait::block_on;

@@ -17,7 +17,8 @@ use crate::model::statistics::{MergedStatistics, Statistics};
 use crate::model::steps::Steps;
 use crate::reference::Model;
 use crate::reference::batchnorm::{self, BatchStatistics};
-#[cfg_attr(target_arch = "wasm32", allow(unused_imports))] // no vector unit is chosen at run time there
+#[cfg_attr(target_arch = "wasm32", allow(unused_imports))]
+// no vector unit is chosen at run time there
 use crate::reference::linear::{FUSED_4X16, FUSED_8X32, PLAIN};
 use crate::reference::softmax_cross_entropy::{self, cross_entropy_loss};
 use by_token::{ByToken, Example, NATIVE, Team};

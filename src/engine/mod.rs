@@ -1,5 +1,6 @@
 //! The engines that train a model, and the choice between the staged and the resident schedule.
 
+mod dispatch;
 pub mod recovery;
 
 use std::sync::mpsc::{Receiver, channel};
@@ -20,79 +21,8 @@ use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
 use crate::rng::TorchGenerator;
+use dispatch::backend_by_match;
 use recovery::{Rebuilding, Reopen};
-
-/// Implements [`Backend`] for an enum each of whose variants holds a backend; in brackets, the type
-/// parameter that is one.
-macro_rules! backend_by_match {
-    ([$($inner:ident)?] $name:ty, $($variant:ident),+) => {
-        impl<$($inner: Backend)?> Backend for $name {
-            fn info(&self) -> &BackendInfo {
-                match self {
-                    $(Self::$variant(backend) => backend.info(),)+
-                }
-            }
-
-            fn dims(&self) -> &Dims {
-                match self {
-                    $(Self::$variant(backend) => backend.dims(),)+
-                }
-            }
-
-            async fn train(
-                &mut self,
-                steps: &Steps,
-                losses: &mut Vec<f32>,
-            ) -> Result<(), DeviceError> {
-                match self {
-                    $(Self::$variant(backend) => backend.train(steps, losses).await,)+
-                }
-            }
-
-            async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
-                match self {
-                    $(Self::$variant(backend) => backend.params().await,)+
-                }
-            }
-
-            async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
-                match self {
-                    $(Self::$variant(backend) => backend.set_params(params).await,)+
-                }
-            }
-
-            async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
-                match self {
-                    $(Self::$variant(backend) => backend.calibrate(x).await,)+
-                }
-            }
-
-            async fn evaluate(
-                &mut self,
-                stats: &Statistics,
-                x: &[u8],
-                y: &[u8],
-            ) -> Result<f64, DeviceError> {
-                match self {
-                    $(Self::$variant(backend) => backend.evaluate(stats, x, y).await,)+
-                }
-            }
-
-            async fn start_profile(&mut self) -> Result<(), DeviceError> {
-                match self {
-                    $(Self::$variant(backend) => backend.start_profile().await,)+
-                }
-            }
-
-            fn profile(&self) -> Option<&Profile> {
-                match self {
-                    $(Self::$variant(backend) => backend.profile(),)+
-                }
-            }
-        }
-    };
-}
-use backend_by_match;
 
 /// Everything that can train and evaluate a model.
 pub enum Engine {

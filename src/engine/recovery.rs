@@ -6,7 +6,7 @@
 
 use std::sync::mpsc::Sender;
 
-use super::backend_by_match;
+use super::dispatch::backend_by_match;
 use crate::backend::profile::Profile;
 use crate::backend::{Backend, BackendInfo, DeviceError};
 use crate::cpu::CpuBackend;
