@@ -913,6 +913,7 @@ fn the_last_rate_is_a_tenth_of_the_first_unless_it_is_given() {
             place
                 .checkpoint(&format!("{out}/model.safetensors"))
                 .config
+                .recipe
                 .lr_final,
             last
         );
@@ -1043,7 +1044,7 @@ fn train_draws_the_loss_and_leaves_five_files() {
         "{last}"
     );
     let model = place.checkpoint("a/b/model.safetensors");
-    assert_eq!(model.config.steps, 500);
+    assert_eq!(model.config.recipe.steps, 500);
     let files = "best.safetensors loss.png metrics.jsonl model.safetensors summary.json";
     let names = place.names("a/b").join(" ");
     assert_eq!(names, files, "and no temporary file");
@@ -1173,7 +1174,7 @@ fn a_run_that_diverges_keeps_the_last_good_model() {
     let parts = [cause, "try a smaller --lr", "last-good.safetensors"];
     failed(&output, 1, &parts);
     let good = place.checkpoint("out/last-good.safetensors");
-    let steps = good.config.steps;
+    let steps = good.config.recipe.steps;
     assert!((1..=10).contains(&steps), "{steps}");
     let message = stderr(&output);
     assert!(
@@ -1230,9 +1231,9 @@ fn a_run_that_ends_far_above_the_untrained_model_has_diverged() {
     failed(&output, 1, &["training diverged", "than 50.0"]);
     let good = place.checkpoint("late/last-good.safetensors");
     assert!(
-        (50..=400).contains(&good.config.steps),
+        (50..=400).contains(&good.config.recipe.steps),
         "{}",
-        good.config.steps
+        good.config.recipe.steps
     );
     let lines = place.succeed(&eval("late/last-good.safetensors", &[]));
     for (split, loss, _) in evaluated(&lines) {
@@ -1415,7 +1416,11 @@ fn a_reader_that_leaves_is_no_error() {
     assert!(first.starts_with("device "), "{first}");
     succeeded(&child.wait_with_output().unwrap());
     assert_eq!(
-        place.checkpoint("long/model.safetensors").config.steps,
+        place
+            .checkpoint("long/model.safetensors")
+            .config
+            .recipe
+            .steps,
         5000
     );
 }

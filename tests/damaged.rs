@@ -39,18 +39,20 @@ fn model(dims: Dims) -> Checkpoint {
                 .chain(letters)
                 .take(dims.vocab)
                 .collect(),
-            block_size: dims.block,
-            n_embd: dims.embd,
-            n_hidden: dims.hidden,
-            batch_size: dims.batch,
-            steps: 200_000,
-            lr: 0.1,
-            lr_final: 0.01,
-            lr_decay_at: 100_000,
-            seed: 2_147_483_647,
-            data: "towns \"of\" Spain.csv".to_owned(),
-            column: Some("name".to_owned()),
-            clean: false,
+            recipe: Recipe {
+                block_size: dims.block as u64,
+                n_embd: dims.embd as u64,
+                n_hidden: dims.hidden as u64,
+                batch_size: dims.batch as u64,
+                steps: 200_000,
+                lr: 0.1,
+                lr_final: 0.01,
+                lr_decay_at: 100_000,
+                seed: 2_147_483_647,
+                data: "towns \"of\" Spain.csv".to_owned(),
+                column: Some("name".to_owned()),
+                clean: false,
+            },
             backend: "cpu".to_owned(),
             version: "0.1.0".to_owned(),
         },
@@ -64,7 +66,7 @@ fn model(dims: Dims) -> Checkpoint {
 /// The same in the middle of a run, with all that it takes to go on.
 fn unfinished(dims: Dims) -> Checkpoint {
     let mut checkpoint = model(dims);
-    checkpoint.config.steps = 120_000;
+    checkpoint.config.recipe.steps = 120_000;
     checkpoint.training = Some(Training {
         steps: 200_000,
         log_every: 10_000,

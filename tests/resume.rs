@@ -366,8 +366,8 @@ fn goes_on(options: &[&str], from: &[usize]) -> Outcome {
     for step in from {
         let folder = format!("whole-{step}");
         let last = model_file::load(place.path(&folder).join("last.safetensors"))?;
-        if last.config.steps != *step as u64 {
-            return Err(format!("{folder} is after {} steps", last.config.steps).into());
+        if last.config.recipe.steps != *step as u64 {
+            return Err(format!("{folder} is after {} steps", last.config.recipe.steps).into());
         }
         place.resume(&folder)?;
         place.same(&folder, "whole")?;
@@ -644,7 +644,7 @@ fn ctrl_c() -> Outcome {
         let how = format!("of 60000 steps; continue with: gpu-makemore train --resume {out}\n");
         refused(&output, code, &["interrupted after ", &how])?;
         let last = model_file::load(place.path(&out).join("last.safetensors"))?;
-        let steps = last.config.steps;
+        let steps = last.config.recipe.steps;
         let message = String::from_utf8_lossy(&output.stderr);
         if !(1..60_000).contains(&steps) || !message.contains(&format!("after {steps} of")) {
             return Err(format!("{steps}: {message}").into());

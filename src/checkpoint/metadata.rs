@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::header::Extent;
 use super::{CheckpointError, EXCERPT, FORMAT, ZERO_DIGEST};
 use crate::model::dims::Dims;
+use crate::model::recipe::Recipe;
 use crate::text::excerpt;
 use crate::training::curve::LossCurve;
 
@@ -23,30 +24,9 @@ pub struct Config {
     /// The characters in the order of their tokens; the first is the end mark `.`. A list of
     /// one-character strings in the file.
     pub vocab: Vec<char>,
-    /// Context length.
-    pub block_size: usize,
-    /// Length of an embedding vector.
-    pub n_embd: usize,
-    /// Units of the hidden layer.
-    pub n_hidden: usize,
-    /// Examples in a minibatch.
-    pub batch_size: usize,
-    /// Training steps done.
-    pub steps: u64,
-    /// Learning rate of the first steps.
-    pub lr: f64,
-    /// Learning rate from step `lr_decay_at` on.
-    pub lr_final: f64,
-    /// The first step with `lr_final`.
-    pub lr_decay_at: u64,
-    /// Seed of the run.
-    pub seed: u64,
-    /// What the model was trained on: the name of a data set or of a file.
-    pub data: String,
-    /// The column of the data that was read, if it has columns.
-    pub column: Option<String>,
-    /// Whether the cleaning rules were applied to the data.
-    pub clean: bool,
+    /// The recipe; its `steps` are those that are done.
+    #[serde(flatten)]
+    pub recipe: Recipe,
     /// The backend that trained the model.
     pub backend: String,
     /// The version of the program that wrote the file.
@@ -56,13 +36,7 @@ pub struct Config {
 impl Config {
     /// The sizes, not yet checked against their ranges.
     pub fn dims(&self) -> Dims {
-        Dims {
-            vocab: self.vocab.len(),
-            block: self.block_size,
-            embd: self.n_embd,
-            hidden: self.n_hidden,
-            batch: self.batch_size,
-        }
+        self.recipe.unchecked_dims(self.vocab.len())
     }
 
     /// How many sums of losses the file has, if the run is not finished.
@@ -73,11 +47,17 @@ impl Config {
         let Some(training) = training else {
             return Ok(None);
         };
-        if self.steps > training.steps {
-            let reason = format!("it is {} of {} steps far", self.steps, training.steps);
+        if self.recipe.steps > training.steps {
+            let reason = format!(
+                "it is {} of {} steps far",
+                self.recipe.steps, training.steps
+            );
             return Err(CheckpointError::Config(reason));
         }
-        Ok(Some(LossCurve::sums_after(self.steps, training.steps)))
+        Ok(Some(LossCurve::sums_after(
+            self.recipe.steps,
+            training.steps,
+        )))
     }
 
     /// Checks sizes, vocabulary and learning rates.
@@ -95,7 +75,7 @@ impl Config {
         if let Some(twice) = self.vocab.iter().find(|c| !seen.insert(**c)) {
             return Err(refuse(format!("its vocabulary has {twice:?} twice")));
         }
-        for (name, value) in [("lr", self.lr), ("lr_final", self.lr_final)] {
+        for (name, value) in [("lr", self.recipe.lr), ("lr_final", self.recipe.lr_final)] {
             // JSON has no way to write these.
             if !value.is_finite() {
                 return Err(refuse(format!("its {name} is {value}, not a number")));

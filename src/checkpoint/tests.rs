@@ -3,23 +3,26 @@
 use std::io;
 
 use super::*;
+use crate::model::recipe::Recipe;
 
 /// A model with small sizes, and with every kind of character that JSON escapes.
 fn small() -> Checkpoint {
     let config = Config {
         vocab: vec!['.', '"', '\\', 'é', '😀'],
-        block_size: 2,
-        n_embd: 2,
-        n_hidden: 3,
-        batch_size: 4,
-        steps: 200_000,
-        lr: 0.1,
-        lr_final: 0.01,
-        lr_decay_at: 100_000,
-        seed: u64::MAX,
-        data: "names \"quoted\"\n".to_owned(),
-        column: None,
-        clean: true,
+        recipe: Recipe {
+            block_size: 2,
+            n_embd: 2,
+            n_hidden: 3,
+            batch_size: 4,
+            steps: 200_000,
+            lr: 0.1,
+            lr_final: 0.01,
+            lr_decay_at: 100_000,
+            seed: u64::MAX,
+            data: "names \"quoted\"\n".to_owned(),
+            column: None,
+            clean: true,
+        },
         backend: "cpu".to_owned(),
         version: "0.1.0".to_owned(),
     };
@@ -45,7 +48,7 @@ fn small() -> Checkpoint {
 /// The same after 7 of 20 steps.
 fn unfinished() -> Checkpoint {
     let mut checkpoint = small();
-    checkpoint.config.steps = 7;
+    checkpoint.config.recipe.steps = 7;
     checkpoint.training = Some(Training {
         steps: 20,
         log_every: 10,
@@ -272,10 +275,10 @@ fn a_right_checksum_does_not_excuse_wrong_content() {
         change(&mut config);
         assert_refused(&sealed(&config, &raw(&good)), expected);
     };
-    refused(|c| c.block_size = 17, "--block-size is 17");
-    refused(|c| c.n_embd = 0, "--n-embd is 0");
-    refused(|c| c.n_hidden = usize::MAX, "--n-hidden is 1844");
-    refused(|c| c.batch_size = 1, "--batch-size is 1");
+    refused(|c| c.recipe.block_size = 17, "--block-size is 17");
+    refused(|c| c.recipe.n_embd = 0, "--n-embd is 0");
+    refused(|c| c.recipe.n_hidden = u64::MAX, "--n-hidden is 1844");
+    refused(|c| c.recipe.batch_size = 1, "--batch-size is 1");
     refused(|c| c.vocab.truncate(1), "vocabulary size is 1");
     refused(|c| c.vocab[4] = 'é', "'é' twice");
     refused(|c| c.vocab[0] = 'a', "starts with 'a'");
@@ -283,7 +286,7 @@ fn a_right_checksum_does_not_excuse_wrong_content() {
         |c| c.vocab.push('x'),
         "'C' has the shape [5, 2], but [6, 2]",
     );
-    refused(|c| c.lr = f64::NAN, "invalid type: null");
+    refused(|c| c.recipe.lr = f64::NAN, "invalid type: null");
 
     let mut lacking = raw(&good);
     lacking.retain(|(name, ..)| *name != "bnvar");
@@ -315,18 +318,18 @@ fn a_right_checksum_does_not_excuse_wrong_content() {
 #[test]
 fn what_would_be_refused_is_not_made() {
     let changes: [fn(&mut Checkpoint); 9] = [
-        |c| c.config.n_hidden = 4,
-        |c| c.config.batch_size = 1,
+        |c| c.config.recipe.n_hidden = 4,
+        |c| c.config.recipe.batch_size = 1,
         |c| c.config.vocab[1] = '.',
-        |c| c.config.lr = f64::INFINITY,
-        |c| c.config.data = "x".repeat(MAX_HEADER_BYTES as usize),
+        |c| c.config.recipe.lr = f64::INFINITY,
+        |c| c.config.recipe.data = "x".repeat(MAX_HEADER_BYTES as usize),
         |c| {
             // Each of a length that is allowed, but not all of them together.
             let long = "\\".repeat(4090);
-            c.config.data.clone_from(&long);
+            c.config.recipe.data.clone_from(&long);
             c.config.backend.clone_from(&long);
             c.config.version.clone_from(&long);
-            c.config.column = Some(long);
+            c.config.recipe.column = Some(long);
         },
         |c| c.params.c[0] = f32::NAN,
         |c| c.bnmean.push(0.0),
@@ -344,9 +347,9 @@ fn the_largest_model_fits() {
     let mut checkpoint = small();
     let config = &mut checkpoint.config;
     config.vocab = ('.'..).take(256).collect();
-    config.block_size = 16;
-    config.n_embd = 128;
-    config.n_hidden = 2048;
+    config.recipe.block_size = 16;
+    config.recipe.n_embd = 128;
+    config.recipe.n_hidden = 2048;
     let dims = config.dims();
     checkpoint.params = Params::filled(&dims, 0.5);
     checkpoint.bnmean = vec![0.0; 2048];

@@ -220,6 +220,27 @@ impl TrainArgs {
         }
     }
 
+    /// The options that ask for a recipe, and for nothing else.
+    pub fn of_recipe(recipe: &Recipe) -> Self {
+        Self {
+            data: recipe.data.parse().unwrap_or_else(|never| match never {}),
+            columns: ColumnArgs {
+                column: recipe.column.clone(),
+                clean: recipe.clean,
+            },
+            block_size: recipe.block_size,
+            batch_size: recipe.batch_size,
+            n_embd: recipe.n_embd,
+            n_hidden: recipe.n_hidden,
+            steps: recipe.steps,
+            lr: recipe.lr,
+            lr_final: Some(recipe.lr_final),
+            lr_decay_at: Some(recipe.lr_decay_at),
+            seed: recipe.seed,
+            ..Self::defaults()
+        }
+    }
+
     /// The recipe that the options ask for.
     pub fn recipe(&self) -> Recipe {
         Recipe {

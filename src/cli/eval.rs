@@ -15,16 +15,16 @@ pub async fn run(args: &EvalArgs) -> Result<(), Error> {
     let config = &trained.config;
     // Without --data the model's own data is read as it was read for training.
     let own = args.data.is_none();
-    let Ok(own_source) = config.data.parse::<Source>(); // any text names a source
+    let Ok(own_source) = config.recipe.data.parse::<Source>(); // any text names a source
     let options = data::Options {
         source: args.data.clone().unwrap_or(own_source),
         column: args
             .columns
             .column
             .clone()
-            .or_else(|| config.column.clone().filter(|_| own)),
-        clean: args.columns.clean || (own && config.clean),
-        block: config.block_size,
+            .or_else(|| config.recipe.column.clone().filter(|_| own)),
+        clean: args.columns.clean || (own && config.recipe.clean),
+        block: config.recipe.block_size as usize,
     };
     let dataset = data::load_with_vocabulary(&options, &trained.vocabulary)?;
     let device = Device::choose(&args.device).await?;

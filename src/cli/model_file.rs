@@ -106,23 +106,26 @@ mod tests {
     use super::*;
     use crate::checkpoint::Config;
     use crate::model::params::Params;
+    use crate::model::recipe::Recipe;
 
     /// A model with small sizes.
     fn small() -> Checkpoint {
         let config = Config {
             vocab: vec!['.', 'a', 'b'],
-            block_size: 2,
-            n_embd: 2,
-            n_hidden: 3,
-            batch_size: 4,
-            steps: 200_000,
-            lr: 0.1,
-            lr_final: 0.01,
-            lr_decay_at: 100_000,
-            seed: 1,
-            data: "names".to_owned(),
-            column: None,
-            clean: true,
+            recipe: Recipe {
+                block_size: 2,
+                n_embd: 2,
+                n_hidden: 3,
+                batch_size: 4,
+                steps: 200_000,
+                lr: 0.1,
+                lr_final: 0.01,
+                lr_decay_at: 100_000,
+                seed: 1,
+                data: "names".to_owned(),
+                column: None,
+                clean: true,
+            },
             backend: "cpu".to_owned(),
             version: "0.1.0".to_owned(),
         };

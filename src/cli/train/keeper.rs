@@ -107,10 +107,8 @@ impl<'a> Keeper<'a> {
         let examples = &self.dataset.train;
         let count = examples.len().min(CALIBRATED);
         let contexts = &examples.x()[..count * examples.block()];
-        let config = Config {
-            steps: now.steps,
-            ..self.config.clone()
-        };
+        let mut config = self.config.clone();
+        config.recipe.steps = now.steps;
         let checkpoint = finish(&mut self.evaluator, config, now.params.clone(), contexts).await?;
         let stats = statistics(&checkpoint);
         if stats

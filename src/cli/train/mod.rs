@@ -294,10 +294,8 @@ impl<B: Backend> Run<'_, B> {
     /// Saves the last good model of a run that diverged, which was so after `steps` steps.
     async fn keep_good(&mut self, params: Params<f32>, steps: u64) -> Result<LastGood, Error> {
         let path = self.keeper.file(RunDir::LAST_GOOD);
-        let config = Config {
-            steps,
-            ..self.config.clone()
-        };
+        let mut config = self.config.clone();
+        config.recipe.steps = steps;
         let contexts = self.dataset.train.x();
         let model = finish(&mut self.backend, config, params, contexts).await?;
         Ok(match model_file::save(&model, &path) {
@@ -317,7 +315,7 @@ impl<B: Backend> Run<'_, B> {
         let good = match best {
             Some(_) => {
                 let best = model_file::load(self.keeper.file(RunDir::BEST));
-                best.map(|best| (best.params, best.config.steps))
+                best.map(|best| (best.params, best.config.recipe.steps))
             }
             None => Ok((Snapshot::first(&self.dims, self.recipe.seed).params, 0)),
         };
@@ -635,7 +633,7 @@ mod tests {
         .block_on()
         .unwrap_err();
         let checkpoint = model_file::load(lost.join(RunDir::LAST)).unwrap();
-        let done = checkpoint.config.steps;
+        let done = checkpoint.config.recipe.steps;
         assert!((1..=300).contains(&done), "{done}");
         let message = error.to_string();
         for part in ["once", "twice", &format!("after {done} steps"), "--resume"] {

@@ -11,21 +11,9 @@ use crate::training::evaluation;
 
 /// What the checkpoint says of how its model was made.
 pub(crate) fn config(recipe: &Recipe, dataset: &Dataset, info: &BackendInfo) -> Config {
-    let recipe = recipe.clone();
     Config {
         vocab: dataset.vocab.chars().collect(),
-        block_size: recipe.block_size as usize,
-        n_embd: recipe.n_embd as usize,
-        n_hidden: recipe.n_hidden as usize,
-        batch_size: recipe.batch_size as usize,
-        steps: recipe.steps,
-        lr: recipe.lr,
-        lr_final: recipe.lr_final,
-        lr_decay_at: recipe.lr_decay_at,
-        seed: recipe.seed,
-        data: recipe.data,
-        column: recipe.column,
-        clean: recipe.clean,
+        recipe: recipe.clone(),
         backend: info.backend.to_owned(),
         version: crate::VERSION.to_owned(),
     }

@@ -8,7 +8,7 @@ use crate::backend::Api;
 use crate::backend::BackendInfo;
 use crate::backend::Schedule;
 use crate::checkpoint::{Checkpoint, Config, Training as Record};
-use crate::cli::args::{ColumnArgs, DeviceArgs, TrainArgs};
+use crate::cli::args::{DeviceArgs, TrainArgs};
 use crate::cli::error::Error;
 use crate::cli::model_file;
 use crate::cli::report::{RunDir, RunDirError};
@@ -16,7 +16,7 @@ use crate::data::Dataset;
 use crate::rng::TorchGenerator;
 
 use super::error::TrainError;
-use crate::model::recipe::FIELDS;
+use crate::model::recipe::{FIELDS, Recipe};
 use crate::training::curve::LossCurve;
 use crate::training::log::LossLog;
 use crate::training::{Snapshot, State};
@@ -100,7 +100,7 @@ impl Resumed {
             }
             .into());
         }
-        let (record, done) = (&self.record, self.checkpoint.config.steps);
+        let (record, done) = (&self.record, self.checkpoint.config.recipe.steps);
         let generator = TorchGenerator::from_words_ahead(&record.generator);
         // A checkpoint with another number of sums is refused when it is loaded.
         let curve = LossCurve::from_sums(done, record.steps, record.losses.clone());
@@ -124,7 +124,7 @@ impl Resumed {
     /// Where the run goes on, and what is not as it was when it began: that may change bits, but
     /// nothing that matters.
     pub(crate) fn lines(&self, info: &BackendInfo) -> Vec<String> {
-        let (done, all) = (self.checkpoint.config.steps, self.record.steps);
+        let (done, all) = (self.checkpoint.config.recipe.steps, self.record.steps);
         let mut lines = vec![format!("resumed     after {done} of {all} steps")];
         let now = crate::VERSION.to_owned();
         for (name, old, new) in [
@@ -167,36 +167,19 @@ const RUNS_ON: [RunsOn; 3] = [
 /// The options with which a run was begun; API and schedule as they were chosen then.
 fn options(config: &Config, training: &Record) -> TrainArgs {
     let chosen = |name: &str| Schedule::from_str(name, false).ok();
+    let schedule = training.schedule.as_deref().and_then(chosen);
     TrainArgs {
-        data: config.data.parse().unwrap_or_else(|never| match never {}),
-        columns: ColumnArgs {
-            column: config.column.clone(),
-            clean: config.clean,
-        },
         device: DeviceArgs {
             // What this version does not know, it finds no adapter for.
             backend: Api::from_str(&config.backend, false).unwrap_or(Api::Auto),
             adapter: training.adapter_option.clone(),
         },
-        schedule: training
-            .schedule
-            .as_deref()
-            .and_then(chosen)
-            .unwrap_or(Schedule::Auto),
-        steps: training.steps,
-        batch_size: config.batch_size as u64,
-        block_size: config.block_size as u64,
-        n_embd: config.n_embd as u64,
-        n_hidden: config.n_hidden as u64,
-        lr: config.lr,
-        lr_final: Some(config.lr_final),
-        lr_decay_at: Some(config.lr_decay_at),
-        seed: config.seed,
+        schedule: schedule.unwrap_or(Schedule::Auto),
         log_every: Some(training.log_every),
         checkpoint_every: Some(training.checkpoint_every),
-        out: None,
-        resume: None,
-        profile: false,
-        given: Vec::new(),
+        ..TrainArgs::of_recipe(&Recipe {
+            steps: training.steps,
+            ..config.recipe.clone()
+        })
     }
 }
