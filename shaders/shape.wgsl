@@ -1,4 +1,4 @@
-// What every kernel needs to know of a launch. Written by src/gpu/layout.rs (`ShapeRecord`), field
+// What every kernel needs to know of a launch. Written by src/gpu/layout.rs (`Layout::shape`), field
 // for field.
 
 struct Shape {

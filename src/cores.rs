@@ -48,8 +48,8 @@ pub fn share_out<T: Send, R: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Does `work` for each item, one after another: there are no threads, and a browser's wgpu types could
-/// not be given to one.
+/// Does `work` for each item, one after another: a browser has no threads that wgpu's types could be sent
+/// to.
 #[cfg(target_arch = "wasm32")]
 pub fn share_out<T, R>(
     _threads: usize,
@@ -84,7 +84,7 @@ fn at_once<A: Send, B, F: FnOnce() -> A + Send>(
     beside: &Mutex<Option<F>>,
     here: impl FnOnce() -> B,
 ) -> (A, B) {
-    // A thread that does not start drops what it was given, so it is given a reference.
+    // A thread that does not start drops its closure, so the closure only borrows the work.
     let take = || beside.lock().unwrap_or_else(PoisonError::into_inner).take();
     thread::scope(|scope| {
         let started = Builder::new().spawn_scoped(scope, || take().map(|beside| beside()));

@@ -446,7 +446,7 @@ fn machines(found: &Found, dims: Dims) -> Result<[Executor; 3], Failed> {
     let parts = in_parts(dims);
     let [software, gpu, parts] = [software, gpu, parts].map(|layout| {
         let table = step_of(&layout);
-        Executor::with_layout(found, layout, &[table], &staged_modules()).block_on()
+        Executor::new(found, layout, &[table], &staged_modules()).block_on()
     });
     Ok([software?, gpu?, parts?])
 }
@@ -575,7 +575,7 @@ impl Mutation {
             _ => Layout::new(dims, false),
         };
         let table = step_of(&layout);
-        let executor = Executor::with_layout(found, layout, &[table], &modules).block_on()?;
+        let executor = Executor::new(found, layout, &[table], &modules).block_on()?;
         match check_kernel(&executor, kernel, 3) {
             Err(error) if error.message().is_some_and(|e| e.starts_with(kernel)) => Ok(()),
             other => Err(format!("{to:?} in {kernel} was not caught: {other:?}").into()),
@@ -813,7 +813,13 @@ fn tanh_edges(found: &Found) -> Outcome {
         hidden: values.len(),
         batch: 2,
     };
-    let executor = Executor::new(found, dims, &[&CHUNKED], &chunked_modules()).block_on()?;
+    let executor = Executor::new(
+        found,
+        Layout::of(found, dims),
+        &[&CHUNKED],
+        &chunked_modules(),
+    )
+    .block_on()?;
     let launch = (0..CHUNKED.len())
         .find(|&i| CHUNKED[i].kernel == "tanh_forward_kernel")
         .ok_or("no tanh in the table")?;

@@ -12,7 +12,7 @@ use gpu_makemore::backend::{Backend, DeviceError};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
-use gpu_makemore::gpu::probe::loop_rounds;
+use gpu_makemore::gpu::probe::Probe;
 use gpu_makemore::gpu::resident::{Plan, Resident, WorkSplit};
 use gpu_makemore::gpu::shader::{Module, resident_module};
 use gpu_makemore::model::dims::Dims;
@@ -256,9 +256,17 @@ fn caught_in_subgroups(found: &Found, &(_, _, from, to): &Mistake) -> Result<Com
     }
 }
 
+/// Loop iterations that an invocation can do in one dispatch, those of nested loops included.
+fn loop_rounds(gpu: &Gpu) -> Result<usize, Failed> {
+    let probe = Probe::new(gpu, WorkSplit::software()).block_on()?;
+    let loops = probe.ask().block_on()?.loops;
+    let rounds = loops.rounds().ok_or_else(|| loops.to_string())?;
+    Ok(rounds as usize)
+}
+
 /// A step that is longer than the driver's loops is refused before it is tried.
 fn too_long(found: &Found) -> Outcome {
-    let rounds = loop_rounds(&Gpu::open(found).block_on()?).block_on()?;
+    let rounds = loop_rounds(&Gpu::open(found).block_on()?)?;
     let dims = Dims::LECTURE.with_batch(4096);
     let params = inputs(&dims, 1).params;
     match Resident::new(found, dims, &params).block_on() {
@@ -406,7 +414,7 @@ fn chunks(found: &Found) -> Outcome {
 /// midst of the dispatch or in the very last loop of its last step, the chunk is refused.
 fn cut_off(found: &Found) -> Outcome {
     let gpu = Gpu::open(found).block_on()?;
-    let rounds = loop_rounds(&gpu).block_on()?;
+    let rounds = loop_rounds(&gpu)?;
     let (params, steps) = lecture_steps(1200)?;
     let dims = Dims::LECTURE;
     let split = WorkSplit::of(found, &dims);

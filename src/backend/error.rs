@@ -151,9 +151,4 @@ impl DeviceError {
             _ => None,
         }
     }
-
-    /// Whether the device was lost.
-    pub fn is_lost(&self) -> bool {
-        self.lost().is_some()
-    }
 }

@@ -1,7 +1,7 @@
 //! One backend out of a closed set.
 
-/// Implements [`Backend`] for an enum each of whose variants holds a backend; in brackets, the type
-/// parameter that is one.
+/// Implements [`Backend`] for an enum whose variants each hold a backend. The brackets take its type
+/// parameter, if it has one.
 macro_rules! backend_by_match {
     ([$($inner:ident)?] $name:ty, $($variant:ident),+) => {
         impl<$($inner: Backend)?> Backend for $name {

@@ -28,7 +28,7 @@ use recovery::{Rebuilding, Reopen};
 pub enum Engine {
     /// The CPU.
     Cpu(Box<CpuBackend>),
-    /// A schedule on an adapter, whose errors end what it was doing.
+    /// A schedule on an adapter. The loss of its device is an error.
     Scheduled(Scheduled),
     /// A schedule on an adapter that is opened again, once, if its device is lost.
     Rebuilding(Box<Rebuilding<Opener>>),
@@ -75,18 +75,18 @@ impl From<Resident> for Scheduled {
     }
 }
 
-/// A model with its schedule, and why it is that one.
+/// A model that was opened, with the reason for its schedule.
 pub struct Opened<B> {
     /// The model.
     pub backend: B,
-    /// Why.
+    /// Why it has this schedule.
     pub why: String,
-    /// What happens to the device later on, for the user to know.
+    /// Messages for the user about what happens to the device later on.
     pub notes: Receiver<String>,
 }
 
 impl<B> Opened<B> {
-    /// A backend of which nothing more will be told.
+    /// A backend without later messages.
     pub fn quiet(backend: impl Into<B>, why: &str) -> Self {
         Self {
             backend: backend.into(),
@@ -98,12 +98,12 @@ impl<B> Opened<B> {
 
 /// Multiplications of the lecture's forward pass.
 const LECTURE: usize = 32 * 200 * (30 + 27);
-/// Up to `SMALL`, the resident schedule is taken, and from `LARGE` on, the staged one; in between it
-/// depends on the adapter. (Measured, Mesa 22.3.6 on two cores: llvmpipe takes the same time for both
-/// at twice the lecture; lavapipe is faster with the resident one still at ten times.)
+/// Multiplications up to which the resident schedule is taken, and from which on the staged one; in between
+/// both are timed. (Measured with Mesa 22.3.6 on two cores: on llvmpipe both take the same time at twice the
+/// lecture's size; on lavapipe the resident one is still faster at ten times that size.)
 const SMALL: usize = 2 * LECTURE;
 const LARGE: usize = 16 * LECTURE;
-/// How long each is measured in between.
+/// How long each of the two is timed.
 const TRIAL: Duration = Duration::from_millis(50);
 
 /// Multiplications of a forward pass.
@@ -167,8 +167,8 @@ impl Reopen for Opener {
     }
 }
 
-/// Opens a model as [`open`] does, with a probe that tests may have changed, for one subgroup or not,
-/// and with no second device.
+/// Opens a model as [`open`] does, but without opening a lost device again. `modules` makes the probe, for a
+/// workgroup of one subgroup or of several; tests put changed ones in.
 ///
 /// # Errors
 ///
@@ -219,7 +219,7 @@ pub async fn open_with(
     }
 }
 
-/// The faster of the two on some steps.
+/// Times both on some steps and returns the faster one.
 async fn faster(
     both: [Opened<Scheduled>; 2],
     dims: &Dims,
@@ -244,9 +244,9 @@ async fn faster(
     Ok(opened)
 }
 
-/// Examples whose contexts come again about as often as those of names do: the staged schedule computes
-/// each of them once. Of 128 that are drawn like this 109 are distinct, of the names' own 99; of 512 they
-/// are 413 and 324. Every seventh is the beginning of a name, and some letters are frequent.
+/// Examples whose contexts repeat about as often as those of names, since the staged schedule computes each
+/// distinct context once. Of 128 contexts drawn like this 109 are distinct, of 128 of the names 99; of 512,
+/// 413 and 324. Every seventh is the beginning of a name, and some letters are frequent.
 fn like_names(dims: &Dims, count: usize) -> (Vec<u8>, Vec<u8>) {
     const PARTS: u32 = 1 << 12;
     let examples = count * dims.batch;
@@ -270,7 +270,7 @@ fn like_names(dims: &Dims, count: usize) -> (Vec<u8>, Vec<u8>) {
     (x, y)
 }
 
-/// The time of a step, from a few of them after the first, which compiles the kernels.
+/// The time of a step, measured over several. The first step, which compiles the kernels, does not count.
 async fn step_time(backend: &mut impl Backend, dims: &Dims) -> Result<Duration, DeviceError> {
     let mut time = async |count: usize| -> Result<Duration, DeviceError> {
         let (x, y) = like_names(dims, count);

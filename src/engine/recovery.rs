@@ -1,8 +1,8 @@
-//! A device may be lost: taken away, reset by its driver, or without an answer. Then it is opened
-//! again, once, and what it was doing is done again.
+//! A device may be lost: removed, reset by its driver, or without an answer in time. Then it is opened again,
+//! once, and the work that was lost is repeated.
 //!
-//! With the second loss the training ends. What is left to do then, such as the batch-norm statistics
-//! of a last checkpoint, the CPU does: no trained model is lost with a device.
+//! After a second loss the training ends. The CPU then does what is left, such as the batch-norm statistics of
+//! a last checkpoint, so that no trained model is lost with a device.
 
 use std::sync::mpsc::Sender;
 
@@ -25,7 +25,7 @@ pub trait Reopen {
     async fn reopen(&mut self, params: &Params<f32>) -> Result<Self::Backend, DeviceError>;
 }
 
-/// What a [`Rebuilding`] works on: a device, and when that is lost for good the CPU.
+/// What a [`Rebuilding`] works on: a device, or the CPU once that is lost for good.
 enum Inner<B> {
     Device(B),
     Cpu(Box<CpuBackend>),
@@ -34,17 +34,17 @@ enum Inner<B> {
 backend_by_match!([B] Inner<B>, Device, Cpu);
 
 /// A backend that survives the loss of its device, once. It holds the parameters as they were after
-/// the last chunk of steps: with them the device is opened again, and the chunk that was at work is
-/// repeated. Since chunks do not change a bit of the result, neither does a loss.
+/// the last complete chunk of steps: with them the device is opened again, and the interrupted chunk is
+/// repeated. The result does not depend on where chunks begin, so a loss does not change a bit of it.
 ///
-/// When it is lost again, or does not come back, [`Backend::train`] fails for good, and
-/// [`Backend::params`] still has what was good. All other calls work on the CPU then.
+/// When it is lost again, or cannot be opened again, [`Backend::train`] fails for good, and
+/// [`Backend::params`] returns those of the last complete chunk. All other calls then work on the CPU.
 pub struct Rebuilding<O: Reopen> {
     inner: Inner<O::Backend>,
-    /// Of the device, whatever became of it.
+    /// Of the device, even if the CPU has taken over.
     info: BackendInfo,
     open: O,
-    /// As they were after the last chunk that was done in full.
+    /// As they were after the last complete chunk.
     good: Params<f32>,
     /// How the device was lost, if it was.
     lost: Option<String>,
@@ -115,7 +115,7 @@ impl<O: Reopen> Rebuilding<O> {
         Ok(opened)
     }
 
-    /// What an error of the second device comes to.
+    /// Turns the second loss of the device into the error for that.
     fn lost_again(&mut self, error: DeviceError) -> DeviceError {
         match (self.lost.clone(), error.lost()) {
             (Some(first), Some(second)) => {
@@ -126,7 +126,8 @@ impl<O: Reopen> Rebuilding<O> {
         }
     }
 
-    /// Does what is left after a training, as [`attempt`](Self::attempt); without a device, the CPU does it.
+    /// Does something after the training that may be repeated, on a device, or on the CPU if there is none
+    /// left.
     async fn attempt_at_last<T>(
         &mut self,
         mut work: impl AsyncFnMut(&mut Inner<O::Backend>) -> Result<T, DeviceError>,
@@ -156,8 +157,8 @@ impl<O: Reopen> Backend for Rebuilding<O> {
         self.inner.dims()
     }
 
-    /// The parameters are read at once: lost after the chunk and before that, they would be lost for
-    /// good.
+    /// The parameters are read at once: if the device were lost between the chunk and that, the chunk could
+    /// not be repeated.
     async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
         if self.given_up {
             return Err(DeviceError::Lost("and given up".to_owned()));
@@ -173,7 +174,7 @@ impl<O: Reopen> Backend for Rebuilding<O> {
         Ok(())
     }
 
-    /// Those after the last chunk that was done, whatever became of the device since.
+    /// The parameters after the last complete chunk, even if the device has been lost since.
     async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
         Ok(self.good.clone())
     }
@@ -199,7 +200,7 @@ impl<O: Reopen> Backend for Rebuilding<O> {
             .await
     }
 
-    /// After a loss, the profile begins anew: what was measured before it is lost with the device.
+    /// After a loss the profile starts anew: what had been measured is lost with the device.
     async fn start_profile(&mut self) -> Result<(), DeviceError> {
         self.profiles = true;
         self.attempt(async |backend| backend.start_profile().await)

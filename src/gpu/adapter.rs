@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wgpu::{Adapter, Backend, Backends, DeviceType, DownlevelFlags};
+use wgpu::{Adapter, Backend, Backends, DeviceType, DownlevelFlags, Limits};
 
 use crate::backend::{Api, DeviceError};
 
@@ -123,6 +123,53 @@ impl fmt::Display for Found {
             api_name(self.info.backend),
             self.kind()
         )
+    }
+}
+
+/// What a schedule needs of an adapter.
+pub struct Needs {
+    /// Storage buffers of the kernel that binds the most.
+    pub storage_buffers: usize,
+    /// Invocations of its largest workgroup.
+    pub invocations: usize,
+    /// Bytes of its largest buffer, all of which may be bound.
+    pub largest: u64,
+}
+
+impl Needs {
+    /// Whether the adapter has what is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Limit`], with the first limit that is too low.
+    pub fn check(&self, limits: &Limits, adapter: &str) -> Result<(), DeviceError> {
+        let needs = [
+            (
+                "maxStorageBuffersPerShaderStage",
+                self.storage_buffers as u64,
+                limits.max_storage_buffers_per_shader_stage.into(),
+            ),
+            (
+                "maxComputeInvocationsPerWorkgroup",
+                self.invocations as u64,
+                limits.max_compute_invocations_per_workgroup.into(),
+            ),
+            (
+                "maxStorageBufferBindingSize",
+                self.largest,
+                limits.max_storage_buffer_binding_size,
+            ),
+            ("maxBufferSize", self.largest, limits.max_buffer_size),
+        ];
+        match needs.into_iter().find(|(_, needed, there)| needed > there) {
+            None => Ok(()),
+            Some((limit, needed, available)) => Err(DeviceError::Limit {
+                adapter: adapter.to_owned(),
+                limit,
+                needed,
+                available,
+            }),
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! The lecture's first exercise on the device: every line of the notebook's forward and backward
 //! pass is a launch, and every gradient is computed from the one before.
 //!
-//! Where a line is one operation of the training step too (the linear layers, the embedding), the
-//! launch is that of [`STEP`]. What the step computes in one go, softmax with cross-entropy, batch norm
-//! and the tanh beside them, comes apart here. So the two can be compared on one device with one set of inputs.
+//! Where a line is also one operation of the training step (the linear layers, the embedding), its launch is
+//! that of [`STEP`]. What the step fuses, softmax with cross-entropy and batch norm with tanh, is several
+//! launches here. So both can be compared on one device with the same inputs.
 
 use super::adapter::Found;
 use super::executor::Executor;
 use super::launch::Size::{Batch, Hidden, Vocab};
 use super::launch::{Invocations, Launch, launch};
 use super::layout::Layer::{First, Second};
-use super::layout::Slot;
+use super::layout::{Layout, Slot};
 use super::shader::Module;
 use super::staged::{
     EMBEDDING_BACKWARD, EMBEDDING_FORWARD, LINEAR_1_BACKWARD, LINEAR_1_FORWARD, LINEAR_2_FORWARD,
@@ -28,7 +28,7 @@ use Tensor as T;
 const ROWS_BY_VOCAB: Invocations = Invocations::Elements(Batch, Vocab);
 const ROWS_BY_HIDDEN: Invocations = Invocations::Elements(Batch, Hidden);
 
-/// The pass in chunks, forward and backward.
+/// The lecture's pass line by line, forward and backward.
 #[rustfmt::skip]
 pub const CHUNKED: [Launch; 39] = [
     // Forward.
@@ -161,8 +161,8 @@ fn param(chunk: LectureTensor) -> Option<Tensor> {
     Tensor::ALL.into_iter().find(|t| t.name() == chunk.name())
 }
 
-/// Whether the training step stores this tensor's gradient. It passes over what its fused kernels
-/// make unnecessary.
+/// Whether the training step stores this tensor's gradient. Its fused kernels make some of them
+/// unnecessary.
 pub fn in_training_step(chunk: LectureTensor) -> bool {
     !matches!(grad_slot(chunk), S::LectureGrad(_) | S::Dh)
 }
@@ -187,7 +187,8 @@ impl Chunked {
         y: &[u8],
         modules: &[Module],
     ) -> Result<Self, DeviceError> {
-        let executor = Executor::new(found, dims, &[&STEP, &CHUNKED], modules).await?;
+        let layout = Layout::of(found, dims);
+        let executor = Executor::new(found, layout, &[&STEP, &CHUNKED], modules).await?;
         executor.write_params(params);
         executor.write_step(x, y, 0.0);
         Ok(Self { executor })
@@ -203,8 +204,8 @@ impl Chunked {
         Ok((self.read(value_slot).await?, self.read(grad_slot).await?))
     }
 
-    /// The gradients that the training step's kernels compute where each example has a row of its own;
-    /// those that they pass over are left empty.
+    /// The gradients by the training step's kernels, with a row for each example; those that they do not
+    /// compute are left empty.
     ///
     /// # Errors
     ///

@@ -45,12 +45,12 @@ struct Fault {
 }
 
 impl Gpu {
-    /// What is used where it is there.
+    /// Features that are used where the adapter has them.
     const FEATURES: Features = Features::SUBGROUP
         .union(Features::SUBGROUP_BARRIER)
         .union(Features::TIMESTAMP_QUERY);
 
-    /// Opens an adapter with all that it offers.
+    /// Opens an adapter with its own limits and those of its features that are used.
     pub async fn open(found: &Found) -> Result<Self, DeviceError> {
         Self::open_without(found, Features::empty()).await
     }
@@ -72,10 +72,10 @@ impl Gpu {
                 message: e.to_string(),
             })?;
         let fault = Arc::new(Mutex::new(None));
-        // wgpu's own handler panics; a fault belongs to the call that waits for the result.
+        // wgpu's own handler panics. Here the call that waits for the result returns the error.
         let keep = Arc::clone(&fault);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            // An internal error is the driver's, not one of a call that was wrong.
+            // An internal error comes from the driver, not from a wrong call.
             let lost = matches!(error, wgpu::Error::Internal { .. });
             record(&keep, error.to_string(), lost);
         }));
@@ -114,8 +114,8 @@ impl Gpu {
         *self.timeout.lock().unwrap_or_else(PoisonError::into_inner) = timeout;
     }
 
-    /// Waits until the results of a submission are mapped, of which its callback tells `mapped`. This is
-    /// where a browser differs: there nobody may block, and the callback comes by itself.
+    /// Waits until the results of a submission are mapped; the callback of the mapping sends to `mapped`. Only
+    /// here a browser differs: blocking is forbidden there, and the callback comes without polling.
     pub(super) async fn wait(
         &self,
         submission: &SubmissionIndex,
@@ -290,25 +290,6 @@ impl Gpu {
         ))
     }
 
-    /// Compiles the entry points of one source, which has no overrides or leaves them as they are.
-    ///
-    /// # Errors
-    ///
-    /// The source has a mistake, or the device failed.
-    pub async fn pipelines(
-        &self,
-        source: &Source,
-        entry_points: &[&'static str],
-    ) -> Result<Vec<ComputePipeline>, DeviceError> {
-        let module = self.module(source).await?;
-        let pipelines = entry_points
-            .iter()
-            .map(|entry| self.pipeline(&module, entry, &[]))
-            .collect();
-        self.check()?;
-        Ok(pipelines)
-    }
-
     /// Binds resources to the variables of a kernel, by their names in its module.
     ///
     /// # Errors
@@ -344,8 +325,8 @@ impl Gpu {
     }
 }
 
-/// Keeps the first message: later faults are mostly consequences of it. But of a lost device wgpu may
-/// tell after what it was lost by.
+/// Keeps the first message, since later faults are mostly consequences of it; but the loss of the device
+/// replaces a fault, which wgpu may report first.
 fn record(fault: &Mutex<Option<Fault>>, message: String, lost: bool) {
     let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
     if fault.as_ref().is_none_or(|fault| lost && !fault.lost) {

@@ -12,14 +12,13 @@ use super::adapter::Found;
 use super::device::Gpu;
 use super::launch::{Cut, Invocations, Launch};
 use super::layout::Layer::{First, Second};
-use super::layout::{Layout, ShapeRecord, Slot, packed_words, pitch, targets_words};
+use super::layout::{Layout, Slot, packed_words, pitch, targets_words};
 use super::packing::list_targets;
 use super::shader::{Bindings, Module};
 use super::timestamps::Profiler;
 use crate::backend::DeviceError;
 use crate::cores::{cores, share_out};
 use crate::model::contexts::Rows;
-use crate::model::dims::Dims;
 use crate::model::params::{Params, Tensor};
 
 use Slot as S;
@@ -42,7 +41,7 @@ impl Ready {
     }
 }
 
-/// A list of launches over a given number of rows.
+/// Launches over a given number of rows, with their pipelines and bindings.
 pub struct Pass {
     launches: Vec<Ready>,
     /// Sizes of the first and the second layer.
@@ -61,7 +60,7 @@ pub struct Executor {
     buffers: HashMap<Slot, Buffer>,
     /// The module of each entry point, and the numbers of its variables.
     modules: HashMap<&'static str, (ShaderModule, Bindings)>,
-    /// What was made of them so far.
+    /// Those compiled so far.
     pipelines: Mutex<HashMap<Kernel, ComputePipeline>>,
 }
 
@@ -73,21 +72,6 @@ impl Executor {
     /// The adapter cannot hold the model, cannot be opened, or refuses a kernel.
     pub async fn new(
         found: &Found,
-        dims: Dims,
-        tables: &[&[Launch]],
-        modules: &[Module],
-    ) -> Result<Self, DeviceError> {
-        let layout = Layout::of(found, dims);
-        Self::with_layout(found, layout, tables, modules).await
-    }
-
-    /// Opens the adapter as [`Executor::new`] does, with a given layout.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Executor::new`].
-    pub async fn with_layout(
-        found: &Found,
         layout: Layout,
         tables: &[&[Launch]],
         modules: &[Module],
@@ -97,7 +81,7 @@ impl Executor {
         Self::on(Gpu::open(found).await?, layout, tables, modules).await
     }
 
-    /// The same on a device that is open.
+    /// Compiles `modules` and makes the tensors, as [`Executor::new`] does, on a device that is open.
     ///
     /// # Errors
     ///
@@ -175,7 +159,7 @@ impl Executor {
         }
     }
 
-    /// Overwrites a tensor's first values, a whole number of rows, and their pads with zeros.
+    /// Writes a tensor's first values, a whole number of rows, and zeros into their padding.
     pub fn write(&self, slot: Slot, values: &[f32]) {
         let (buffer, first) = self.layout.place(slot);
         let values = self.layout.with_pads(slot, values);
@@ -226,7 +210,7 @@ impl Executor {
     }
 
     /// Uploads the minibatches and learning rates of some steps, and resets the device's counters. Each
-    /// minibatch takes `rows` rows; those that it does not have stand for no example.
+    /// minibatch takes `rows` rows; those beyond its own stand for no example.
     pub fn write_steps(&self, minibatches: &[Rows], rows: usize, lr: &[f32]) {
         let words = self.layout.pack_steps(minibatches, rows);
         for (slot, words) in [S::X, S::Uses, S::Targets].into_iter().zip(&words) {
@@ -236,12 +220,12 @@ impl Executor {
         self.write(S::Progress, &[0.0, 0.0]);
     }
 
-    /// The same for a single step, whose launches can then be run one by one with [`Executor::run`]. Each
-    /// example has a row of its own, as in the lecture.
+    /// Uploads the minibatch and learning rate of a single step, whose launches can then be run one by one
+    /// with [`Executor::run`]. Each example has a row of its own, as in the lecture.
     pub fn write_step(&self, x: &[u8], y: &[u8], lr: f32) {
         let dims = &self.layout.dims;
         self.write_steps(&[Rows::apart(x, y, dims.block)], dims.batch, &[lr]);
-        // The kernels of the chunked pass know no other rows.
+        // The kernels of the chunked pass have a row for each example, with its target in `Y`.
         if self.buffers.contains_key(&S::Y) {
             let mut packed = y.to_vec();
             packed.resize(4 * packed_words(y.len()), 0);
@@ -307,13 +291,13 @@ impl Executor {
         let shapes = [First, Second].map(|layer| {
             let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("shape"),
-                size: size_of::<ShapeRecord>() as u64,
+                size: size_of::<[u32; 8]>() as u64,
                 usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             });
-            let record = ShapeRecord::new(&layout.dims, layer, rows, rows);
+            let shape = layout.shape(layer, rows, rows);
             gpu.queue
-                .write_buffer(&buffer, 0, bytemuck::bytes_of(&record));
+                .write_buffer(&buffer, 0, bytemuck::bytes_of(&shape));
             buffer
         });
         let ready = |launch: &Launch| -> Result<Ready, DeviceError> {
@@ -321,7 +305,7 @@ impl Executor {
             let (entry, cut) = kernel;
             let pipeline = pipelines[&kernel].clone();
             let mut resources = Vec::with_capacity(launch.binds.len() + 1);
-            // The update needs no sizes: it covers its buffer, whatever lies in it.
+            // The update needs no sizes: it goes over the whole buffer of parameters.
             if !matches!(launch.invocations, Invocations::Params) {
                 let shape = &shapes[launch.layer as usize];
                 resources.push(("shape", shape.as_entire_binding()));
@@ -353,13 +337,13 @@ impl Pass {
     /// Sets the number of rows, at most that for which the pass was made, and of the examples that they
     /// stand for. It applies to what is encoded and submitted after this.
     ///
-    /// The sums are cut as before: rows without examples at the end change no bit of them.
+    /// The sums are cut as before: rows without examples at the end do not change a bit of them.
     pub fn set_rows(&mut self, executor: &Executor, rows: usize, examples: usize) {
         let Executor { layout, gpu, .. } = executor;
         for (buffer, layer) in self.shapes.iter().zip([First, Second]) {
-            let record = ShapeRecord::new(&layout.dims, layer, rows, examples);
+            let shape = layout.shape(layer, rows, examples);
             gpu.queue
-                .write_buffer(buffer, 0, bytemuck::bytes_of(&record));
+                .write_buffer(buffer, 0, bytemuck::bytes_of(&shape));
         }
         for launch in &mut self.launches {
             launch.workgroups = layout.groups_of(launch.invocations, rows, launch.cut);
@@ -371,7 +355,7 @@ impl Pass {
         encode(encoder, &self.launches, times);
     }
 
-    /// The same with a timed pass for each launch.
+    /// Records `times` rounds of the launches, each in a timed pass of its own.
     pub fn encode_timed(&self, encoder: &mut CommandEncoder, times: usize, profiler: &Profiler) {
         let launches = (0..times).flat_map(|_| &self.launches);
         for (i, launch) in launches.enumerate() {

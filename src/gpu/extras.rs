@@ -95,22 +95,17 @@ impl Extras {
     pub async fn new(found: &Found, modules: &[Module]) -> Result<Self, DeviceError> {
         let gpu = Gpu::open(found).await?;
         let mut kernels = HashMap::new();
-        for Module {
-            source,
-            entry_points,
-        } in modules
-        {
-            let compiled = gpu.pipelines(source, entry_points).await?;
-            for (&name, pipeline) in entry_points.iter().zip(compiled) {
-                let bindings = source.bindings();
+        for (module, shader) in modules.iter().zip(gpu.modules(modules).await?) {
+            for &name in module.entry_points {
                 let kernel = Kernel {
                     name,
-                    pipeline,
-                    bindings,
+                    pipeline: gpu.pipeline(&shader, name, &[]),
+                    bindings: module.source.bindings(),
                 };
                 kernels.insert(name, kernel);
             }
         }
+        gpu.check()?;
         Ok(Self { gpu, kernels })
     }
 

@@ -1,25 +1,26 @@
 //! The launches of a schedule: which kernel runs on which tensors with how many invocations.
 
+use super::adapter::Needs;
 use super::layout::{Layer, Layout, Slot, WORKGROUP, pitch};
 use crate::backend::DeviceError;
 
 use Size::{Batch, Embd, FanIn, Hidden, Vocab};
 
-/// One row of the table.
+/// One launch of a kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch {
-    /// Entry point in `shaders/staged/`.
+    /// Entry point in `shaders/staged/` or `shaders/chunked/`.
     pub kernel: &'static str,
-    /// What the entry point uses: the name of a variable in its module, and the tensor that it stands
-    /// for. The record of sizes, `shape`, comes without saying.
+    /// What the entry point uses: the name of a variable in its module, and the tensor bound to it. Every
+    /// launch but the update also binds `shape`, the record of sizes.
     pub binds: &'static [(&'static str, Slot)],
-    /// Whose sizes the kernel sees.
+    /// The layer whose `fan_in` and `fan_out` are in `shape`.
     pub layer: Layer,
     /// Its invocations.
     pub invocations: Invocations,
 }
 
-/// A row of a table.
+/// A launch, written as a line of a table.
 pub const fn launch(
     kernel: &'static str,
     layer: Layer,
@@ -42,18 +43,19 @@ pub enum Invocations {
     Elements(Size, Size),
     /// One invocation for each four values of a row.
     Vectors(Size, Size),
-    /// One invocation for each row or column: as many as the size.
+    /// One invocation for each row or column, which are as many as the size.
     Each(Size),
     /// `(rows, cols, terms)`: one invocation for each slice of each tile of 8 x 4 sums.
     Tiles(Size, Size, Size),
-    /// `(fan_in, fan_out)`: the same for the tiles of dW, and behind them for those of dx.
+    /// `(fan_in, fan_out)`: one invocation for each slice of each tile of dW, and behind them for those of
+    /// dx.
     TwoGradients(Size, Size),
     /// `(rows, cols, terms)`: one invocation for each part of each tile.
     TilesInParts(Size, Size, Size),
-    /// One invocation for each four values of a row of what its parts add up to.
+    /// One invocation for each four values of a row of the sum of the parts.
     SumOfTiles(Size, Size, Size),
-    /// `(fan_in, fan_out)`: one invocation for each part of each tile of dW, and behind them for dx: for
-    /// each part of each tile, or for each slice, as the last one says.
+    /// `(fan_in, fan_out)`: one invocation for each part of each tile of dW, and behind them for each part
+    /// or each slice of each tile of dx.
     GradientsInParts(Size, Size, Dx),
     /// One invocation for each four values of the gradients of a layer.
     SumOfGradients(Size, Size),
@@ -68,7 +70,7 @@ pub enum Invocations {
     Params,
 }
 
-/// How dx is cut beside a dW in parts.
+/// How the sums of dx are cut by a launch that cuts those of dW into parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Dx {
@@ -82,16 +84,16 @@ pub enum Dx {
 pub struct Cut {
     /// Slices of a sum.
     pub slices: usize,
-    /// Of dx, where a launch computes dW and dx.
+    /// Slices of a sum of dx, where a launch computes dW and dx.
     pub dx_slices: usize,
     /// Parts of a sum.
     pub parts: usize,
-    /// Of dx.
+    /// Parts of a sum of dx.
     pub dx_parts: usize,
 }
 
 impl Cut {
-    /// Sums are whole.
+    /// Whole sums.
     const NONE: Self = Self {
         slices: 1,
         dx_slices: 1,
@@ -126,8 +128,8 @@ pub enum Size {
     FanIn,
 }
 
-/// Workgroups with an invocation for each of `values`. `invocation_index` of shape.wgsl puts the two
-/// dimensions together again.
+/// Workgroups with an invocation for each of `values`, in two dimensions, since one holds 65,535.
+/// `invocation_index` of shape.wgsl computes the index from both.
 pub fn folded(values: usize) -> [u32; 3] {
     let groups = values.div_ceil(WORKGROUP);
     let x = groups.clamp(1, 32_768);
@@ -203,7 +205,7 @@ impl Layout {
                 Cut::parts(self.tile_parts(size(fan_in), size(fan_out), rows))
             }
             Invocations::Columns(cols) => {
-                // Four vectors side by side: what a memory brings at once.
+                // At least four vectors side by side: one memory transaction.
                 let (columns, most) = (size(cols).div_ceil(4), self.adders / 4);
                 Cut::slices(self.slices(columns, rows.div_ceil(4), most))
             }
@@ -212,8 +214,8 @@ impl Layout {
                 Cut::slices(self.slices(rows, rounds, Self::MAX_SLICES))
             }
             Invocations::Embeddings => {
-                // A frequent token has a sixteenth of all uses or so. One that has them all must
-                // not bring an invocation near the 65,535 rounds after which Mesa 22 leaves loops.
+                // A frequent token has about a sixteenth of all uses. Even one that has them all must
+                // stay far below 65,535 iterations, after which Mesa 22 leaves loops.
                 let uses = rows * self.dims.block;
                 let at_least = uses.div_ceil(1 << 14).next_power_of_two();
                 let slices = self.slices(self.embeddings(), uses / 16, Self::MAX_SLICES);
@@ -268,45 +270,15 @@ impl Layout {
         limits: &wgpu::Limits,
         adapter: &str,
     ) -> Result<(), DeviceError> {
-        let error = |limit, needed, available| {
-            Err(DeviceError::Limit {
-                adapter: adapter.to_owned(),
-                limit,
-                needed,
-                available,
-            })
-        };
         let launches = || tables.iter().copied().flatten();
-        let bindings = launches().map(|l| l.binds.len()).max().unwrap_or(0) as u32;
-        if limits.max_storage_buffers_per_shader_stage < bindings {
-            let available = limits.max_storage_buffers_per_shader_stage;
-            return error(
-                "maxStorageBuffersPerShaderStage",
-                bindings.into(),
-                available.into(),
-            );
-        }
-        if limits.max_compute_invocations_per_workgroup < WORKGROUP as u32 {
-            let available = limits.max_compute_invocations_per_workgroup;
-            return error(
-                "maxComputeInvocationsPerWorkgroup",
-                WORKGROUP as u64,
-                available.into(),
-            );
-        }
-        let largest = launches()
-            .flat_map(|l| l.binds)
-            .map(|&(_, slot)| 4 * self.len(self.place(slot).0) as u64)
-            .max()
-            .unwrap_or(0);
-        if limits.max_storage_buffer_binding_size < largest {
-            let available = limits.max_storage_buffer_binding_size;
-            return error("maxStorageBufferBindingSize", largest, available);
-        }
-        if limits.max_buffer_size < largest {
-            return error("maxBufferSize", largest, limits.max_buffer_size);
-        }
-        Ok(())
+        let buffer = |&(_, slot): &(&str, Slot)| 4 * self.len(self.place(slot).0) as u64;
+        let largest = launches().flat_map(|launch| launch.binds).map(buffer).max();
+        let needs = Needs {
+            storage_buffers: launches().map(|l| l.binds.len()).max().unwrap_or(0),
+            invocations: WORKGROUP,
+            largest: largest.unwrap_or(0),
+        };
+        needs.check(limits, adapter)
     }
 }
 

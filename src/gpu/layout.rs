@@ -1,9 +1,7 @@
-//! The tensors of a model on a device, where they lie, and into how many slices and parts their sums are
-//! cut.
+//! The tensors of a model on a device: their sizes, their places in the buffers, and the number of slices and
+//! parts of the sums over them.
 
 use std::borrow::Cow;
-
-use bytemuck::{Pod, Zeroable};
 
 use super::adapter::Found;
 use crate::model::contexts::Rows;
@@ -67,7 +65,7 @@ pub enum Slot {
     LectureGrad(LectureTensor),
 }
 
-/// Which linear layer the record of sizes describes.
+/// A linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layer {
     /// `hprebn = embcat @ W1 + b1`
@@ -91,65 +89,21 @@ use LectureTensor as K;
 use Slot as S;
 use Tensor as T;
 
-/// Invocations of a workgroup, where a layout has no more.
+/// Invocations of a workgroup, except where it adds up columns ([`Layout::adders`]).
 pub(super) const WORKGROUP: usize = 64;
 
-/// Values from one row of a tensor to the next: rows begin at multiples of four values, for the
-/// kernels read four at once. The rest of a row, its pad, is zero.
+/// Values from the start of one row of a tensor to the start of the next. The kernels read four values at
+/// once, so rows start at multiples of four. The padding is zero.
 pub fn pitch(cols: usize) -> usize {
     cols.next_multiple_of(4)
 }
 
-/// `struct Shape` of `shaders/shape.wgsl`, field for field.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(super) struct ShapeRecord {
-    rows: u32,
-    block: u32,
-    vocab: u32,
-    embd: u32,
-    hidden: u32,
-    fan_in: u32,
-    fan_out: u32,
-    examples: u32,
-}
-
-impl ShapeRecord {
-    pub(super) fn new(dims: &Dims, layer: Layer, rows: usize, examples: usize) -> Self {
-        let (fan_in, fan_out) = match layer {
-            First => (dims.fan_in(), dims.hidden),
-            Second => (dims.hidden, dims.vocab),
-        };
-        let [rows, block, vocab, embd, hidden, fan_in, fan_out, examples] = [
-            rows,
-            dims.block,
-            dims.vocab,
-            dims.embd,
-            dims.hidden,
-            fan_in,
-            fan_out,
-            examples,
-        ]
-        .map(|size| size as u32);
-        Self {
-            rows,
-            block,
-            vocab,
-            embd,
-            hidden,
-            fan_in,
-            fan_out,
-            examples,
-        }
-    }
-}
-
-/// Where everything lies: sizes in values of 4 bytes.
+/// Sizes and places of a model's tensors, in values of 4 bytes.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// Sizes; `batch` is that of a training step.
     pub dims: Dims,
-    /// Rows that the activations have room for: a minibatch or an evaluation batch.
+    /// Rows of the activations at most: those of a minibatch or of an evaluation batch.
     pub rows: usize,
     /// Steps that a chunk may have.
     pub steps: usize,
@@ -159,17 +113,17 @@ pub struct Layout {
     pub params: usize,
     /// Sums are cut into slices until a launch has this many invocations.
     pub enough: usize,
-    /// Invocations of a workgroup that adds up columns. It does little but load: many loads in flight hide
-    /// each other's latency, and neighbouring invocations load neighbouring columns.
+    /// Invocations of a workgroup that adds up columns. Its work is loads: many in flight hide the latency,
+    /// and neighbouring invocations load neighbouring columns.
     pub adders: usize,
     /// Whether the long sums of the products are cut into parts.
     pub in_parts: bool,
-    /// Loop iterations that each part of a sum has at least, four terms in each.
+    /// Loop iterations of a part of a sum at least, with four terms each.
     pub part_rounds: usize,
 }
 
 impl Layout {
-    /// A bound range starts at a multiple of 256 bytes on every device.
+    /// The start of a bound range, 256 bytes, is aligned on every device.
     pub(super) const ALIGN: usize = 64;
     /// Values of the widest activation in an evaluation batch: 4 MiB.
     const EVAL_VALUES: usize = 1 << 20;
@@ -200,13 +154,13 @@ impl Layout {
         }
     }
 
-    /// Reduces the invocations of a workgroup to what the adapter allows.
+    /// Limits the invocations of a workgroup to what the adapter has.
     fn within_limits(self, found: &Found) -> Self {
         let limits = found.adapter.limits();
         let most = limits
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x);
-        // Every WebGPU device has as many as a GPU gets here; GLES has devices with fewer.
+        // Every WebGPU device has 256; some GLES devices have fewer.
         let fits = self.adders <= most as usize;
         Self {
             adders: if fits { self.adders } else { WORKGROUP },
@@ -235,7 +189,7 @@ impl Layout {
         layout
     }
 
-    /// Rows and columns of a slot, as the host knows it. What has one row or one column is a row.
+    /// Rows and columns of a tensor without padding. A vector is one row.
     pub fn extent(&self, slot: Slot) -> (usize, usize) {
         let Dims {
             vocab,
@@ -309,20 +263,19 @@ impl Layout {
         }
     }
 
-    /// Values of a slot on the device, pads included.
+    /// Values of a tensor on the device, padding included.
     pub fn len(&self, slot: Slot) -> usize {
         let (rows, cols) = self.extent(slot);
         let rows = match slot {
-            // A sum over the rows of a weight goes in steps of four as well.
+            // Sums over the rows of a weight also read four at once.
             S::Param(T::W1 | T::W2) | S::Grad(T::W1 | T::W2) => pitch(rows),
             _ => rows,
         };
         rows * pitch(cols)
     }
 
-    /// Bytes that a copy of a slot's first `len` values takes: up to the last of them, with the pads of
-    /// the rows before its own. A slot of one row may be as long as a whole chunk of steps needs, of
-    /// which a submission fills a part.
+    /// Bytes to copy for a tensor's first `len` values: up to the last of them, with the padding of the rows
+    /// before it. `Losses` has room for a whole chunk of steps, of which a submission fills a part.
     pub fn bytes_read(&self, slot: Slot, len: usize) -> u64 {
         let (_, cols) = self.extent(slot);
         let values = match len.checked_sub(1) {
@@ -332,7 +285,7 @@ impl Layout {
         4 * values as u64
     }
 
-    /// The buffer that holds a slot, and the first value of the slot in it.
+    /// The buffer that holds a tensor, and the tensor's first value in it.
     pub fn place(&self, slot: Slot) -> (Slot, usize) {
         match slot {
             S::Param(tensor) => (S::Params, self.offsets[tensor as usize]),
@@ -352,22 +305,23 @@ impl Layout {
     /// From this many values of `h` on, the long sums of the products are cut into parts on a GPU. With
     /// slices, a workgroup has a few tiles with all of their terms, and hundreds of workgroups load the same
     /// rows and columns: for the logits of 4,096 rows with 2,048 units 184 MB. In parts, a workgroup has 64
-    /// tiles, and it is 48 MB. (That is counted. No GPU was at hand to measure; on lavapipe, laid out as for
-    /// one, the launches with long sums took 651 ms with slices and 352 in parts. As a software adapter has
-    /// them, with neither, it was 521; but with minibatches of names, a third of the rows, the same as in
-    /// parts.) Smaller products have less to gain, and the sums are launches more.
+    /// tiles, and it is 48 MB. (Counted, not
+    /// measured: there was no GPU. On lavapipe with the layout of a GPU, the launches with long sums took
+    /// 651 ms with slices and 352 ms in parts. With whole sums, as software adapters have them, they took
+    /// 521 ms; with minibatches of names, which have a third of the rows, as long as in parts.) Smaller
+    /// products gain less, and adding up the parts costs additional launches.
     const IN_PARTS: usize = 1 << 20;
     /// Parts of a sum at most, and loop iterations that each has at least in training.
     const MAX_PARTS: usize = 16;
     const PART_ROUNDS: usize = 16;
     /// Rounds of a loop that a slice has at least.
     const SLICE_ROUNDS: usize = 2;
-    /// Invocations that keep any GPU busy. A processor is busy with one, and slices are only work for
-    /// it: two slices everywhere made a lecture step on lavapipe take 760 us and not 500 (one thread).
+    /// Invocations that keep any GPU busy. On a software adapter slices only add work: with two slices
+    /// everywhere a step of the lecture on lavapipe took 760 us instead of 500 (one thread).
     const ENOUGH: usize = 1 << 16;
 
-    /// Slices for the sums of a launch: as many as it takes for enough invocations. A GPU is idle while
-    /// a few of them add up thousands of terms.
+    /// Slices for the sums of a launch: as many as it takes for `enough` invocations. Otherwise most of a GPU
+    /// is idle while a few invocations add up thousands of terms.
     pub(super) fn slices(&self, results: usize, rounds: usize, most: usize) -> usize {
         let mut slices = 1;
         while 2 * slices <= most
@@ -385,7 +339,7 @@ impl Layout {
         self.slices(tiles, terms.div_ceil(4), Self::MAX_SLICES)
     }
 
-    /// Parts for tiles of 8 x 4 sums: as many as it takes for enough invocations.
+    /// Parts for tiles of 8 x 4 sums: as many as it takes for `enough` invocations.
     pub(super) fn tile_parts(&self, rows: usize, cols: usize, terms: usize) -> usize {
         let (tiles, rounds) = (rows.div_ceil(8) * cols.div_ceil(4), terms.div_ceil(4));
         let mut parts = 1;
@@ -407,12 +361,28 @@ impl Layout {
         }
     }
 
-    /// The words of the `Shape` that a launch over `rows` rows sees, which stand for `examples` examples.
+    /// `struct Shape` of `shaders/shape.wgsl`, field for field, for a launch over `rows` rows that stand for
+    /// `examples` examples.
     pub fn shape(&self, layer: Layer, rows: usize, examples: usize) -> [u32; 8] {
-        bytemuck::cast(ShapeRecord::new(&self.dims, layer, rows, examples))
+        let dims = &self.dims;
+        let (fan_in, fan_out) = match layer {
+            First => (dims.fan_in(), dims.hidden),
+            Second => (dims.hidden, dims.vocab),
+        };
+        [
+            rows,
+            dims.block,
+            dims.vocab,
+            dims.embd,
+            dims.hidden,
+            fan_in,
+            fan_out,
+            examples,
+        ]
+        .map(|size| size as u32)
     }
 
-    /// A tensor's first values, a whole number of rows, as they lie on the device: with their pads.
+    /// A tensor's first values, a whole number of rows, with the padding that they have on the device.
     pub fn with_pads<'a>(&self, slot: Slot, values: &'a [f32]) -> Cow<'a, [f32]> {
         let (_, cols) = self.extent(slot);
         if cols == pitch(cols) {
@@ -423,7 +393,7 @@ impl Layout {
     }
 }
 
-/// Rows of `cols` values with their pads.
+/// Rows of `cols` values with their padding.
 fn pad(values: &[f32], cols: usize) -> Vec<f32> {
     let mut padded = vec![0.0; values.len().div_ceil(cols) * pitch(cols)];
     for (to, from) in padded

@@ -1,12 +1,12 @@
-//! Minibatches as the kernels read them: contexts, what follows each of them, and where each token stands.
+//! Minibatches as the kernels read them: contexts, the targets of each context, and the uses of each token.
 
 use super::layout::{Layout, packed_words, pitch, targets_words, uses_words};
 use crate::model::contexts::{Rows, Target};
 use crate::model::dims::Dims;
 
 impl Layout {
-    /// The words of `X`, `Uses` and `Targets` for some minibatches. Each takes `rows` rows; those that it
-    /// does not have stand for no example.
+    /// The words of `X`, `Uses` and `Targets` for some minibatches. Each takes `rows` rows; those beyond its
+    /// own stand for no example.
     pub fn pack_steps(&self, minibatches: &[Rows], rows: usize) -> [Vec<u32>; 3] {
         let dims = &self.dims;
         let lengths = [
@@ -31,8 +31,8 @@ impl Layout {
     }
 }
 
-/// The contexts `x (.., block)`, and the first of them again until `all` is full: what comes of it is
-/// finite where `x` is, and counts for nothing.
+/// Copies the contexts `x (.., block)` and fills the rest of `all` with copies of the first: rows that are
+/// computed like the others, so without NaN, and whose results are not used.
 fn fill_up(x: &[u8], block: usize, all: &mut [u8]) {
     let (own, others) = all.split_at_mut(x.len());
     own.copy_from_slice(x);
@@ -41,8 +41,8 @@ fn fill_up(x: &[u8], block: usize, all: &mut [u8]) {
     }
 }
 
-/// What follows the context of each row, as shaders/staged/targets.wgsl reads it: the end of each row's
-/// list, behind a 0; then the lists, row after row. Rows beyond the last have no targets.
+/// The targets of each row, as shaders/staged/targets.wgsl reads them: a 0 and the end of each row's list,
+/// then the lists, row after row. Rows beyond the last have no targets.
 pub(super) fn list_targets(minibatch: &Rows, rows: usize, list: &mut [u32]) {
     let (ends, targets) = list.split_at_mut(rows + 1);
     let mut end = 0;
@@ -58,14 +58,13 @@ pub(super) fn list_targets(minibatch: &Rows, rows: usize, list: &mut [u32]) {
     }
 }
 
-/// Where each token stands in the contexts `x (rows, block)` of a step: a row of dC is added up from
-/// the list of its token. First the end of each token's list, behind a 0; then the lists, token after
-/// token: where the embedding of each use begins in `dembcat`, whose rows are `row` values apart, in
-/// the order of the positions.
+/// The uses of each token in the contexts `x (rows, block)` of a step: a row of dC is the sum over the list
+/// of its token. First a 0 and the end of each token's list; then the lists, token after token. An entry is
+/// the place in `dembcat` where the embedding of a use begins; rows of `dembcat` are `row` values apart.
 pub(super) fn list_uses(dims: &Dims, row: usize, x: &[u8], uses: &mut [u32]) {
     let (ends, places) = uses.split_at_mut(dims.vocab + 1);
-    // A counting sort: the lengths of the lists, then their beginnings, which move on to their ends
-    // as the lists are filled.
+    // A counting sort: first the lengths of the lists, then their starts, which become their ends as
+    // the lists are filled.
     ends.fill(0);
     for &token in x {
         ends[usize::from(token) + 1] += 1;

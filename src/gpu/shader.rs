@@ -1,4 +1,4 @@
-//! WGSL from its parts: plain concatenation, with the way back from a line of the whole to its file.
+//! WGSL modules, concatenated from files; a line of a module can be traced back to its file.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ macro_rules! part {
     };
 }
 
-/// Several parts as one module. The order of declarations in a WGSL module has no meaning.
+/// A module made of several files. The order of declarations in a WGSL module does not matter.
 #[derive(Clone, Debug)]
 pub struct Source {
     parts: Vec<Part>,
@@ -53,8 +53,8 @@ impl Source {
     }
 
     /// The module with `from` replaced by `to` in one of its files, for tests that break a kernel
-    /// on purpose. `None` if `from` does not stand there exactly once: whoever edits a kernel is
-    /// told that a test has lost its grip on it.
+    /// on purpose. `None` unless `from` occurs there exactly once, so that a test fails when a kernel has
+    /// changed under it.
     pub fn replaced(&self, file: &str, from: &str, to: &str) -> Option<Source> {
         let mut source = self.clone();
         let part = source.parts.iter_mut().find(|p| p.file == file)?;
@@ -99,8 +99,7 @@ fn binding(declaration: &str) -> Option<(String, u32)> {
     Some((name.trim().to_owned(), number.trim().parse().ok()?))
 }
 
-/// The binding numbers of a module's variables, by their names. A launch names what it binds as the
-/// shader does.
+/// The binding numbers of a module's variables, by the names that launches use too.
 #[derive(Clone, Debug)]
 pub struct Bindings {
     /// The module's file.
@@ -113,7 +112,7 @@ impl Bindings {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Shader`]: the module declares no such variable, since somebody changed it.
+    /// [`DeviceError::Shader`]: the module declares no such variable, because the shader was changed.
     pub fn number(&self, name: &str, kernel: &str) -> Result<u32, DeviceError> {
         let number = self.numbers.get(name).copied();
         number.ok_or_else(|| DeviceError::Shader {
@@ -137,7 +136,7 @@ pub struct Module {
     pub entry_points: &'static [&'static str],
 }
 
-/// The modules of the staged schedule, one an operation: its formulas and the launches that use
+/// The modules of the staged schedule, one for each operation: its formulas and the entry points that use
 /// them.
 pub fn staged_modules() -> Vec<Module> {
     vec![
@@ -200,7 +199,7 @@ pub fn staged_modules() -> Vec<Module> {
     ]
 }
 
-/// The modules of the chunked pass, beside those of the staged schedule, which it uses too.
+/// The modules of the chunked pass, which include those of the staged schedule.
 pub fn chunked_modules() -> Vec<Module> {
     let mut modules = staged_modules();
     modules.extend([
@@ -284,7 +283,7 @@ pub fn resident_module(subgroup: bool) -> Module {
     }
 }
 
-/// The modules that find out what a driver really does: one for each question.
+/// The modules of the probe, one for each property that it measures.
 #[derive(Clone, Debug)]
 pub struct ProbeModules {
     /// How long a loop may run.

@@ -17,7 +17,7 @@ use super::layout::{Layout, Slot};
 use super::probe::Probe;
 use super::resident::WorkSplit;
 use super::shader::{Module, staged_modules};
-use super::submission::{Submitted, overlapped, parts};
+use super::submission::{Submitted, overlapped, submissions};
 use super::timestamps::Profiler;
 use super::work::{kernels_of, work_of};
 use crate::backend::profile::Profile;
@@ -174,8 +174,8 @@ fn tables(layout: &Layout) -> [&'static [Launch]; 3] {
     [step_of(layout), &CALIBRATE, &EVALUATE]
 }
 
-/// From this many examples in a submission, all cores find their contexts: starting a thread takes as long
-/// as a few hundred examples.
+/// Examples of a submission from which on all cores merge their contexts: to start a thread takes as long as
+/// to merge a few hundred examples.
 const SHARED: usize = 1 << 14;
 
 /// A model on a device, trained by the staged schedule.
@@ -212,7 +212,7 @@ impl Staged {
         Self::on(gpu, found, dims, params).await
     }
 
-    /// The same on a device that is open and has been probed.
+    /// Compiles the kernels and uploads `params` on a device that is open and has been probed.
     ///
     /// # Errors
     ///
@@ -255,7 +255,7 @@ impl Staged {
         modules: &[Module],
     ) -> Result<Self, DeviceError> {
         let tables = tables(&layout);
-        let executor = Executor::with_layout(found, layout, &tables, modules).await?;
+        let executor = Executor::new(found, layout, &tables, modules).await?;
         Self::with(executor, found, params)
     }
 
@@ -263,7 +263,7 @@ impl Staged {
         executor.write_params(params);
         let dims = executor.layout.dims;
         let rows = executor.layout.rows;
-        // All tables together: a single pass has too few kernels to keep every core compiling.
+        // All tables at once: a single one has too few kernels to keep every core compiling.
         let table = step_of(&executor.layout);
         executor.compile(&[(table, dims.batch), (&CALIBRATE, rows), (&EVALUATE, rows)]);
         let staged = Self {
@@ -394,7 +394,7 @@ pub(super) fn check_progress(first: u64, asked: u32, done: u32) -> Result<(), De
     }
 }
 
-/// What a backend on this adapter says of itself.
+/// The description of a backend on this adapter.
 pub(super) fn info(found: &Found, schedule: &'static str) -> BackendInfo {
     BackendInfo {
         backend: api_name(found.info.backend),
@@ -422,12 +422,12 @@ impl Backend for Staged {
     }
 
     async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
-        let parts = parts(steps.len(), self.steps_of_a_submission(), 1);
+        let submissions = submissions(steps.len(), self.steps_of_a_submission(), 1);
         overlapped(
             self,
-            parts,
-            |staged, part| staged.submit(steps, part),
-            async |staged, part, submitted| staged.finish(steps, part, submitted, losses).await,
+            submissions,
+            |staged, range| staged.submit(steps, range),
+            async |staged, range, submitted| staged.finish(steps, range, submitted, losses).await,
         )
         .await
     }

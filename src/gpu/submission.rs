@@ -1,8 +1,8 @@
-//! Work for a device, cut into parts: the host prepares the next part while the device does this one.
+//! Work for a device, split into submissions: the host prepares the next one while the device does this one.
 //!
 //! Only the read-back buffer is double-buffered: each submission has its own. The queue orders everything
-//! else. It does uploads, kernels and copies in the order in which they were given; `write_buffer` keeps
-//! its data aside until then; and the results of a part are copied out before the next part begins.
+//! else: it does uploads, kernels and copies in the order in which they were given, `write_buffer` keeps a
+//! copy of its data until then, and the results of a submission are copied out before the next one begins.
 
 use std::ops::Range;
 
@@ -16,36 +16,39 @@ use super::device::Gpu;
 use crate::backend::DeviceError;
 use crate::clock::Instant;
 
-/// Parts of a run of steps. The device waits for the host only while the host prepares the first part and
+/// Submissions of a run of steps. The device waits for the host only while the host prepares the first and
 /// after it has read the last.
-const PARTS: usize = 8;
-/// The fewest steps of a part: a submission costs the host about 100 us, whatever is in it. (Measured on
+const SUBMISSIONS: usize = 8;
+/// Steps of a submission at least: it costs the host about 100 us, whatever is in it. (Measured on
 /// lavapipe.)
 const LEAST: usize = 16;
 
-/// Cuts a run of steps into parts of at most `most` steps. Where `most` allows it, each part but the last
-/// is a multiple of `unit`.
-pub fn parts(steps: usize, most: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
-    let wanted = steps.div_ceil(PARTS).max(LEAST).next_multiple_of(unit);
-    let part = wanted.min(most);
+/// Splits a run of steps into submissions of at most `most` steps. Where `most` allows it, each but the last
+/// has a multiple of `unit` steps.
+pub fn submissions(steps: usize, most: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
+    let wanted = steps
+        .div_ceil(SUBMISSIONS)
+        .max(LEAST)
+        .next_multiple_of(unit);
+    let length = wanted.min(most);
     (0..steps)
-        .step_by(part)
-        .map(move |first| first..steps.min(first + part))
+        .step_by(length)
+        .map(move |first| first..steps.min(first + length))
 }
 
-/// Runs the parts of some work on a device, in order. While the device does one part, the next is prepared
-/// and submitted: at most two are in flight. `finish` waits for a part and checks its results. After an
-/// error no further part is submitted, and the part in flight is discarded.
+/// Does submissions in order. While the device does one, the next is prepared and submitted: at most two are
+/// in flight. `finish` waits for one and checks its results. After an error nothing further is submitted, and
+/// the results of what is in flight are discarded.
 pub async fn overlapped<D, S>(
     device: &mut D,
-    parts: impl Iterator<Item = Range<usize>>,
+    submissions: impl Iterator<Item = Range<usize>>,
     submit: impl Fn(&mut D, Range<usize>) -> S,
     mut finish: impl AsyncFnMut(&mut D, Range<usize>, S) -> Result<(), DeviceError>,
 ) -> Result<(), DeviceError> {
     let mut running = None;
-    for part in parts {
-        let submitted = submit(device, part.clone());
-        if let Some((before, submitted)) = running.replace((part, submitted)) {
+    for steps in submissions {
+        let submitted = submit(device, steps.clone());
+        if let Some((before, submitted)) = running.replace((steps, submitted)) {
             finish(device, before, submitted).await?;
         }
     }
@@ -164,16 +167,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_follow_each_other_and_are_no_longer_than_they_may_be() {
+    fn submissions_follow_each_other_and_are_no_longer_than_they_may_be() {
         let lens = |steps, most, unit| -> Vec<usize> {
-            let parts: Vec<_> = parts(steps, most, unit).collect();
+            let ranges: Vec<_> = submissions(steps, most, unit).collect();
             let mut next = 0;
-            for part in &parts {
-                assert_eq!(part.start, next);
-                next = part.end;
+            for range in &ranges {
+                assert_eq!(range.start, next);
+                next = range.end;
             }
             assert_eq!(next, steps);
-            parts.iter().map(Range::len).collect()
+            ranges.iter().map(Range::len).collect()
         };
         assert_eq!(lens(0, 100, 1), [0; 0]);
         assert_eq!(lens(1, 100, 1), [1]);
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_part_is_submitted_before_this_one_is_waited_for() {
+    fn the_next_submission_is_made_before_this_one_is_waited_for() {
         let run = |steps, fails_at| {
             let mut log: Vec<(&str, usize)> = Vec::new();
             let result = block_on(overlapped(

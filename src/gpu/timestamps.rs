@@ -1,8 +1,7 @@
 //! `train --profile`: the time of each kernel, by the device's own clock where it has one.
 //!
-//! A device that has timestamps notes its own time before and after each pass; so that a time
-//! belongs to one kernel, each launch gets a pass of its own. The others are timed from outside, by
-//! submissions. Only training steps are measured.
+//! A device with timestamps records its clock before and after each pass, so each launch gets a pass of its
+//! own. For a device without them, the host times whole submissions. Only training steps are measured.
 
 use std::time::Duration;
 
@@ -28,12 +27,12 @@ struct Clock {
 pub struct Profiler {
     clock: Option<Clock>,
     profile: Profile,
-    /// The end of the submission before.
+    /// The end of the previous submission.
     until: Option<Instant>,
 }
 
-/// How long the device was at work on a submission. It may have been submitted while the one before
-/// was at work, until `until`: that time is not its own.
+/// How long the device worked on a submission. If it was submitted before the previous one ended, at `until`,
+/// its time begins then.
 fn time_at_work(until: Option<Instant>, submitted: Instant, ended: Instant) -> Duration {
     let began = until.map_or(submitted, |until| until.max(submitted));
     ended.saturating_duration_since(began)
@@ -47,7 +46,7 @@ impl Profiler {
     pub fn new(gpu: &Gpu, kernels: Vec<Kernel>) -> Self {
         let tick = f64::from(gpu.queue.get_timestamp_period()) * 1e-9;
         let there = gpu.device.features().contains(Features::TIMESTAMP_QUERY);
-        // A clock with no period is none.
+        // A driver that reports a period of zero has no usable clock.
         let clock = (there && tick > 0.0).then(|| Clock {
             queries: gpu.device.create_query_set(&QuerySetDescriptor {
                 label: Some("timestamps"),
@@ -74,8 +73,7 @@ impl Profiler {
         &self.profile
     }
 
-    /// Whether each launch is to have a pass of its own: without timestamps that would be for
-    /// nothing.
+    /// Whether each launch has a pass of its own, which only serves timestamps.
     pub fn times_passes(&self) -> bool {
         self.clock.is_some()
     }
@@ -94,7 +92,7 @@ impl Profiler {
         }
     }
 
-    /// Ends a submission of `passes` passes, and tells where their times will lie.
+    /// Ends a submission of `passes` passes. Returns the place of their times.
     pub fn resolve(
         &self,
         encoder: &mut CommandEncoder,

@@ -1,5 +1,5 @@
-//! What a launch of a training step computes and moves: floating-point operations, and bytes that have to
-//! cross the memory bus at least.
+//! The work of a launch of a training step: floating-point operations, and the least number of bytes that
+//! cross the memory bus.
 
 use super::launch::Launch;
 use super::layout::{Layer, Layout, Slot};
@@ -15,8 +15,8 @@ pub fn work_of(launch: &Launch, layout: &Layout, rows: usize) -> Work {
 }
 
 /// Every `+ - * /`, `max`, `exp` counts as one operation, as the kernel does it for each element of
-/// a tensor. What it does once a row, a column or a target (a mean, a logarithm, an inverse root) is left
-/// out.
+/// a tensor. What it does once for a row, a column or a target (a mean, a logarithm, an inverse root) is not
+/// counted.
 fn flops_of(launch: &Launch, layout: &Layout, rows: usize) -> Option<f64> {
     let dims = &layout.dims;
     let (fan_in, fan_out) = match launch.layer {
@@ -38,7 +38,7 @@ fn flops_of(launch: &Launch, layout: &Layout, rows: usize) -> Option<f64> {
         // 1 for the maximum, 2 for counts and 2 when they are made again, 1 for their sum, 1 for
         // probs, 3 for dlogits.
         "softmax_cross_entropy_kernel" => (1 + 2 + 2 + 1 + 1 + 3) * rows * dims.vocab,
-        // One addition a part and value, but for the first part.
+        // One addition for each value of each part but the first.
         "linear_forward_sum_kernel" => {
             let parts = layout.cut_of(launch.invocations, dims.batch).parts;
             (parts - 1) * rows * fan_out
@@ -51,7 +51,7 @@ fn flops_of(launch: &Launch, layout: &Layout, rows: usize) -> Option<f64> {
             let parts = layout.cut_of(launch.invocations, dims.batch).parts;
             (parts - 1) * (fan_in + 1) * fan_out
         }
-        // Every embedding that was used is added to its token's.
+        // The gradient of each used embedding is added to that of its token.
         "embedding_backward_kernel" => rows * dims.fan_in(),
         // p - lr * grad
         "sgd_kernel" => 2 * dims.parameter_count(),
@@ -60,9 +60,8 @@ fn flops_of(launch: &Launch, layout: &Layout, rows: usize) -> Option<f64> {
     Some(flops as f64)
 }
 
-/// Each tensor that is bound, once and without its pads: what the launch would move if it found
-/// every value in a cache from the second time on. A kernel near the bandwidth of its device by this
-/// count has nothing to gain but from moving less.
+/// Each bound tensor once and without padding: the traffic of a launch that finds every value in a cache from
+/// its second use on. A kernel that is near the bandwidth of its device by this count is limited by it.
 fn bytes_of(launch: &Launch, layout: &Layout, rows: usize) -> f64 {
     // The tensors have room for an evaluation batch, and lists for many steps.
     let step = Layout {

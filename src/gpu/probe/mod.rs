@@ -1,8 +1,7 @@
-//! What a driver really does, measured before the program relies on it: a few tiny kernels, and what their
-//! results mean for each schedule.
+//! Measures what a driver really does before the program relies on it, by a few tiny kernels.
 //!
-//! Each question decides whether training can be right at all, and takes a fraction of a millisecond.
-//! [`Answers`] holds the measurements; [`Answers::refuses`] draws the conclusions.
+//! Training can only be right if each of the measured properties holds; each measurement takes a fraction of
+//! a millisecond. [`Answers`] holds the results, and [`Answers::refuses`] what they mean for each schedule.
 
 mod answers;
 
@@ -21,7 +20,7 @@ use crate::backend::{DeviceError, Schedule};
 use crate::clock::Instant;
 use crate::model::dims::Dims;
 
-/// Loop iterations that are tried: more than a dispatch needs to be worth its launch, and a few
+/// Loop iterations that are tried: more than a dispatch needs to amortize its launch, within a few
 /// milliseconds on the slowest device.
 const ROUNDS: u32 = 1 << 18;
 /// Launches in a chain.
@@ -36,7 +35,7 @@ const SHARING: u32 = 64;
 const RESULTS: usize = 9;
 /// Half the smallest number that is not subnormal.
 const SUBNORMAL: f32 = f32::MIN_POSITIVE / 2.0;
-/// What goes through the formulas.
+/// Arguments for the formulas.
 #[rustfmt::skip]
 const VALUES: [f32; 18] = [
     0.0, 1e-4, -1e-4, 0.5, -0.5, 9.0, -9.0, 44.0, -44.0, -87.0, 89.0, -89.0, f32::MAX, -f32::MAX,
@@ -46,7 +45,7 @@ const VALUES: [f32; 18] = [
 /// How long the probe took.
 #[derive(Clone, Copy, Debug)]
 pub struct Took {
-    /// To create its pipelines and run them once. A driver compiles at either of the two.
+    /// To create its pipelines and run them once. Some drivers compile a kernel only at its first launch.
     pub first: Duration,
     /// To run them again.
     pub again: Duration,
@@ -115,7 +114,7 @@ fn words(bytes: &[u8]) -> Vec<u32> {
     bytemuck::pod_collect_to_vec(bytes)
 }
 
-/// All questions, compiled and bound.
+/// All measurements, compiled and bound.
 pub struct Probe {
     gpu: Gpu,
     loops: Ready,
@@ -126,13 +125,13 @@ pub struct Probe {
     split: WorkSplit,
     bytes: u32,
     made: Duration,
-    /// What the kernels leave: rounds of the loop; numbers of the launches; results of the
-    /// arithmetic; first wrong word of each invocation; count of each invocation.
+    /// Results: iterations of the loop; numbers of the launches; results of the arithmetic; first wrong word
+    /// of each invocation; count of each invocation.
     left: [Buffer; 5],
 }
 
 impl Probe {
-    /// The questions for a device, with the split that its resident kernel would have.
+    /// The probe for a device, with the split that its resident kernel would have.
     ///
     /// # Errors
     ///
@@ -194,7 +193,7 @@ impl Probe {
         ];
         let counters = Ready::new(gpu, &modules.counters, counters, &buffers)?;
         gpu.check()?;
-        // The last of an even number of launches writes where the first one read.
+        // The last of an even number of launches writes the buffer that the first one read.
         let [numbers, _] = numbers;
         Ok(Self {
             gpu: gpu.clone(),
@@ -210,14 +209,14 @@ impl Probe {
         })
     }
 
-    /// Asks all of them, in one submission.
+    /// Measures everything in one submission.
     ///
     /// # Errors
     ///
     /// The device failed.
     pub async fn ask(&self) -> Result<Answers, DeviceError> {
         let [rounds, numbers, results, wrong, counted] = &self.left;
-        // A result that no kernel wrote must not look like an answer.
+        // A result that no kernel wrote must not pass for a right one.
         let fill = |buffer: &Buffer, first: u64, word: u32| {
             let words = vec![word; (buffer.size() - first) as usize / 4];
             let bytes = bytemuck::cast_slice(&words);
@@ -260,8 +259,8 @@ impl Probe {
         })
     }
 
-    /// Asks twice and times both: the difference is the time of the compiler. The answers are the first
-    /// ones, from before the buffers could hold old answers.
+    /// Measures twice and times both: the difference is the time of the driver's compiler. The answers are
+    /// those of the first run, when the buffers could not hold old results.
     ///
     /// # Errors
     ///
@@ -293,17 +292,4 @@ pub fn steps_of_a_dispatch(found: &Found, answers: &Answers) -> Result<usize, De
         answers.loops.done,
     )?;
     Ok(plan.steps_of_a_dispatch())
-}
-
-/// Loop iterations that an invocation can do in one dispatch, those of nested loops included.
-///
-/// # Errors
-///
-/// The device failed, or its count makes no sense.
-pub async fn loop_rounds(gpu: &Gpu) -> Result<usize, DeviceError> {
-    let answers = Probe::new(gpu, WorkSplit::software()).await?.ask().await?;
-    match answers.loops.rounds() {
-        Some(rounds) => Ok(rounds as usize),
-        None => Err(DeviceError::Fault(answers.loops.to_string())),
-    }
 }

@@ -19,7 +19,7 @@ use super::layout::Layout;
 use super::probe::{Answers, Probe};
 use super::shader::{Module, resident_module};
 use super::staged::{STEP, Staged, check_progress, info, mean};
-use super::submission::{Submitted, overlapped, parts};
+use super::submission::{Submitted, overlapped, submissions};
 use super::timestamps::Profiler;
 use super::work::kernels_of;
 use crate::backend::profile::{Kernel, Profile, Work};
@@ -31,8 +31,8 @@ use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
 use plan::{Constants, NAMES};
 
-/// Steps, over all models, whose words are packed in one go: a tenth of a millisecond of work, which is
-/// some times what it takes to start a thread for it.
+/// Steps, over all models, that a thread packs at a time: a tenth of a millisecond of work, several times
+/// what it takes to start a thread.
 const PACKED: usize = 1000;
 /// Models on a device, trained by the resident schedule.
 pub struct Resident {
@@ -63,7 +63,7 @@ impl Resident {
         Self::several(gpu, found, dims, std::slice::from_ref(params)).await
     }
 
-    /// Room for several models of one size, each with its `params`, on a device that is open.
+    /// Probes a device that is open, and makes room for several models of one size, each with its `params`.
     ///
     /// # Errors
     ///
@@ -79,8 +79,8 @@ impl Resident {
         Self::probed(gpu, found, dims, params, &answers).await
     }
 
-    /// Room for `most` models of one size, each of which begins with `params`; or for half as many, and so
-    /// on, until the adapter can hold them.
+    /// Makes room for `most` models of one size, each of which begins with `params`. As long as the adapter
+    /// cannot hold them, their number is halved.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Resident {
         Self::with(gpu, found, plan, repeat_n(params, count), module).await
     }
 
-    /// As [`Resident::several`], with a driver that has been probed.
+    /// Makes room for several models on a device that has been probed.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl Resident {
         Self::laid_out(gpu, found, dims, params, &answers, kernel).await
     }
 
-    /// A plan that the driver's loops allow, and the models with it.
+    /// Makes a plan that the driver's loops allow, and room for the models.
     async fn laid_out(
         gpu: Gpu,
         found: &Found,
@@ -242,7 +242,7 @@ impl Resident {
     }
 
     /// Trains the first `steps.len()` models, each on steps of its own, the same number for each,
-    /// and appends the losses of each. Further models stay as they are.
+    /// and appends the losses of each. The other models stay as they are.
     ///
     /// # Errors
     ///
@@ -253,16 +253,16 @@ impl Resident {
         losses: &mut [Vec<f32>],
     ) -> Result<(), DeviceError> {
         let count = steps.first().map_or(0, |steps| steps.len());
-        // A dispatch ends with its part: parts of whole dispatches have no short ones between them.
-        let parts = parts(
+        // A submission ends its last dispatch: with whole dispatches in each, only the last one is short.
+        let submissions = submissions(
             count,
             self.steps_of_a_submission(),
             self.plan.constants.steps,
         );
         overlapped(
             self,
-            parts,
-            |resident, part| resident.submit(steps, part),
+            submissions,
+            |resident, range| resident.submit(steps, range),
             async |resident, part, submitted| resident.finish(steps, part, submitted, losses).await,
         )
         .await
@@ -283,8 +283,8 @@ impl Resident {
         }
     }
 
-    /// Packs and uploads the words of some steps of every model, on several cores if there is enough
-    /// to do: for many models, it may be more than the device has.
+    /// Packs and uploads the words of some steps of every model, on several cores if there are many: for many
+    /// models this may take longer than the steps do on the device.
     fn upload(&self, steps: &[&Steps], range: Range<usize>) {
         let Constants {
             first_step,
@@ -307,7 +307,7 @@ impl Resident {
         });
     }
 
-    /// Has the device do some of the steps of every model, in one submission.
+    /// Submits some of the steps of every model, together.
     fn submit(&self, steps: &[&Steps], range: Range<usize>) -> Submitted {
         let count = range.len();
         self.upload(steps, range);
@@ -342,7 +342,7 @@ impl Resident {
         self.gpu.submit(encoder, &sources)
     }
 
-    /// Waits for them, and appends the losses of each model if all of its steps were done.
+    /// Waits for submitted steps, and appends the losses of each model if the device did all of its steps.
     async fn finish(
         &mut self,
         steps: &[&Steps],
@@ -437,8 +437,8 @@ impl Backend for Resident {
         self.staged().await?.evaluate(stats, x, y).await
     }
 
-    /// The kernel does the operations of the ten launches. What it moves stays in the caches of one
-    /// core: no bandwidth can be told from the sizes of the tensors.
+    /// The kernel does the operations of the ten launches of [`STEP`]. Its tensors stay in the caches of one
+    /// core, so their sizes tell nothing about memory bandwidth.
     async fn start_profile(&mut self) -> Result<(), DeviceError> {
         let layout = Layout::of(&self.found, self.plan.dims);
         let launches = kernels_of(&STEP, &layout);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Serialize;
 use wgpu::{Features, Limits};
 
-use super::super::adapter::Found;
+use super::super::adapter::{Found, Needs};
 use super::super::layout::{packed_words, uses_words};
 use super::super::packing::list_uses;
 use crate::backend::DeviceError;
@@ -30,19 +30,19 @@ pub(super) const NAMES: [&str; 4] = ["inputs", "models", "scratch", "results"];
 pub struct WorkSplit {
     /// Invocations of the workgroup.
     pub workers: usize,
-    /// Those that hand each other what they load: all of them, if the workgroup is one subgroup;
-    /// else 1.
+    /// Invocations that exchange loaded values by subgroup operations: all of them if the workgroup is one
+    /// subgroup, else 1.
     pub lanes: usize,
-    /// Parts of the sums over all hidden units.
+    /// Slices of the sums over all hidden units.
     pub slices: usize,
-    /// Parts of the sums over all examples in batch norm.
+    /// Slices of the sums over all examples in batch norm.
     pub row_slices: usize,
     /// Invocations that share a row of logits.
     pub row_workers: usize,
 }
 
 impl WorkSplit {
-    /// On a GPU: many invocations, and something to do for each of them in every phase.
+    /// On a GPU: many invocations, each with work in every phase.
     pub fn hardware(dims: &Dims, limits: &Limits) -> Self {
         let most = limits
             .max_compute_invocations_per_workgroup
@@ -58,7 +58,7 @@ impl WorkSplit {
             workers,
             lanes: 1,
             slices: (workers / tiles).max(1),
-            // With more than eight, an invocation would spend longer adding up parts than computing its own.
+            // With more than eight, adding up the slices would take longer than computing one.
             row_slices: (workers / dims.hidden.div_ceil(4)).clamp(1, 8),
             row_workers: (workers / dims.batch).clamp(1, dims.vocab.div_ceil(4)),
         }
@@ -78,7 +78,7 @@ impl WorkSplit {
         })
     }
 
-    /// On other software adapters: few invocations, for each costs time at every barrier. (Measured
+    /// On other software adapters: few invocations, since each costs time at every barrier. (Measured
     /// on lavapipe, Mesa 22.3.6, a step of the lecture with 64 and 256: 619 and 664 us; on llvmpipe:
     /// 650 and 770.)
     pub fn software() -> Self {
@@ -153,7 +153,7 @@ pub(super) struct Constants {
     pub(super) losses: usize,
 }
 
-/// Where everything lies in the buffers.
+/// Sizes and places of everything in the kernel's buffers.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) dims: Dims,
@@ -165,8 +165,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for `models` models of these sizes, with dispatches in which no invocation goes round
-    /// loops more than `rounds` times.
+    /// The plan for `models` models of these sizes, with dispatches in which no invocation does more than
+    /// `rounds` loop iterations.
     pub fn new(dims: Dims, models: usize, split: WorkSplit, rounds: usize) -> Self {
         let WorkSplit {
             workers,
@@ -291,7 +291,7 @@ impl Plan {
         split: WorkSplit,
         rounds: u32,
     ) -> Result<Self, DeviceError> {
-        // A margin, in case a compiler adds rounds of its own.
+        // A margin, in case a compiler adds iterations of its own.
         let rounds = (rounds - rounds / 8) as usize;
         let plan = Self::new(dims, models, split, rounds);
         if plan.rounds() > rounds {
@@ -328,35 +328,12 @@ impl Plan {
 
     /// Whether the adapter can hold the models.
     pub(super) fn check(&self, found: &Found) -> Result<(), DeviceError> {
-        let limits = found.adapter.limits();
-        let largest = self.bytes().into_iter().max().unwrap_or(0);
-        let needs = [
-            (
-                "maxStorageBuffersPerShaderStage",
-                NAMES.len() as u64,
-                limits.max_storage_buffers_per_shader_stage.into(),
-            ),
-            (
-                "maxComputeInvocationsPerWorkgroup",
-                self.constants.workers as u64,
-                limits.max_compute_invocations_per_workgroup.into(),
-            ),
-            (
-                "maxStorageBufferBindingSize",
-                largest,
-                limits.max_storage_buffer_binding_size,
-            ),
-            ("maxBufferSize", largest, limits.max_buffer_size),
-        ];
-        match needs.into_iter().find(|(_, needed, there)| needed > there) {
-            None => Ok(()),
-            Some((limit, needed, available)) => Err(DeviceError::Limit {
-                adapter: found.info.name.clone(),
-                limit,
-                needed,
-                available,
-            }),
-        }
+        let needs = Needs {
+            storage_buffers: NAMES.len(),
+            invocations: self.constants.workers,
+            largest: self.bytes().into_iter().max().unwrap_or(0),
+        };
+        needs.check(&found.adapter.limits(), &found.info.name)
     }
 
     /// The constants of the kernel, by name.
@@ -370,7 +347,7 @@ impl Plan {
         }
     }
 
-    /// Rounds of loops, nested ones counted, of the busiest invocation in a step.
+    /// Loop iterations, those of nested loops included, of the busiest invocation in a step.
     fn rounds(&self) -> usize {
         let Dims {
             vocab,
@@ -383,7 +360,7 @@ impl Plan {
         let by_group = |work: usize| work.div_ceil(c.groups);
         let embed = by_worker(batch * c.fan_in4);
         let first_layer = by_group(c.batch_tiles * c.hidden_groups) * (1 + c.fan_in4);
-        // The rows of a column once, and what the slices of its sums add up to.
+        // The rows of a column, and the slices of its sums.
         let column = |sums: usize| {
             by_worker(c.hidden4 * c.row_slices) * (1 + c.slice_rows + sums * c.row_slices)
         };
@@ -403,7 +380,7 @@ impl Plan {
         } else {
             0
         };
-        // Each position has one token: an invocation meets it once for each vec4 that it has of that.
+        // Each position has one token: an invocation visits it once for each of its vec4 of that token.
         let uses = c.embd4.div_ceil(c.workers) * batch * block;
         let embedding = by_worker(vocab * c.embd4) + uses;
         embed
