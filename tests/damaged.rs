@@ -901,14 +901,11 @@ fn a_damaged_file_to_check_is_refused() {
     let whole = common::Fixture::open("step_tiny.safetensors")
         .bytes()
         .to_vec();
-    let load = |bytes: &[u8]| Given::from_bytes(Path::new("mine.safetensors"), bytes);
+    let load = |bytes: &[u8]| Given::from_bytes(bytes);
     assert!(load(&whole).is_ok());
     for length in 0..whole.len() {
         let error = load(&whole[..length]).unwrap_err();
-        assert!(
-            matches!(error, AgainstError::NotSafetensors { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, AgainstError::NotSafetensors(_)), "{error}");
     }
     let longer = [&whole[..], b"\0"].concat();
     let message = load(&longer).unwrap_err().to_string();

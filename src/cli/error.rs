@@ -11,7 +11,6 @@ use crate::cli::files::FileError;
 use crate::cli::model_file::ModelFileError;
 use crate::data::DataError;
 use crate::gradcheck::GradcheckError;
-use crate::gradcheck::against::AgainstError;
 use crate::model::dims::DimsError;
 
 /// The exit code of a command that was used wrongly.
@@ -93,7 +92,6 @@ impl Failure for DataError {}
 impl Failure for DeviceError {}
 impl Failure for ModelFileError {}
 impl Failure for FileError {}
-impl Failure for AgainstError {}
 
 impl Failure for GradcheckError {
     fn exit_code(&self) -> u8 {

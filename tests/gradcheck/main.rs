@@ -15,11 +15,12 @@ use common::adapters::{self, Check, OnEach, Outcome, mistake};
 use cpu::MISTAKES;
 use gpu_makemore::backend::DeviceError;
 use gpu_makemore::cli::gradcheck::exercise;
+use gpu_makemore::cli::gradcheck::file;
 use gpu_makemore::cli::gradcheck::verdict;
 use gpu_makemore::cli::report;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::in_training_step;
-use gpu_makemore::gradcheck::against::{self, Given};
+use gpu_makemore::gradcheck::against;
 use gpu_makemore::gradcheck::engine::Engine;
 use gpu_makemore::gradcheck::step::{Checked, Code};
 use gpu_makemore::gradcheck::{GradcheckError, Inputs, Row, check, check_chunked};
@@ -271,7 +272,7 @@ fn fixture(name: &str) -> PathBuf {
 /// All four of them.
 fn fixtures_agree(engine: &Engine) -> Outcome {
     for name in ["lecture", "odd", "long", "tiny"] {
-        let given = Given::load(&fixture(name))?;
+        let given = file::load(&fixture(name))?;
         let rows = against::check(engine, &given).block_on()?;
         verdict(&rows).map_err(|e| format!("{name}: {e}"))?;
         let notes = (given.notes.absent.len(), given.notes.ignored.as_slice());
@@ -309,7 +310,7 @@ fn altered(path: &Path, mut change: impl FnMut(&str, &mut Vec<f64>) -> bool) -> 
 fn wrong_tensors() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("wrong.safetensors");
-    let all = against::check(&Engine::Cpu, &Given::load(&fixture("lecture"))?).block_on()?;
+    let all = against::check(&Engine::Cpu, &file::load(&fixture("lecture"))?).block_on()?;
     for row in all {
         altered(&path, |name, values| {
             if name == row.label {
@@ -324,7 +325,7 @@ fn wrong_tensors() -> Outcome {
             }
             true
         })?;
-        let rows = against::check(&Engine::Cpu, &Given::load(&path)?).block_on()?;
+        let rows = against::check(&Engine::Cpu, &file::load(&path)?).block_on()?;
         let error = verdict(&rows).err().map(|e| e.to_string());
         let expected = format!(
             "gradcheck: 1 of 45 tensors differ from the reference; the first is {}",

@@ -1,6 +1,7 @@
 //! `gpu-makemore gradcheck`: what is checked, the table, and the lecture's exercises.
 
 pub mod exercise;
+pub mod file;
 pub mod report;
 
 use std::path::Path;
@@ -9,7 +10,7 @@ use crate::cli::args::{Exercise, GradcheckArgs};
 use crate::cli::device::Device;
 use crate::cli::error::{Error, Failure, Usage};
 use crate::cli::report::Output;
-use crate::gradcheck::against::{self, Given};
+use crate::gradcheck::against;
 use crate::gradcheck::engine::Engine;
 use crate::gradcheck::explain::{self, Topic};
 use crate::gradcheck::step::{Checked, Contexts};
@@ -150,7 +151,7 @@ async fn run_exercise(
 }
 
 async fn run_against(path: &Path, args: &GradcheckArgs, out: &mut Output) -> Result<(), Error> {
-    let given = Given::load(path)?;
+    let given = file::load(path)?;
     let device = Device::choose(&args.device).await?;
     let engine = Engine::new(device.choice());
     let rows = against::check(&engine, &given).await?;
