@@ -34,38 +34,44 @@
 // the mean and the variance. Its d is the sum over its examples, and each of them has the two sums taken
 // off: summed over the c, the last line has c * sum(d) and c * sum(d * r).
 
+// Each formula is for four neighbouring units at once.
+
 const BATCHNORM_EPSILON = 1e-5;
 
 // bnvar = 1/(n-1) * bndiff2.sum(0)
-fn batchnorm_variance(sum_bndiff2: f32, n: f32) -> f32 {
+fn batchnorm_variance(sum_bndiff2: vec4<f32>, n: f32) -> vec4<f32> {
     return sum_bndiff2 / (n - 1.0);
 }
 
 // bnvar_inv = (bnvar + 1e-5)**-0.5
-fn batchnorm_var_inv(bnvar: f32) -> f32 {
+fn batchnorm_var_inv(bnvar: vec4<f32>) -> vec4<f32> {
     return 1.0 / sqrt(bnvar + BATCHNORM_EPSILON);
 }
 
 // bnraw = bndiff * bnvar_inv
-fn batchnorm_normalize(hprebn: f32, bnmean: f32, bnvar_inv: f32) -> f32 {
+fn batchnorm_normalize(
+    hprebn: vec4<f32>,
+    bnmean: vec4<f32>,
+    bnvar_inv: vec4<f32>,
+) -> vec4<f32> {
     return (hprebn - bnmean) * bnvar_inv;
 }
 
 // hpreact = bngain * bnraw + bnbias
-fn batchnorm_scale(bngain: f32, bnraw: f32, bnbias: f32) -> f32 {
+fn batchnorm_scale(bngain: vec4<f32>, bnraw: vec4<f32>, bnbias: vec4<f32>) -> vec4<f32> {
     return bngain * bnraw + bnbias;
 }
 
 // dhprebn, the line derived above
 fn batchnorm_backward(
-    bngain: f32,
-    bnvar_inv: f32,
+    bngain: vec4<f32>,
+    bnvar_inv: vec4<f32>,
     n: f32,
-    dhpreact: f32,
-    sum_dhpreact: f32,
-    bnraw: f32,
-    sum_dhpreact_bnraw: f32,
-) -> f32 {
+    dhpreact: vec4<f32>,
+    sum_dhpreact: vec4<f32>,
+    bnraw: vec4<f32>,
+    sum_dhpreact_bnraw: vec4<f32>,
+) -> vec4<f32> {
     return bngain * bnvar_inv / n
         * (n * dhpreact - sum_dhpreact - n / (n - 1.0) * bnraw * sum_dhpreact_bnraw);
 }

@@ -27,8 +27,8 @@
 //:               for j in range(Xb.shape[1]):
 //:                   dC[Xb[k,j]] += demb[k,j]
 
-// Tokens are bytes, four to a word; the vocabulary has at most 256 of them.
-fn embedding_token(word: u32, position: u32) -> u32 {
-    return (word >> (8u * (position % 4u))) & 0xffu;
+// The tokens at four positions, each from the word that holds it: tokens are bytes, four to a word; the
+// vocabulary has at most 256 of them.
+fn embedding_token(words: vec4<u32>, positions: vec4<u32>) -> vec4<u32> {
+    return (words >> (8u * (positions % 4u))) & vec4<u32>(0xffu);
 }
-

@@ -1,5 +1,5 @@
 // Stochastic gradient descent: p.data += -lr * p.grad
 
-fn sgd_update(p: f32, lr: f32, grad: f32) -> f32 {
+fn sgd_update(p: vec4<f32>, lr: f32, grad: vec4<f32>) -> vec4<f32> {
     return p - lr * grad;
 }

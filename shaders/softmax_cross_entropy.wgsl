@@ -34,12 +34,17 @@ fn cross_entropy_loss(norm_logit_of_target: f32, counts_sum: f32) -> f32 {
 }
 
 // dlogits = (softmax(logits) - one_hot(y)) / n
-fn softmax_cross_entropy_backward(prob: f32, is_target: bool, n: f32) -> f32 {
-    return (prob - select(0.0, 1.0, is_target)) / n;
+fn softmax_cross_entropy_backward(prob: vec4<f32>, is_target: vec4<bool>, n: f32) -> vec4<f32> {
+    return (prob - select(vec4<f32>(), vec4<f32>(1.0), is_target)) / n;
 }
 
-// The same, summed over examples that share their logits, for they have the same context: `followed` of
-// them have this target.
-fn softmax_cross_entropy_backward_sum(prob: f32, examples: f32, followed: f32, n: f32) -> f32 {
+// dlogits summed over the `examples` that have one context, and so one row of logits; `followed` of them
+// have this target.
+fn softmax_cross_entropy_backward_sum(
+    prob: vec4<f32>,
+    examples: f32,
+    followed: vec4<f32>,
+    n: f32,
+) -> vec4<f32> {
     return (examples * prob - followed) / n;
 }

@@ -5,18 +5,16 @@
 // coefficients are those of the Eigen library's `generic_fast_tanh_float`; beyond the clamp the
 // quotient rounds to 1. The error is at most 4.5e-7.
 
-fn tanh_forward(hpreact: f32) -> f32 {
-    let x = clamp(hpreact, -7.905311, 7.905311);
+fn tanh_forward(hpreact: vec4<f32>) -> vec4<f32> {
+    let x = clamp(hpreact, vec4<f32>(-7.905311), vec4<f32>(7.905311));
     let z = x * x;
-    var p = -2.7607685e-16;
-    p = p * z + 2.000188e-13;
+    var p = -2.7607685e-16 * z + 2.000188e-13;
     p = p * z - 8.604672e-11;
     p = p * z + 5.122297e-8;
     p = p * z + 1.4857224e-5;
     p = p * z + 6.372619e-4;
     p = p * z + 4.893525e-3;
-    var q = 1.1982584e-6;
-    q = q * z + 1.1853471e-4;
+    var q = 1.1982584e-6 * z + 1.1853471e-4;
     q = q * z + 2.2684346e-3;
     q = q * z + 4.893525e-3;
     return x * p / q;
@@ -29,6 +27,6 @@ fn tanh_forward(hpreact: f32) -> f32 {
 //: The derivative of tanh(x) is 1 - tanh(x)**2. The value itself is all that it needs, so hpreact
 //: need not be kept.
 //: backward: dhpreact = (1.0 - h**2) * dh
-fn tanh_backward(dh: f32, h: f32) -> f32 {
+fn tanh_backward(dh: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
     return (1.0 - h * h) * dh;
 }

@@ -523,7 +523,7 @@ static MUTATIONS: [Mutation; 24] = [
     mutation("a slice of the sum lost", "embedding_backward_kernel", "staged/embedding.wgsl",
         "sum += partial[s];", "sum = partial[s];"),
     mutation("a pad taken for a column", "embedding_forward_kernel", "staged/embedding.wgsl",
-        "if col >= shape.fan_in {", "if col > shape.fan_in {"),
+        "cols < vec4<u32>(shape.fan_in)", "cols <= vec4<u32>(shape.fan_in)"),
     mutation("a row counted once for all its examples", "embedding_forward_kernel", "staged/embedding.wgsl",
         "examples += target_examples(targets[t]);", "examples += 1.0;"),
     mutation("a row counted once in the mean", "batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",

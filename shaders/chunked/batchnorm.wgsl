@@ -78,14 +78,14 @@ fn bnvar_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var r = 0u; r < shape.rows; r++) {
         sum += bndiff2[r * pitch(shape.hidden) + j];
     }
-    bnvar[j] = batchnorm_variance(sum, f32(shape.examples));
+    bnvar[j] = batchnorm_variance(vec4<f32>(sum), f32(shape.examples)).x;
 }
 
 @compute @workgroup_size(64)
 fn bnvar_inv_kernel(@builtin(global_invocation_id) id: vec3<u32>) {
     let j = id.x;
     if j < shape.hidden {
-        bnvar_inv[j] = batchnorm_var_inv(bnvar[j]);
+        bnvar_inv[j] = batchnorm_var_inv(vec4<f32>(bnvar[j])).x;
     }
 }
 
@@ -108,7 +108,8 @@ fn hpreact_kernel(
     let i = invocation_index(id, workgroups);
     if is_unit(i) {
         let j = i % pitch(shape.hidden);
-        hpreact[i] = batchnorm_scale(bngain[j], bnraw[i], bnbias[j]);
+        hpreact[i] =
+            batchnorm_scale(vec4<f32>(bngain[j]), vec4<f32>(bnraw[i]), vec4<f32>(bnbias[j])).x;
     }
 }
 

@@ -14,13 +14,7 @@ fn tanh_forward_kernel(
 ) {
     let i = invocation_index(id, workgroups);
     if i < shape.rows * vectors(shape.hidden) {
-        let x = hpreact[i];
-        h[i] = vec4<f32>(
-            tanh_forward(x.x),
-            tanh_forward(x.y),
-            tanh_forward(x.z),
-            tanh_forward(x.w),
-        );
+        h[i] = tanh_forward(hpreact[i]);
     }
 }
 
@@ -32,13 +26,6 @@ fn tanh_backward_kernel(
 ) {
     let i = invocation_index(id, workgroups);
     if i < shape.rows * vectors(shape.hidden) {
-        let d = dh[i];
-        let y = h[i];
-        dhpreact[i] = vec4<f32>(
-            tanh_backward(d.x, y.x),
-            tanh_backward(d.y, y.y),
-            tanh_backward(d.z, y.z),
-            tanh_backward(d.w, y.w),
-        );
+        dhpreact[i] = tanh_backward(dh[i], h[i]);
     }
 }

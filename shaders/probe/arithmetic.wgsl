@@ -13,12 +13,12 @@ fn arithmetic_kernel(@builtin(local_invocation_index) i: u32) {
     }
     let x = values[i];
     let at = RESULTS * i;
-    results[at] = tanh_forward(x);
+    results[at] = tanh_forward(vec4<f32>(x)).x;
     results[at + 1u] = tanh(x);
     results[at + 2u] = exp(x);
     // A parameter and a gradient that are not finite: the host must see it in what is stored.
-    results[at + 3u] = sgd_update(x, 0.5, 1.0);
-    results[at + 4u] = sgd_update(1.0, 10.0, x);
+    results[at + 3u] = sgd_update(vec4<f32>(x), 0.5, vec4<f32>(1.0)).x;
+    results[at + 4u] = sgd_update(vec4<f32>(1.0), 10.0, vec4<f32>(x)).x;
     // What may drop a NaN.
     results[at + 5u] = max(x, 0.25);
     results[at + 6u] = min(x, 0.25);

@@ -204,13 +204,7 @@ fn store(at: u32, row4: u32, t: Tile) {
 
 // p.data += -lr * p.grad, four values at once.
 fn update(at: u32, lr: f32, grad: vec4<f32>) {
-    let p = models[at];
-    models[at] = vec4<f32>(
-        sgd_update(p.x, lr, grad.x),
-        sgd_update(p.y, lr, grad.y),
-        sgd_update(p.z, lr, grad.z),
-        sgd_update(p.w, lr, grad.w),
-    );
+    models[at] = sgd_update(models[at], lr, grad);
 }
 
 fn update_tile(at: u32, row4: u32, lr: f32, t: Tile) {
@@ -226,29 +220,34 @@ fn update_tile(at: u32, row4: u32, lr: f32, t: Tile) {
 
 // ---- the phases ----
 
-// One element of emb, by its place in embcat.
-fn embedded(model: u32, words: u32, row: u32, col: u32) -> f32 {
-    if col >= FAN_IN {
-        return 0.0; // the pad of embcat
-    }
-    let position = (row * FAN_IN + col) / EMBD;
-    let token = embedding_token(inputs[words + position / 4u], position);
-    let e = col % EMBD;
+// One element of C.
+fn element_of_C(model: u32, token: u32, e: u32) -> f32 {
     return models[model + token * EMBD4 + e / 4u][e % 4u];
+}
+
+// Four elements of a row of embcat, from column `first` on.
+fn embedded(model: u32, words: u32, row: u32, first: u32) -> vec4<f32> {
+    let cols = vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u);
+    let at = min(cols, vec4<u32>(FAN_IN - 1u));
+    let positions = (row * FAN_IN + at) / EMBD;
+    let i = words + positions / 4u;
+    let packed = vec4<u32>(inputs[i.x], inputs[i.y], inputs[i.z], inputs[i.w]);
+    let tokens = embedding_token(packed, positions);
+    let e = at % EMBD;
+    let values = vec4<f32>(
+        element_of_C(model, tokens.x, e.x),
+        element_of_C(model, tokens.y, e.y),
+        element_of_C(model, tokens.z, e.z),
+        element_of_C(model, tokens.w, e.w),
+    );
+    return select(vec4<f32>(), values, cols < vec4<u32>(FAN_IN)); // the pad of embcat is zero
 }
 
 // embcat = C[Xb].view(n, -1), four values at a time. Here as everywhere, an invocation stores whole vec4: of
 // one that two invocations store parts of, WGSL lets a device lose some, and Metal does.
 fn embed(model: u32, acts: u32, words: u32, worker: u32) {
     for (var i = worker; i < BATCH * FAN_IN4; i += WORKERS) {
-        let row = i / FAN_IN4;
-        let col = i % FAN_IN4 * 4u;
-        scratch[acts + i] = vec4<f32>(
-            embedded(model, words, row, col),
-            embedded(model, words, row, col + 1u),
-            embedded(model, words, row, col + 2u),
-            embedded(model, words, row, col + 3u),
-        );
+        scratch[acts + i] = embedded(model, words, i / FAN_IN4, i % FAN_IN4 * 4u);
     }
 }
 
@@ -273,16 +272,6 @@ fn first_layer(model: u32, acts: u32, group: u32, lane: u32) {
             store(acts + HPREBN + row * HIDDEN4 + col, HIDDEN4, t);
         }
     }
-}
-
-// bnraw = (hprebn - bnmean) * bnvar_inv
-fn normalize4(hprebn: vec4<f32>, bnmean: vec4<f32>, bnvar_inv: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        batchnorm_normalize(hprebn.x, bnmean.x, bnvar_inv.x),
-        batchnorm_normalize(hprebn.y, bnmean.y, bnvar_inv.y),
-        batchnorm_normalize(hprebn.z, bnmean.z, bnvar_inv.z),
-        batchnorm_normalize(hprebn.w, bnmean.w, bnvar_inv.w),
-    );
 }
 
 // Batch norm goes down the columns: part number `i` of its work is a slice of the rows of four units.
@@ -351,31 +340,15 @@ fn normalize(model: u32, acts: u32, worker: u32) {
         let j = column.j;
         let sum_bndiff2 = total(acts, 1u, j);
         let bnmean = scratch[acts + BNMEAN + j];
-        let bnvar_inv = vec4<f32>(
-            batchnorm_var_inv(batchnorm_variance(sum_bndiff2.x, n)),
-            batchnorm_var_inv(batchnorm_variance(sum_bndiff2.y, n)),
-            batchnorm_var_inv(batchnorm_variance(sum_bndiff2.z, n)),
-            batchnorm_var_inv(batchnorm_variance(sum_bndiff2.w, n)),
-        );
+        let bnvar_inv = batchnorm_var_inv(batchnorm_variance(sum_bndiff2, n));
         if column.is_first {
             scratch[acts + BNVAR_INV + j] = bnvar_inv;
         }
         let gain = models[model + BNGAIN + j];
         let bias = models[model + BNBIAS + j];
         for (var k = column.first; k < column.end; k += HIDDEN4) {
-            let bnraw = normalize4(scratch[acts + HPREBN + k], bnmean, bnvar_inv);
-            let hpreact = vec4<f32>(
-                batchnorm_scale(gain.x, bnraw.x, bias.x),
-                batchnorm_scale(gain.y, bnraw.y, bias.y),
-                batchnorm_scale(gain.z, bnraw.z, bias.z),
-                batchnorm_scale(gain.w, bnraw.w, bias.w),
-            );
-            scratch[acts + H + k] = vec4<f32>(
-                tanh_forward(hpreact.x),
-                tanh_forward(hpreact.y),
-                tanh_forward(hpreact.z),
-                tanh_forward(hpreact.w),
-            );
+            let bnraw = batchnorm_normalize(scratch[acts + HPREBN + k], bnmean, bnvar_inv);
+            scratch[acts + H + k] = tanh_forward(batchnorm_scale(gain, bnraw, bias));
         }
     }
 }
@@ -440,23 +413,9 @@ fn loss(acts: u32, words: u32, losses: u32, worker: u32) {
         for (var v = i % ROW_WORKERS; v < not_unrolled(VOCAB4); v += ROW_WORKERS) {
             let probs = exp(scratch[logits + v] - logit_max) / counts_sum;
             let hit = vec4<u32>(4u * v) + vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(target_token);
-            scratch[acts + DLOGITS + row * VOCAB4 + v] = vec4<f32>(
-                softmax_cross_entropy_backward(probs.x, hit.x, n),
-                softmax_cross_entropy_backward(probs.y, hit.y, n),
-                softmax_cross_entropy_backward(probs.z, hit.z, n),
-                softmax_cross_entropy_backward(probs.w, hit.w, n),
-            );
+            scratch[acts + DLOGITS + row * VOCAB4 + v] = softmax_cross_entropy_backward(probs, hit, n);
         }
     }
-}
-
-fn tanh_backward4(dh: vec4<f32>, h: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        tanh_backward(dh.x, h.x),
-        tanh_backward(dh.y, h.y),
-        tanh_backward(dh.z, h.z),
-        tanh_backward(dh.w, h.w),
-    );
 }
 
 // dh = dlogits @ W2.T; dhpreact = (1.0 - h**2) * dh. It lies where dhprebn will be.
@@ -471,14 +430,14 @@ fn through_second_layer(model: u32, acts: u32, group: u32, lane: u32) {
         );
         if col < HIDDEN4 {
             let h = acts + H + row * HIDDEN4 + col;
-            t.s0 = tanh_backward4(t.s0, scratch[h]);
-            t.s1 = tanh_backward4(t.s1, scratch[h + HIDDEN4]);
-            t.s2 = tanh_backward4(t.s2, scratch[h + 2u * HIDDEN4]);
-            t.s3 = tanh_backward4(t.s3, scratch[h + 3u * HIDDEN4]);
-            t.s4 = tanh_backward4(t.s4, scratch[h + 4u * HIDDEN4]);
-            t.s5 = tanh_backward4(t.s5, scratch[h + 5u * HIDDEN4]);
-            t.s6 = tanh_backward4(t.s6, scratch[h + 6u * HIDDEN4]);
-            t.s7 = tanh_backward4(t.s7, scratch[h + 7u * HIDDEN4]);
+            t.s0 = tanh_backward(t.s0, scratch[h]);
+            t.s1 = tanh_backward(t.s1, scratch[h + HIDDEN4]);
+            t.s2 = tanh_backward(t.s2, scratch[h + 2u * HIDDEN4]);
+            t.s3 = tanh_backward(t.s3, scratch[h + 3u * HIDDEN4]);
+            t.s4 = tanh_backward(t.s4, scratch[h + 4u * HIDDEN4]);
+            t.s5 = tanh_backward(t.s5, scratch[h + 5u * HIDDEN4]);
+            t.s6 = tanh_backward(t.s6, scratch[h + 6u * HIDDEN4]);
+            t.s7 = tanh_backward(t.s7, scratch[h + 7u * HIDDEN4]);
             store(acts + DHPREBN + row * HIDDEN4 + col, HIDDEN4, t);
         }
     }
@@ -495,7 +454,7 @@ fn sum_dhpreact(acts: u32, worker: u32) {
         for (var k = column.first; k < column.end; k += HIDDEN4) {
             let dhpreact = scratch[acts + DHPREBN + k];
             dbnbias += dhpreact;
-            dbngain += dhpreact * normalize4(scratch[acts + HPREBN + k], bnmean, bnvar_inv);
+            dbngain += dhpreact * batchnorm_normalize(scratch[acts + HPREBN + k], bnmean, bnvar_inv);
         }
         scratch[partial(acts, 0u, i)] = dbnbias;
         scratch[partial(acts, 1u, i)] = dbngain;
@@ -516,13 +475,8 @@ fn through_batchnorm(model: u32, acts: u32, worker: u32) {
         var db1 = vec4<f32>();
         for (var k = column.first; k < column.end; k += HIDDEN4) {
             let d = scratch[acts + DHPREBN + k];
-            let raw = normalize4(scratch[acts + HPREBN + k], bnmean, bnvar_inv);
-            let dhprebn = vec4<f32>(
-                batchnorm_backward(gain.x, bnvar_inv.x, n, d.x, dbnbias.x, raw.x, dbngain.x),
-                batchnorm_backward(gain.y, bnvar_inv.y, n, d.y, dbnbias.y, raw.y, dbngain.y),
-                batchnorm_backward(gain.z, bnvar_inv.z, n, d.z, dbnbias.z, raw.z, dbngain.z),
-                batchnorm_backward(gain.w, bnvar_inv.w, n, d.w, dbnbias.w, raw.w, dbngain.w),
-            );
+            let raw = batchnorm_normalize(scratch[acts + HPREBN + k], bnmean, bnvar_inv);
+            let dhprebn = batchnorm_backward(gain, bnvar_inv, n, d, dbnbias, raw, dbngain);
             scratch[acts + DHPREBN + k] = dhprebn;
             db1 += dhprebn;
         }

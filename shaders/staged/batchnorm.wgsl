@@ -17,65 +17,6 @@
 @group(0) @binding(10) var<storage, read_write> dhprebn: array<vec4<f32>>; // (rows, hidden)
 @group(0) @binding(11) var<storage, read> examples: array<f32>;            // (rows): that have the row's context
 
-// ---- the formulas, for four units at once ----
-
-fn variance4(sum_bndiff2: vec4<f32>, n: f32) -> vec4<f32> {
-    let s = sum_bndiff2;
-    return vec4<f32>(
-        batchnorm_variance(s.x, n),
-        batchnorm_variance(s.y, n),
-        batchnorm_variance(s.z, n),
-        batchnorm_variance(s.w, n),
-    );
-}
-
-fn var_inv4(bnvar: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        batchnorm_var_inv(bnvar.x),
-        batchnorm_var_inv(bnvar.y),
-        batchnorm_var_inv(bnvar.z),
-        batchnorm_var_inv(bnvar.w),
-    );
-}
-
-fn normalize4(x: vec4<f32>, mean: vec4<f32>, inv: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        batchnorm_normalize(x.x, mean.x, inv.x),
-        batchnorm_normalize(x.y, mean.y, inv.y),
-        batchnorm_normalize(x.z, mean.z, inv.z),
-        batchnorm_normalize(x.w, mean.w, inv.w),
-    );
-}
-
-// h of bnraw: hpreact is on the way, and nothing else needs it.
-fn scale_tanh4(gain: vec4<f32>, raw: vec4<f32>, bias: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        tanh_forward(batchnorm_scale(gain.x, raw.x, bias.x)),
-        tanh_forward(batchnorm_scale(gain.y, raw.y, bias.y)),
-        tanh_forward(batchnorm_scale(gain.z, raw.z, bias.z)),
-        tanh_forward(batchnorm_scale(gain.w, raw.w, bias.w)),
-    );
-}
-
-fn batchnorm_backward4(
-    gain: vec4<f32>,
-    inv: vec4<f32>,
-    n: f32,
-    d: vec4<f32>,
-    sum_d: vec4<f32>,
-    raw: vec4<f32>,
-    sum_d_raw: vec4<f32>,
-) -> vec4<f32> {
-    return vec4<f32>(
-        batchnorm_backward(gain.x, inv.x, n, d.x, sum_d.x, raw.x, sum_d_raw.x),
-        batchnorm_backward(gain.y, inv.y, n, d.y, sum_d.y, raw.y, sum_d_raw.y),
-        batchnorm_backward(gain.z, inv.z, n, d.z, sum_d.z, raw.z, sum_d_raw.z),
-        batchnorm_backward(gain.w, inv.w, n, d.w, sum_d.w, raw.w, sum_d_raw.w),
-    );
-}
-
-// ---- the launches ----
-
 var<workgroup> partial: array<vec4<f32>, 256>; // INVOCATIONS at most
 
 // The sum of the slices of an invocation's columns: halves are added to halves. Every slice has it.
@@ -118,9 +59,9 @@ fn examples4(walk: Walk, r: u32) -> vec4<f32> {
 
 // bnraw and h of one row, at a place.
 fn normalize_at(i: u32, mean: vec4<f32>, inv: vec4<f32>, gain: vec4<f32>, bias: vec4<f32>) {
-    let raw = normalize4(hprebn[i], mean, inv);
+    let raw = batchnorm_normalize(hprebn[i], mean, inv);
     bnraw[i] = raw;
-    h[i] = scale_tanh4(gain, raw, bias);
+    h[i] = tanh_forward(batchnorm_scale(gain, raw, bias));
 }
 
 // bnraw and h, with the statistics of this minibatch.
@@ -152,8 +93,8 @@ fn batchnorm_tanh_forward_kernel(
         sum_bndiff2 += times.x * first * first + times.y * second * second;
         sum_bndiff2 += times.z * third * third + times.w * fourth * fourth;
     }
-    let bnvar = variance4(sum_of_slices(sum_bndiff2, lane), n);
-    let bnvar_inv = var_inv4(bnvar);
+    let bnvar = batchnorm_variance(sum_of_slices(sum_bndiff2, lane), n);
+    let bnvar_inv = batchnorm_var_inv(bnvar);
     if walk.first == 0u && j < hidden {
         bnstats[j] = bnmean;
         bnstats[hidden + j] = bnvar;
@@ -190,8 +131,8 @@ fn batchnorm_tanh_inference_kernel(
         return;
     }
     let j = i % hidden;
-    let raw = normalize4(hprebn[i], bnstats[j], var_inv4(bnstats[hidden + j]));
-    h[i] = scale_tanh4(bngain[j], raw, bnbias[j]);
+    let raw = batchnorm_normalize(hprebn[i], bnstats[j], batchnorm_var_inv(bnstats[hidden + j]));
+    h[i] = tanh_forward(batchnorm_scale(bngain[j], raw, bnbias[j]));
 }
 
 // dbngain = (bnraw*dhpreact).sum(0), dbnbias = dhpreact.sum(0), and dhprebn from both. A row of dhpreact
@@ -229,7 +170,7 @@ fn batchnorm_backward_kernel(
     let bnvar_inv = bnstats[2u * hidden + j];
     for (var r = walk.first; r < walk.end; r += SLICES) {
         let i = r * hidden + j;
-        dhprebn[i] = batchnorm_backward4(
+        dhprebn[i] = batchnorm_backward(
             gain,
             bnvar_inv,
             n,

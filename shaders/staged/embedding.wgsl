@@ -11,15 +11,17 @@
 @group(0) @binding(7) var<storage, read> targets: array<u32>;            // (steps, rows + 1 + examples): see targets.wgsl
 @group(0) @binding(8) var<storage, read_write> examples: array<f32>;     // (rows)
 
-// One element of emb, by its place in embcat.
-fn embedded(step: u32, row: u32, col: u32) -> f32 {
-    if col >= shape.fan_in {
-        return 0.0; // the pad of embcat
-    }
+// Four elements of a row of embcat, from column `first` on.
+fn embedded(step: u32, row: u32, first: u32) -> vec4<f32> {
+    let cols = vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u);
+    let at = min(cols, vec4<u32>(shape.fan_in - 1u));
     let words_per_step = (shape.rows * shape.block + 3u) / 4u;
-    let position = row * shape.block + col / shape.embd;
-    let word = X[step * words_per_step + position / 4u];
-    return C[embedding_token(word, position) * pitch(shape.embd) + col % shape.embd];
+    let positions = row * shape.block + at / shape.embd;
+    let words = step * words_per_step + positions / 4u;
+    let packed = vec4<u32>(X[words.x], X[words.y], X[words.z], X[words.w]);
+    let i = embedding_token(packed, positions) * pitch(shape.embd) + at % shape.embd;
+    let values = vec4<f32>(C[i.x], C[i.y], C[i.z], C[i.w]);
+    return select(vec4<f32>(), values, cols < vec4<u32>(shape.fan_in)); // the pad of embcat is zero
 }
 
 // How many examples have the context of a row, for the kernels that come.
@@ -50,14 +52,7 @@ fn embedding_forward_kernel(
     if i >= shape.rows * cols {
         return;
     }
-    let row = i / cols;
-    let col = i % cols * 4u;
-    embcat[i] = vec4<f32>(
-        embedded(step, row, col),
-        embedded(step, row, col + 1u),
-        embedded(step, row, col + 2u),
-        embedded(step, row, col + 3u),
-    );
+    embcat[i] = embedded(step, i / cols, i % cols * 4u);
 }
 
 var<workgroup> partial: array<f32, 64>;

@@ -244,21 +244,10 @@ fn backward_weight(group: u32, lane: u32) {
     }
 }
 
-// The gradient at the input of a tanh, from that at its output, dx, and the output, x: at four places.
-fn through_tanh(dx: vec4<f32>, at: u32) -> vec4<f32> {
-    let h = x[at];
-    return vec4<f32>(
-        tanh_backward(dx.x, h.x),
-        tanh_backward(dx.y, h.y),
-        tanh_backward(dx.z, h.z),
-        tanh_backward(dx.w, h.w),
-    );
-}
-
-// What is stored at a place of dx.
+// Stores four values of dx; those at the input of the tanh if x is its output.
 fn put_dx(at: u32, value: vec4<f32>, is_tanh: bool) {
     if is_tanh {
-        dx[at] = through_tanh(value, at);
+        dx[at] = tanh_backward(value, x[at]);
     } else {
         dx[at] = value;
     }

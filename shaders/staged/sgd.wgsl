@@ -17,14 +17,6 @@ fn sgd_kernel(
         progress.finished = step + 1u;
     }
     if i < arrayLength(&params) {
-        let rate = lr[step];
-        let p = params[i];
-        let grad = grads[i];
-        params[i] = vec4<f32>(
-            sgd_update(p.x, rate, grad.x),
-            sgd_update(p.y, rate, grad.y),
-            sgd_update(p.z, rate, grad.z),
-            sgd_update(p.w, rate, grad.w),
-        );
+        params[i] = sgd_update(params[i], lr[step], grads[i]);
     }
 }

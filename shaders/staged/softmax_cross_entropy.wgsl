@@ -112,12 +112,7 @@ fn softmax_cross_entropy_kernel(
     let n = f32(shape.examples);
     for (var i = slice; i < end; i += SLICES) {
         let prob = counts(i, row_start, logit_max) / counts_sum;
-        let follow = followed(i, list);
-        dlogits[row_start + i] = vec4<f32>(
-            softmax_cross_entropy_backward_sum(prob.x, examples, follow.x, n),
-            softmax_cross_entropy_backward_sum(prob.y, examples, follow.y, n),
-            softmax_cross_entropy_backward_sum(prob.z, examples, follow.z, n),
-            softmax_cross_entropy_backward_sum(prob.w, examples, follow.w, n),
-        );
+        dlogits[row_start + i] =
+            softmax_cross_entropy_backward_sum(prob, examples, followed(i, list), n);
     }
 }

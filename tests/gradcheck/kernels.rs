@@ -73,7 +73,7 @@ pub static MUTATIONS: [Mutation; 65] = [
         "return sum_bndiff2 / (n - 1.0);", "return sum_bndiff2 / n;",
         By::Gradcheck, LectureTensor::Probs),
     mutation("tokens unpacked from the wrong end", "embedding.wgsl",
-        "(8u * (position % 4u))", "(24u - 8u * (position % 4u))",
+        "(8u * (positions % 4u))", "(24u - 8u * (positions % 4u))",
         By::Gradcheck, LectureTensor::Probs),
     mutation("the bias forgotten", "staged/linear.wgsl",
         "s0 = b[tile.col];", "s0 = 0.0 * b[tile.col];",
@@ -230,7 +230,7 @@ pub static MUTATIONS: [Mutation; 65] = [
     // The resident kernel alone. Its barriers, slices and subgroups are in tests/resident.rs, which runs it
     // as other adapters would.
     mutation("the embedding of the next position", "resident/train.wgsl",
-        "(row * FAN_IN + col) / EMBD", "min(row * FAN_IN + col + EMBD, BATCH * FAN_IN - 1u) / EMBD",
+        "(row * FAN_IN + at) / EMBD", "min(row * FAN_IN + at + EMBD, vec4<u32>(BATCH * FAN_IN - 1u)) / EMBD",
         By::Resident, LectureTensor::W2),
     mutation("the first four inputs taken for the next four", "resident/train.wgsl",
         "eight_rows(x + k, x_row4, lane)", "eight_rows(x + max(k, 1u), x_row4, lane)",
@@ -254,7 +254,7 @@ pub static MUTATIONS: [Mutation; 65] = [
         "let W = transpose(rows_of_model(w + k, w_row4));", "let W = rows_of_model(w + k, w_row4);",
         By::Resident, LectureTensor::Bngain),
     mutation("the tanh of the row before", "resident/train.wgsl",
-        "tanh_backward4(t.s1, scratch[h + HIDDEN4])", "tanh_backward4(t.s1, scratch[h])",
+        "tanh_backward(t.s1, scratch[h + HIDDEN4])", "tanh_backward(t.s1, scratch[h])",
         By::Resident, LectureTensor::Bngain),
     mutation("the last four examples left out of dW", "resident/train.wgsl",
         "r < BATCH_TILES * TILE_ROWS;", "r + 4u < BATCH_TILES * TILE_ROWS;",
