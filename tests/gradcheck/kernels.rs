@@ -138,8 +138,8 @@ pub static MUTATIONS: [Mutation; 65] = [
         By::Gradcheck, LectureTensor::Hpreact),
     // Batch norm, in one go.
     mutation("dbngain and dbnbias swapped", "staged/batchnorm.wgsl",
-        "dbngain[j] = sum_dhpreact_bnraw;\n        dbnbias[j] = sum_dhpreact;",
-        "dbngain[j] = sum_dhpreact;\n        dbnbias[j] = sum_dhpreact_bnraw;",
+        "dbngain[column.j] = sum_dhpreact_bnraw;\n        dbnbias[column.j] = sum_dhpreact;",
+        "dbngain[column.j] = sum_dhpreact;\n        dbnbias[column.j] = sum_dhpreact_bnraw;",
         By::Gradcheck, LectureTensor::Bngain),
     mutation("the mean term dropped", "batchnorm.wgsl",
         "(n * dhpreact - sum_dhpreact - n", "(n * dhpreact - n",
