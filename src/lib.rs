@@ -8,7 +8,7 @@
 //! `shaders/staged/batchnorm.wgsl` the entry points that use them, `src/reference/batchnorm.rs` the twin
 //! that proves them right, and [`gpu::staged::STEP`] the place in the order of launches.
 //!
-//! The modules are layers. Each uses only those above it in this list.
+//! The modules are layers. Each uses only those above it in this list: `tests/layers.rs` reads the imports.
 //!
 //! ```text
 //! clock        the time, natively and in a browser

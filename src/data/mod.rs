@@ -8,6 +8,7 @@ mod cleaning;
 mod error;
 mod examples;
 mod reader;
+mod source;
 mod split;
 mod vocabulary;
 
@@ -18,6 +19,7 @@ pub use cleaning::clean;
 pub use error::DataError;
 pub use examples::Examples;
 pub use reader::MAX_FILE_BYTES;
+pub use source::Source;
 pub use split::{ParseSplitError, Split};
 pub use vocabulary::{Vocabulary, VocabularyError};
 
@@ -31,39 +33,6 @@ use reader::Word;
 /// Seed of the shuffle that precedes the split, the lecture's `random.seed(42)`. It is fixed: the
 /// same words are held out from every training.
 const SHUFFLE_SEED: u64 = 42;
-
-/// Where words come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source<'a> {
-    /// The 32,033 first names of the lecture.
-    Names,
-    /// The 8,133 municipalities of Spain, always cleaned. CSV with the columns `province` and
-    /// `name`; `name` unless another is chosen.
-    Municipalities,
-    /// Text in UTF-8, with any line breaks: one word a line, or CSV.
-    ///
-    /// It is read as CSV if a column is chosen or `csv` says so. The first record of a CSV file names the
-    /// columns; a column must be chosen unless there is only one.
-    Bytes {
-        /// What people call it.
-        name: &'a str,
-        /// The text, of which [`MAX_FILE_BYTES`] are read at most.
-        bytes: &'a [u8],
-        /// Whether it is CSV even if no column is chosen.
-        csv: bool,
-    },
-}
-
-impl Source<'_> {
-    /// What people call it.
-    pub fn name(&self) -> &str {
-        match self {
-            Source::Names => "names",
-            Source::Municipalities => "municipalities",
-            Source::Bytes { name, .. } => name,
-        }
-    }
-}
 
 /// What to load, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::error::DataError;
+use super::source::Source;
 use super::vocabulary::can_be_in_a_word;
-use super::{DataError, Source};
 
 // `data/README.md` says where they come from.
 const NAMES: &str = include_str!("../../data/names.txt");

@@ -1,7 +1,8 @@
 //! Batch normalisation over the examples of a minibatch. Twin of `shaders/batchnorm.wgsl`, where
 //! the derivation of the backward formula stands.
 
-use super::real::{Real, mul_add};
+use super::fma::mul_add;
+use super::real::Real;
 
 /// Keeps the root finite for a unit that never varies (PyTorch's and the lecture's value).
 pub const EPSILON: f64 = 1e-5;

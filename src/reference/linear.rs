@@ -11,7 +11,8 @@
 
 use std::ops::Range;
 
-use super::real::{Real, mul_add};
+use super::fma::mul_add;
+use super::real::Real;
 
 /// How products are cut: into tiles of `ROWS` x (`PARTS` x `COLS`) sums that stay in vector registers,
 /// with a multiplication and an addition in one instruction (`FMA`, which also rounds once instead of

@@ -6,6 +6,7 @@ pub mod batchnorm;
 pub mod chunked;
 pub mod embedding;
 pub mod extras;
+pub mod fma;
 pub mod linear;
 pub mod real;
 pub mod sgd;

@@ -2,15 +2,11 @@
 
 use num_traits::{Float, NumAssign};
 
+use super::fma::mul_add;
+use super::tanh::Tanh;
+
 /// `f64`, the reference that the kernels are held against, or `f32`, the type that they run in.
-pub trait Real: Float + NumAssign + Send + Sync + std::fmt::Debug + 'static {
-    /// Hyperbolic tangent: the library's for `f64`, the kernels' own formula for `f32`.
-    fn tanh_forward(self) -> Self;
-
-    /// Hyperbolic tangents of two numbers: in `f32` and with `FMA` for the price of one division
-    /// ([`tanh_pair`](super::tanh::tanh_pair)).
-    fn tanh_pair<const FMA: bool>(a: Self, b: Self) -> (Self, Self);
-
+pub trait Real: Float + Tanh + NumAssign + Send + Sync + std::fmt::Debug + 'static {
     /// Exponential of a number of 0 or less: the library's for `f64`, one that vectorises for
     /// `f32`, with `FMA` as in [`mul_add`].
     fn exp_forward<const FMA: bool>(self) -> Self;
@@ -23,16 +19,6 @@ pub trait Real: Float + NumAssign + Send + Sync + std::fmt::Debug + 'static {
 }
 
 impl Real for f64 {
-    #[inline(always)]
-    fn tanh_forward(self) -> Self {
-        self.tanh()
-    }
-
-    #[inline(always)]
-    fn tanh_pair<const FMA: bool>(a: Self, b: Self) -> (Self, Self) {
-        (a.tanh(), b.tanh())
-    }
-
     #[inline(always)]
     fn exp_forward<const FMA: bool>(self) -> Self {
         self.exp()
@@ -51,16 +37,6 @@ impl Real for f64 {
 
 impl Real for f32 {
     #[inline(always)]
-    fn tanh_forward(self) -> Self {
-        super::tanh::tanh_forward(self)
-    }
-
-    #[inline(always)]
-    fn tanh_pair<const FMA: bool>(a: Self, b: Self) -> (Self, Self) {
-        super::tanh::tanh_pair::<FMA>(a, b)
-    }
-
-    #[inline(always)]
     fn exp_forward<const FMA: bool>(self) -> Self {
         exp::<FMA>(self)
     }
@@ -74,13 +50,6 @@ impl Real for f32 {
     fn as_f64(self) -> f64 {
         f64::from(self)
     }
-}
-
-/// `a * b + c`: with `FMA` one operation that rounds once, for machines that have an instruction for
-/// it (on others it would be a call), and without it two.
-#[inline(always)]
-pub fn mul_add<R: Real, const FMA: bool>(a: R, b: R, c: R) -> R {
-    if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// `exp(x)` for `x <= 0`, with a relative error of at most 2.4e-7 (twice `f32::EPSILON`) down to -87,

@@ -1,6 +1,7 @@
 //! `p.data += -lr * p.grad`. Twin of `shaders/sgd.wgsl`.
 
-use super::real::{Real, mul_add};
+use super::fma::mul_add;
+use super::real::Real;
 
 /// One value after a step of gradient descent.
 #[inline(always)]

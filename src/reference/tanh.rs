@@ -1,6 +1,42 @@
 //! `h = torch.tanh(hpreact)`. Twin of `shaders/tanh.wgsl`.
 
-use super::real::{Real, mul_add};
+use num_traits::Float;
+
+use super::fma::mul_add;
+
+/// A float type with its hyperbolic tangent.
+pub trait Tanh: Float {
+    /// Hyperbolic tangent: the library's for `f64`, the kernels' own formula for `f32`.
+    fn tanh_forward(self) -> Self;
+
+    /// Hyperbolic tangents of two numbers: in `f32` and with `FMA` for the price of one division
+    /// ([`tanh_pair`](tanh_pair)).
+    fn tanh_pair<const FMA: bool>(a: Self, b: Self) -> (Self, Self);
+}
+
+impl Tanh for f64 {
+    #[inline(always)]
+    fn tanh_forward(self) -> Self {
+        self.tanh()
+    }
+
+    #[inline(always)]
+    fn tanh_pair<const FMA: bool>(a: Self, b: Self) -> (Self, Self) {
+        (a.tanh(), b.tanh())
+    }
+}
+
+impl Tanh for f32 {
+    #[inline(always)]
+    fn tanh_forward(self) -> Self {
+        tanh_forward(self)
+    }
+
+    #[inline(always)]
+    fn tanh_pair<const FMA: bool>(a: Self, b: Self) -> (Self, Self) {
+        tanh_pair::<FMA>(a, b)
+    }
+}
 
 /// tanh of one `f32`, by the kernels' formula, term for term.
 ///
@@ -53,13 +89,13 @@ fn quotient<const FMA: bool>(x: f32) -> (f32, f32) {
 
 /// `dhpreact = (1 - h**2) * dh`: the derivative of tanh in terms of its value.
 #[inline(always)]
-pub fn tanh_backward<R: Real>(dh: R, h: R) -> R {
+pub fn tanh_backward<R: Float>(dh: R, h: R) -> R {
     (R::one() - h * h) * dh
 }
 
 /// `h = tanh(hpreact)`, elementwise over `(batch, hidden)`.
 #[inline(always)]
-pub fn forward<R: Real>(hpreact: &[R], h: &mut [R]) {
+pub fn forward<R: Tanh>(hpreact: &[R], h: &mut [R]) {
     for (h, &x) in h.iter_mut().zip(hpreact) {
         *h = x.tanh_forward();
     }
@@ -67,7 +103,7 @@ pub fn forward<R: Real>(hpreact: &[R], h: &mut [R]) {
 
 /// `dhpreact = (1 - h**2) * dh`, elementwise over `(batch, hidden)`.
 #[inline(always)]
-pub fn backward<R: Real>(dh: &[R], h: &[R], dhpreact: &mut [R]) {
+pub fn backward<R: Float>(dh: &[R], h: &[R], dhpreact: &mut [R]) {
     for ((d, &dh), &h) in dhpreact.iter_mut().zip(dh).zip(h) {
         *d = tanh_backward(dh, h);
     }

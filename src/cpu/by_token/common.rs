@@ -7,8 +7,9 @@ use super::lines::{LANES, LINE, Line, each, tile_of, tile_of_mut, totals};
 use super::panel::{Panel, Step};
 use super::tokens::{Piece, Tokens, pieces};
 use crate::model::dims::Dims;
+use crate::reference::fma::mul_add;
 use crate::reference::linear::{Tile, by_rows, tile, tiles};
-use crate::reference::real::{Real, mul_add};
+use crate::reference::real::Real;
 use crate::reference::sgd;
 
 /// The parameters that all hidden units share, and what a step needs for them.

@@ -8,8 +8,9 @@ use super::lines::{LANES, LINE, Line, Turn, each, tile_of, tile_of_mut};
 use super::tokens::{Tokens, pieces};
 use crate::model::dims::Dims;
 use crate::reference::batchnorm::{batchnorm_scale, batchnorm_var_inv, batchnorm_variance};
+use crate::reference::fma::mul_add;
 use crate::reference::linear::{by_rows, tile, tiles};
-use crate::reference::real::{Real, mul_add};
+use crate::reference::real::Real;
 use crate::reference::sgd::{self, sgd_update};
 use crate::reference::tanh::tanh_backward;
 
