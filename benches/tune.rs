@@ -24,7 +24,7 @@ use gpu_makemore::data::{self, Dataset};
 use gpu_makemore::gpu::adapter::{Found, enumerate};
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::layout::Layout;
-use gpu_makemore::gpu::probe::Probe;
+use gpu_makemore::gpu::probe::Answers;
 use gpu_makemore::gpu::resident::{Plan, Resident, WorkSplit};
 use gpu_makemore::gpu::shader::resident_module;
 use gpu_makemore::gpu::staged::{Staged, step_of};
@@ -188,7 +188,7 @@ fn time_resident(
     models: usize,
 ) -> Result<Duration, Error> {
     let gpu = Gpu::open(found).block_on()?;
-    let answers = Probe::new(&gpu, split).block_on()?.ask().block_on()?;
+    let answers = Answers::of(&gpu, split).block_on()?;
     let plan = Plan::for_driver(found, training.dims, models, split, answers.loops.done)?;
     let (params, _) = training.steps(0);
     let module = resident_module(split.lanes > 1);

@@ -12,7 +12,7 @@ use gpu_makemore::backend::{Backend, DeviceError};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
-use gpu_makemore::gpu::probe::Probe;
+use gpu_makemore::gpu::probe::Answers;
 use gpu_makemore::gpu::resident::{Plan, Resident, WorkSplit};
 use gpu_makemore::gpu::shader::{Module, resident_module};
 use gpu_makemore::model::dims::Dims;
@@ -258,8 +258,7 @@ fn caught_in_subgroups(found: &Found, &(_, _, from, to): &Mistake) -> Result<Com
 
 /// Loop iterations that an invocation can do in one dispatch, those of nested loops included.
 fn loop_rounds(gpu: &Gpu) -> Result<usize, Failed> {
-    let probe = Probe::new(gpu, WorkSplit::software()).block_on()?;
-    let loops = probe.ask().block_on()?.loops;
+    let loops = Answers::of(gpu, WorkSplit::software()).block_on()?.loops;
     let rounds = loops.rounds().ok_or_else(|| loops.to_string())?;
     Ok(rounds as usize)
 }

@@ -191,7 +191,9 @@ pub async fn open_with(
     };
     let resident = async |why: &str| -> Result<Opened<Scheduled>, DeviceError> {
         let params = std::slice::from_ref(params);
-        let resident = Resident::probed(gpu.clone(), found, dims, params, &answers).await?;
+        let kernel = Resident::kernel(found, &dims);
+        let opened = Resident::probed(gpu.clone(), found, dims, params, &answers, kernel);
+        let resident = opened.await?;
         Ok(Opened::quiet(resident, why))
     };
     match asked {

@@ -14,7 +14,7 @@ use super::launch::Size::{Batch, FanIn, Hidden, Vocab};
 use super::launch::{Dx, Invocations, Launch, launch};
 use super::layout::Layer::{First, Second};
 use super::layout::{Layout, Slot};
-use super::probe::Probe;
+use super::probe::Answers;
 use super::resident::WorkSplit;
 use super::shader::{Module, staged_modules};
 use super::submission::{Submitted, overlapped, submissions};
@@ -204,10 +204,7 @@ impl Staged {
         let layout = Layout::of(found, dims);
         layout.check(&tables(&layout), &found.adapter.limits(), &found.info.name)?;
         let gpu = Gpu::open(found).await?;
-        let answers = Probe::new(&gpu, WorkSplit::of(found, &dims))
-            .await?
-            .ask()
-            .await?;
+        let answers = Answers::of(&gpu, WorkSplit::of(found, &dims)).await?;
         answers.check(Schedule::Staged, &found.info.name)?;
         Self::on(gpu, found, dims, params).await
     }

@@ -276,6 +276,17 @@ impl Probe {
     }
 }
 
+impl Answers {
+    /// Measures a device, with the split that its resident kernel would have.
+    ///
+    /// # Errors
+    ///
+    /// The device failed, or refuses a kernel.
+    pub async fn of(gpu: &Gpu, split: WorkSplit) -> Result<Self, DeviceError> {
+        Probe::new(gpu, split).await?.ask().await
+    }
+}
+
 /// Steps of the lecture that a dispatch of the resident schedule would have, or why it has none.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use super::adapter::Found;
 use super::device::Gpu;
 use super::executor::to_f32;
 use super::layout::Layout;
-use super::probe::{Answers, Probe};
+use super::probe::Answers;
 use super::shader::{Module, resident_module};
 use super::staged::{STEP, Staged, check_progress, info, mean};
 use super::submission::{Submitted, overlapped, submissions};
@@ -34,6 +34,7 @@ use plan::{Constants, NAMES};
 /// Steps, over all models, that a thread packs at a time: a tenth of a millisecond of work, several times
 /// what it takes to start a thread.
 const PACKED: usize = 1000;
+
 /// Models on a device, trained by the resident schedule.
 pub struct Resident {
     gpu: Gpu,
@@ -74,9 +75,9 @@ impl Resident {
         dims: Dims,
         params: &[Params<f32>],
     ) -> Result<Self, DeviceError> {
-        let probe = Probe::new(&gpu, WorkSplit::of(found, &dims)).await?;
-        let answers = probe.ask().await?;
-        Self::probed(gpu, found, dims, params, &answers).await
+        let answers = Answers::of(&gpu, WorkSplit::of(found, &dims)).await?;
+        let kernel = Self::kernel(found, &dims);
+        Self::probed(gpu, found, dims, params, &answers, kernel).await
     }
 
     /// Makes room for `most` models of one size, each of which begins with `params`. As long as the adapter
@@ -93,7 +94,7 @@ impl Resident {
         most: usize,
     ) -> Result<Self, DeviceError> {
         let split = WorkSplit::of(found, &dims);
-        let answers = Probe::new(&gpu, split).await?.ask().await?;
+        let answers = Answers::of(&gpu, split).await?;
         answers.check(Schedule::Resident, &found.info.name)?;
         let mut count = most;
         // The limits are checked before anything is allocated.
@@ -106,22 +107,6 @@ impl Resident {
         };
         let module = resident_module(split.lanes > 1);
         Self::with(gpu, found, plan, repeat_n(params, count), module).await
-    }
-
-    /// Makes room for several models on a device that has been probed.
-    ///
-    /// # Errors
-    ///
-    /// As [`Resident::new`].
-    pub async fn probed(
-        gpu: Gpu,
-        found: &Found,
-        dims: Dims,
-        params: &[Params<f32>],
-        answers: &Answers,
-    ) -> Result<Self, DeviceError> {
-        let kernel = Self::kernel(found, &dims);
-        Self::laid_out(gpu, found, dims, params, answers, kernel).await
     }
 
     /// The kernel that suits an adapter.
@@ -141,14 +126,17 @@ impl Resident {
         kernel: Module,
     ) -> Result<Self, DeviceError> {
         let gpu = Gpu::open(found).await?;
-        let probe = Probe::new(&gpu, WorkSplit::of(found, &dims)).await?;
-        let answers = probe.ask().await?;
+        let answers = Answers::of(&gpu, WorkSplit::of(found, &dims)).await?;
         let params = std::slice::from_ref(params);
-        Self::laid_out(gpu, found, dims, params, &answers, kernel).await
+        Self::probed(gpu, found, dims, params, &answers, kernel).await
     }
 
-    /// Makes a plan that the driver's loops allow, and room for the models.
-    async fn laid_out(
+    /// Makes room for several models on a device that has been probed, with a plan that its loops allow.
+    ///
+    /// # Errors
+    ///
+    /// As [`Resident::new`].
+    pub async fn probed(
         gpu: Gpu,
         found: &Found,
         dims: Dims,
