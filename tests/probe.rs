@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::adapters::{self, Check, OnEach, Outcome, mistake, mistake_name};
 use common::inputs;
 use gpu_makemore::backend::{Backend, DeviceError, Schedule};
+use gpu_makemore::cli::error::Error;
 use gpu_makemore::engine::{Opened, Scheduled, open_with};
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
@@ -202,7 +203,7 @@ fn open(found: &Found, asked: Schedule, change: Change) -> Result<Opened<Schedul
 /// The error's text, if it is the one about drivers.
 fn refusal(opened: Result<Opened<Scheduled>, DeviceError>) -> Result<String, Failed> {
     match opened {
-        Err(error @ DeviceError::Driver { .. }) => Ok(error.to_string()),
+        Err(error @ DeviceError::Driver { .. }) => Ok(Error::from(error).to_string()),
         Err(error) => Err(error.into()),
         Ok(_) => Err("a schedule was opened that the driver cannot run".into()),
     }
@@ -256,7 +257,8 @@ fn short_loops(found: &Found) -> Outcome {
     let short = ("probe/loops.wgsl", "i < asked", "i < min(asked, 300u)");
     match open(found, Schedule::Resident, short) {
         Err(error @ DeviceError::Loops { .. }) => {
-            holds(&error.to_string(), &["stops at 263", "--schedule staged"])?;
+            let text = Error::from(error).to_string();
+            holds(&text, &["stops at 263", "--schedule staged"])?;
         }
         Err(error) => return Err(error.into()),
         Ok(_) => return Err("the resident schedule was opened".into()),

@@ -2,7 +2,8 @@
 
 use super::{Api, Schedule};
 
-/// What can go wrong between this program and a device.
+/// What can go wrong between this program and a device. The texts say what failed; the command line adds what
+/// its user can do.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The API that was asked for has no adapter.
@@ -26,7 +27,7 @@ pub enum DeviceError {
     /// A size that the adapter cannot hold.
     #[error(
         "{adapter} cannot run this model: it needs {limit} = {needed}, and the adapter has \
-         {available}; choose smaller sizes or --backend cpu"
+         {available}"
     )]
     Limit {
         /// The adapter's name.
@@ -41,7 +42,7 @@ pub enum DeviceError {
     /// A step that is too long for one dispatch.
     #[error(
         "a step of this size needs {needed} loop iterations in the resident schedule, and the driver of \
-         {adapter} stops at {available}; use --schedule staged"
+         {adapter} stops at {available}"
     )]
     Loops {
         /// The adapter's name.
@@ -55,8 +56,7 @@ pub enum DeviceError {
     /// kernels that the probe runs.
     #[error(
         "the {schedule} schedule cannot run on {adapter}, where the probe found {found}; either the \
-         driver is wrong or a shader was changed (`git diff shaders` tells): undo the change, update \
-         the driver, or use {instead}"
+         driver is wrong or a shader was changed"
     )]
     Driver {
         /// The adapter's name.
@@ -65,8 +65,8 @@ pub enum DeviceError {
         schedule: Schedule,
         /// What the probe found.
         found: String,
-        /// The option that takes what does not rely on it.
-        instead: &'static str,
+        /// The schedule that does not rely on it; without one, the CPU is left.
+        instead: Option<Schedule>,
     },
     /// The driver gave no device.
     #[error("{adapter} was found but could not be opened: {message}")]
@@ -90,22 +90,16 @@ pub enum DeviceError {
     #[error("the GPU reported a fault: {0}")]
     Fault(String),
     /// The device is gone: taken away, reset by its driver, or failed.
-    #[error("the GPU was lost ({0}); restart the program, or use --backend cpu")]
+    #[error("the GPU was lost ({0})")]
     Lost(String),
     /// No answer in time.
-    #[error(
-        "the GPU did not finish a chunk of work within {seconds} s; try a smaller --batch-size or \
-         --n-hidden, or --backend cpu"
-    )]
+    #[error("the GPU did not finish a chunk of work within {seconds} s")]
     Timeout {
         /// How long the program waited.
         seconds: f64,
     },
     /// A lost device was opened again, and lost again.
-    #[error(
-        "the GPU was lost twice: first {first}; then {second}; update the driver, or use --backend \
-         cpu"
-    )]
+    #[error("the GPU was lost twice: first {first}; then {second}")]
     LostTwice {
         /// How it was lost first.
         first: String,
@@ -118,10 +112,10 @@ pub enum DeviceError {
         /// How it was lost.
         first: String,
         /// Why it cannot be opened.
-        error: String,
+        error: Box<DeviceError>,
     },
     /// An adapter that is no longer there.
-    #[error("{adapter} is no longer there; `gpu-makemore adapters` tells what is")]
+    #[error("{adapter} is no longer there")]
     Gone {
         /// The adapter.
         adapter: String,
@@ -129,7 +123,7 @@ pub enum DeviceError {
     /// The device's own counter shows fewer steps than were asked for.
     #[error(
         "the GPU did {done} of {asked} steps of the chunk from step {first} and reported no fault: \
-         its results cannot be trusted; update the driver, or use --backend cpu"
+         its results cannot be trusted"
     )]
     ShortChunk {
         /// First step of the chunk.

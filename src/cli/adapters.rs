@@ -63,9 +63,10 @@ async fn probe_all(found: &[Found], out: &mut Output) -> Result<(), Error> {
                 for line in lines {
                     out.line(&line)?;
                 }
-                failed = failed.or(usable.err());
+                failed = failed.or(usable.err().map(Error::from));
             }
             Err(error) => {
+                let error = Error::from(error);
                 out.line(&format!("  FAILED: {}", one_line(&error.to_string())))?;
                 failed = failed.or(Some(error));
             }
@@ -73,7 +74,7 @@ async fn probe_all(found: &[Found], out: &mut Output) -> Result<(), Error> {
     }
     match failed {
         None => Ok(()),
-        Some(error) => Err(error.into()),
+        Some(error) => Err(error),
     }
 }
 
@@ -114,7 +115,7 @@ fn lines(found: &Found, answers: &Answers) -> Vec<String> {
         steps_of_a_dispatch(found, answers),
     ) {
         (Some(found), _) => format!("cannot be used here: {found}"),
-        (None, Err(error)) => format!("cannot be used here: {error}"),
+        (None, Err(error)) => format!("cannot be used here: {}", Error::from(error)),
         (None, Ok(steps)) => format!("good, {steps} steps of the lecture per dispatch"),
     };
     lines.push(line("staged", &staged));

@@ -30,6 +30,11 @@ pub trait Failure: StdError + Send + Sync + 'static {
     fn is_interruption(&self) -> bool {
         false
     }
+
+    /// The failure of a device that it carries, to which [`Error`] adds what the user can do.
+    fn device(&self) -> Option<&DeviceError> {
+        None
+    }
 }
 
 /// The error of a command.
@@ -61,8 +66,44 @@ impl<F: Failure> From<F> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.fmt(f)?;
+        match self.0.device() {
+            Some(error) => f.write_str(&advice(error)),
+            None => Ok(()),
+        }
     }
+}
+
+/// What the user can do about the failure of a device, to be read behind its text.
+fn advice(error: &DeviceError) -> String {
+    let advice = match error {
+        DeviceError::Limit { .. } => "; choose smaller sizes or --backend cpu",
+        DeviceError::Loops { .. } => "; use --schedule staged",
+        DeviceError::Driver { instead, .. } => {
+            let instead = match instead {
+                Some(schedule) => format!("--schedule {schedule}"),
+                None => "--backend cpu".to_owned(),
+            };
+            return format!(
+                " (`git diff shaders` tells): undo the change, update the driver, or use {instead}"
+            );
+        }
+        DeviceError::Lost(_) => "; restart the program, or use --backend cpu",
+        DeviceError::Timeout { .. } => {
+            "; try a smaller --batch-size or --n-hidden, or --backend cpu"
+        }
+        DeviceError::LostTwice { .. } | DeviceError::ShortChunk { .. } => {
+            "; update the driver, or use --backend cpu"
+        }
+        DeviceError::NotBack { error, .. } => return advice(error),
+        DeviceError::Gone { .. } => "; `gpu-makemore adapters` tells what is",
+        DeviceError::NoAdapter { .. }
+        | DeviceError::NoSuchAdapter { .. }
+        | DeviceError::Open { .. }
+        | DeviceError::Shader { .. }
+        | DeviceError::Fault(_) => "",
+    };
+    advice.to_owned()
 }
 
 impl fmt::Debug for Error {
@@ -89,11 +130,23 @@ impl Failure for DimsError {
 }
 
 impl Failure for DataError {}
-impl Failure for DeviceError {}
 impl Failure for ModelFileError {}
 impl Failure for FileError {}
 
+impl Failure for DeviceError {
+    fn device(&self) -> Option<&DeviceError> {
+        Some(self)
+    }
+}
+
 impl Failure for GradcheckError {
+    fn device(&self) -> Option<&DeviceError> {
+        match self {
+            Self::Device(error) => Some(error),
+            _ => None,
+        }
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::Dims(error) => error.exit_code(),

@@ -96,7 +96,7 @@ impl<O: Reopen> Rebuilding<O> {
             Ok(opened) => self.inner = Inner::Device(opened),
             Err(error) => {
                 self.give_up();
-                let error = error.to_string();
+                let error = Box::new(error);
                 return Err(DeviceError::NotBack { first: how, error });
             }
         }

@@ -74,7 +74,7 @@ pub async fn run(args: &GradcheckArgs) -> Result<(), Error> {
             out.line(&format!(
                 "left out  {}: {}",
                 code.name(),
-                one_line(&why.to_string())
+                one_line(&Error::from(why).to_string())
             ))?;
         }
         out.line("")?;

@@ -577,7 +577,7 @@ mod tests {
             adapter: "a".to_owned(),
             schedule: Schedule::Resident,
             found: "exp(0) is 2".to_owned(),
-            instead: "--schedule staged",
+            instead: Some(Schedule::Staged),
         };
         let why = why_staged(driver(), Schedule::Auto).unwrap();
         assert!(why.contains("exp(0) is 2"), "{why}");

@@ -253,14 +253,14 @@ impl Answers {
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Driver`], with what to do instead.
+    /// [`DeviceError::Driver`], with the schedule that is left.
     pub fn check(&self, schedule: Schedule, adapter: &str) -> Result<(), DeviceError> {
         let Some(found) = self.refuses(schedule) else {
             return Ok(());
         };
         let instead = match self.refuses(Schedule::Staged) {
-            None => "--schedule staged",
-            Some(_) => "--backend cpu",
+            None => Some(Schedule::Staged),
+            Some(_) => None,
         };
         Err(DeviceError::Driver {
             adapter: adapter.to_owned(),
