@@ -1,7 +1,10 @@
 //! `--backend cpu`: the training step in `f32` by distinct contexts and tokens, laid out for vector units
-//! ([`by_token`]). Evaluation uses the reference's pass ([`crate::reference`]) in `f32`.
+//! ([`by_token`]); `scalar.rs` has it in plain loops. Evaluation uses the reference's pass ([`crate::reference`])
+//! in `f32`.
 
 pub mod by_token;
+#[cfg(test)]
+mod scalar;
 
 use std::panic::resume_unwind;
 use std::thread;
