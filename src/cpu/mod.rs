@@ -24,7 +24,7 @@ use crate::reference::batchnorm::{self, BatchStatistics};
 // no vector unit is chosen at run time there
 use crate::reference::linear::{FUSED_4X16, FUSED_8X32, PLAIN};
 use crate::reference::softmax_cross_entropy::{self, cross_entropy_loss};
-use by_token::{ByToken, Example, NATIVE, Team};
+use by_token::{ByToken, Minibatch, NATIVE, Team};
 
 // The same loops, compiled for what the machine has and chosen when they are called.
 #[multiversion(targets(
@@ -46,7 +46,7 @@ fn step_by_token(model: &mut ByToken<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
-fn work_by_token(team: &Team<'_>, me: usize, steps: &[Example<'_>]) -> Vec<f32> {
+fn work_by_token(team: &Team<'_>, me: usize, steps: &[Minibatch<'_>]) -> Vec<f32> {
     match_target! {
         "x86_64+avx512f" => team.work(FUSED_8X32, me, steps),
         "x86_64+avx2+fma" => team.work(FUSED_4X16, me, steps),

@@ -6,22 +6,23 @@ use crate::model::contexts::Numbering;
 use crate::model::dims::Dims;
 use crate::reference::real::Real;
 
-/// Contexts that are worked on at a time: the lanes of a line, as in `logits`.
-pub const CHUNK: usize = LINE;
+/// Contexts that are worked on at a time: as many as a line has lanes. (`Dims::block` is something else, the
+/// length of a context.)
+pub const CONTEXT_BLOCK: usize = LINE;
 
-/// The distinct contexts of a minibatch, in the order in which they first come.
+/// The distinct contexts of a minibatch, in order of first occurrence.
 #[derive(Clone, Debug)]
 pub struct Contexts<R> {
     numbering: Numbering,
-    /// How many examples have each: a chunk's side by side, with zeros behind the last.
-    uses: Vec<[R; CHUNK]>,
-    /// What follows, chunk by chunk: a target for each example that has one of the chunk's contexts.
+    /// How many examples have each context, by blocks; zeros after the last context.
+    uses: Vec<[R; CONTEXT_BLOCK]>,
+    /// The target of every example, sorted by the block of its context.
     targets: Vec<Target>,
-    /// Where those of each chunk end.
+    /// Where the targets of each block end.
     ends: Vec<usize>,
 }
 
-/// The token that follows the context in some lane.
+/// The target of one example, whose context is in lane `lane` of its block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     pub lane: u8,
@@ -31,12 +32,12 @@ pub struct Target {
 impl<R: Real> Contexts<R> {
     pub fn new(dims: &Dims) -> Self {
         let batch = dims.batch;
-        let chunks = batch.div_ceil(CHUNK);
+        let blocks = batch.div_ceil(CONTEXT_BLOCK);
         Self {
             numbering: Numbering::new(batch),
-            uses: vec![[R::zero(); CHUNK]; chunks],
+            uses: vec![[R::zero(); CONTEXT_BLOCK]; blocks],
             targets: vec![Target::default(); batch],
-            ends: vec![0; chunks],
+            ends: vec![0; blocks],
         }
     }
 
@@ -47,7 +48,7 @@ impl<R: Real> Contexts<R> {
         uses.fill(R::zero());
         self.numbering
             .read(x, dims.block, |number| uses[number] += R::one());
-        // At first `ends` has where the targets of each chunk begin.
+        // A counting sort: `ends` has where the targets of each block begin, until they are placed.
         let mut first = 0;
         for (end, uses) in self.ends.iter_mut().zip(&self.uses) {
             *end = first;
@@ -57,8 +58,8 @@ impl<R: Real> Contexts<R> {
                 .sum::<usize>();
         }
         for (&number, &token) in self.numbering.number_of().iter().zip(y) {
-            let end = &mut self.ends[number as usize / CHUNK];
-            let lane = (number as usize % CHUNK) as u8;
+            let end = &mut self.ends[number as usize / CONTEXT_BLOCK];
+            let lane = (number as usize % CONTEXT_BLOCK) as u8;
             self.targets[*end] = Target { lane, token };
             *end += 1;
         }
@@ -74,20 +75,20 @@ impl<R: Real> Contexts<R> {
         &self.uses.as_flattened()[..self.keys().len()]
     }
 
-    /// The same of a chunk, with zeros behind the last.
-    pub fn uses_of_lanes(&self, chunk: usize) -> &[R; CHUNK] {
-        &self.uses[chunk]
+    /// How many examples have each context of a block; zeros after the last context.
+    pub fn uses_of_lanes(&self, block: usize) -> &[R; CONTEXT_BLOCK] {
+        &self.uses[block]
     }
 
-    /// What follows the contexts of a chunk.
-    pub fn targets(&self, chunk: usize) -> &[Target] {
-        let first = if chunk == 0 { 0 } else { self.ends[chunk - 1] };
-        &self.targets[first..self.ends[chunk]]
+    /// The targets of the examples that have a context of this block.
+    pub fn targets(&self, block: usize) -> &[Target] {
+        let first = if block == 0 { 0 } else { self.ends[block - 1] };
+        &self.targets[first..self.ends[block]]
     }
 
-    /// How many chunks there are.
-    pub fn chunks(&self) -> usize {
-        self.keys().len().div_ceil(CHUNK)
+    /// Number of blocks.
+    pub fn blocks(&self) -> usize {
+        self.keys().len().div_ceil(CONTEXT_BLOCK)
     }
 }
 
@@ -98,7 +99,7 @@ mod tests {
     use crate::rng::TorchGenerator;
     use crate::{model::steps::LearningRate, training::Stream};
 
-    /// The means that the module's text and the README tell, over 200 minibatches as they are trained.
+    /// The means that the module documentation and the README give, over 200 minibatches of training.
     #[test]
     fn minibatches_of_names_share_contexts() {
         let names = data::load(&data::Options::default()).unwrap();
@@ -130,7 +131,7 @@ mod tests {
         }
     }
 
-    /// Contexts of 16 tokens that differ in one byte each, and one of them often.
+    /// Contexts of 16 tokens that differ in one byte, one of them in many examples.
     #[test]
     fn each_context_is_listed_once_with_its_uses_and_targets() {
         let dims = Dims {
@@ -139,7 +140,7 @@ mod tests {
             ..Dims::LECTURE
         };
         let mut contexts = Contexts::<f64>::new(&dims);
-        // Twice, as what a minibatch leaves must not show in the next.
+        // Twice, because nothing of a minibatch may show in the next.
         for first in [0, 3] {
             let kinds: Vec<usize> = (0..dims.batch)
                 .map(|b| (b % 3 + first) * (b % 40))
@@ -156,8 +157,8 @@ mod tests {
                     distinct.push(kind);
                 }
             }
-            assert!(distinct.len() > CHUNK && distinct.len() < dims.batch);
-            assert_eq!(contexts.chunks(), distinct.len().div_ceil(CHUNK));
+            assert!(distinct.len() > CONTEXT_BLOCK && distinct.len() < dims.batch);
+            assert_eq!(contexts.blocks(), distinct.len().div_ceil(CONTEXT_BLOCK));
             let keys = distinct
                 .iter()
                 .map(|kind| (*kind as Key / 16 + 1) << (8 * (kind % 16)));
@@ -166,15 +167,15 @@ mod tests {
                 |kind: usize| (0..dims.batch).filter(move |&b| (b % 3 + first) * (b % 40) == kind);
             let uses = distinct.iter().map(|&kind| users(kind).count() as f64);
             assert_eq!(contexts.uses(), uses.collect::<Vec<_>>());
-            for chunk in 0..contexts.chunks() {
-                let members = &distinct[chunk * CHUNK..];
-                let members = &members[..CHUNK.min(members.len())];
+            for block in 0..contexts.blocks() {
+                let members = &distinct[block * CONTEXT_BLOCK..];
+                let members = &members[..CONTEXT_BLOCK.min(members.len())];
                 assert!(
-                    contexts.uses_of_lanes(chunk)[members.len()..]
+                    contexts.uses_of_lanes(block)[members.len()..]
                         .iter()
                         .all(|&uses| uses == 0.0)
                 );
-                let mut targets = contexts.targets(chunk).to_vec();
+                let mut targets = contexts.targets(block).to_vec();
                 targets.sort_by_key(|target| target.token);
                 let wanted = kinds.iter().zip(&y).filter_map(|(kind, &token)| {
                     let lane = members.iter().position(|member| member == kind)?;

@@ -1,17 +1,17 @@
-//! What a vector unit works on: lines of values, and the few operations that go across their lanes.
+//! Lines of values, which vector units work on, and the few operations across their lanes.
 
 use std::ops::{Deref, DerefMut};
 
 use crate::reference::real::Real;
 
-/// Values that elementwise loops take at a time: the widest vector. A loop over an array of just so
-/// many, copied out of memory and back as a whole, becomes vector instructions; of loops over longer
-/// ones or over references, the compiler makes gathers at times.
+/// Values that elementwise loops take at a time: the widest vector. A loop over an array of this length,
+/// copied out of memory and back as a whole, becomes vector instructions. Loops over longer arrays or over
+/// references sometimes become gathers.
 pub const LANES: usize = 16;
 /// Values of a line: two of the widest vectors, and the columns of the widest tile.
 pub const LINE: usize = 2 * LANES;
 
-/// A row of a block. Aligned, as no access of a vector unit then touches two lines of the cache.
+/// A row of values, aligned so that no vector access crosses a cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub struct Line<R>(pub [R; LINE]);
@@ -21,25 +21,25 @@ impl<R: Real> Line<R> {
         Self([R::zero(); LINE])
     }
 
-    /// One of the two halves.
+    /// Half number `half` of the line.
     #[inline(always)]
     pub fn half(&self, half: usize) -> &[R; LANES] {
         self.part(half)
     }
 
-    /// The same, to be written.
+    /// Half number `half` of the line, mutable.
     #[inline(always)]
     pub fn half_mut(&mut self, half: usize) -> &mut [R; LANES] {
         self.part_mut(half)
     }
 
-    /// Part number `part` of those of `WIDTH` values.
+    /// Part number `part` of the line, in parts of `WIDTH` values.
     #[inline(always)]
     pub fn part<const WIDTH: usize>(&self, part: usize) -> &[R; WIDTH] {
         &self.0.as_chunks().0[part]
     }
 
-    /// The same, to be written.
+    /// Part number `part` of the line, in parts of `WIDTH` values, mutable.
     #[inline(always)]
     pub fn part_mut<const WIDTH: usize>(&mut self, part: usize) -> &mut [R; WIDTH] {
         &mut self.0.as_chunks_mut().0[part]
@@ -67,15 +67,15 @@ pub fn lines(size: usize) -> usize {
     size.div_ceil(LINE)
 }
 
-/// The rows of a tile, from `first` on. Their number is the compiler's, so that it keeps the tile in
-/// registers until it is used up.
+/// The rows of a tile, from `first` on. Their number is a constant, so that the compiler keeps the tile in
+/// registers.
 #[inline(always)]
 pub fn tile_of<T, const ROWS: usize>(all: &[T], first: usize) -> &[T; ROWS] {
     let rows = all[first..].first_chunk();
     rows.expect("a tile lies within its matrix")
 }
 
-/// The same, to be written.
+/// The rows of a tile, from `first` on, mutable.
 #[inline(always)]
 pub fn tile_of_mut<T, const ROWS: usize>(all: &mut [T], first: usize) -> &mut [T; ROWS] {
     let rows = all[first..].first_chunk_mut();
@@ -92,7 +92,7 @@ pub fn each<R: Copy, const WIDTH: usize>(values: &mut [R; WIDTH], f: impl Fn(R, 
     *values = copy;
 }
 
-/// The sums over the lanes of each of `values`, by way of those of four lanes each.
+/// The sums over the lanes of each of `values`. `fourths` takes the sums of four lanes each on the way.
 #[inline(always)]
 pub fn totals<R: Real>(values: &[[R; LANES]], fourths: &mut [[R; 4]], sums: &mut [R]) {
     let fourths = &mut fourths[..values.len()];
@@ -111,22 +111,22 @@ fn add_fours<R: Real>(values: &[[R; 4]], sums: &mut [R]) {
     }
 }
 
-/// Turning a square of values round.
-pub trait Turn: Sized {
-    /// Value `l` of row `i` goes to value `i` of part number `part` of line `l`.
-    fn turn(rows: [&[Self; LANES]; LANES], lines: &mut [Line<Self>; LANES], part: usize);
+/// Transposing a square of values.
+pub trait Transpose: Sized {
+    /// Writes value `l` of row `i` to value `i` of half number `part` of line `l`.
+    fn transpose(rows: [&[Self; LANES]; LANES], lines: &mut [Line<Self>; LANES], part: usize);
 }
 
-impl Turn for f64 {
-    fn turn(rows: [&[Self; LANES]; LANES], lines: &mut [Line<Self>; LANES], part: usize) {
+impl Transpose for f64 {
+    fn transpose(rows: [&[Self; LANES]; LANES], lines: &mut [Line<Self>; LANES], part: usize) {
         one_by_one(rows, lines, part);
     }
 }
 
-impl Turn for f32 {
+impl Transpose for f32 {
     #[inline(always)]
-    fn turn(rows: [&[Self; LANES]; LANES], lines: &mut [Line<Self>; LANES], part: usize) {
-        turn(rows, lines, part);
+    fn transpose(rows: [&[Self; LANES]; LANES], lines: &mut [Line<Self>; LANES], part: usize) {
+        transpose(rows, lines, part);
     }
 }
 
@@ -139,11 +139,10 @@ fn one_by_one<R: Copy>(rows: [&[R; LANES]; LANES], lines: &mut [Line<R>; LANES],
     }
 }
 
-/// The compiler moves the values of a square one by one, whatever the loops look like: with AVX-512
-/// the shuffles are written out. (A step of the lecture on a core of a Zen 4: 0.5 of 22 us instead of
-/// 1.8.)
+/// The compiler moves the values of a square one by one, whatever the loops look like. So the shuffles of
+/// AVX-512 are written out. (A step of the lecture on a core of a Zen 4: 0.5 of 22 us instead of 1.8.)
 #[multiversion::multiversion(targets("x86_64+avx512f"))]
-fn turn(rows: [&[f32; LANES]; LANES], lines: &mut [Line<f32>; LANES], part: usize) {
+fn transpose(rows: [&[f32; LANES]; LANES], lines: &mut [Line<f32>; LANES], part: usize) {
     multiversion::target::match_target! {
         "x86_64+avx512f" => {
             use std::arch::x86_64::{
@@ -154,12 +153,12 @@ fn turn(rows: [&[f32; LANES]; LANES], lines: &mut [Line<f32>; LANES], part: usiz
             };
             const EVEN: i32 = 0x88;
             const ODD: i32 = 0xdd;
-            // Loops and no closures, which would be functions of their own.
+            // Loops, because closures would be compiled as functions of their own.
             let mut r = [_mm512_setzero_ps(); LANES];
             for i in 0..LANES {
                 r[i] = bytemuck::cast(*rows[i]);
             }
-            // Of each quarter of two rows, then of four: what stands in one column comes together.
+            // In each quarter, interleave the columns of two rows, then of four.
             let mut pairs = [[r[0]; 2]; 8];
             for i in 0..8 {
                 let (a, b) = (r[2 * i], r[2 * i + 1]);
@@ -193,13 +192,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turning_a_square_round_moves_every_value_and_leaves_the_rest() {
-        fn check<R: Real + Turn>() {
+    fn transposing_a_square_moves_every_value_and_leaves_the_rest() {
+        fn check<R: Real + Transpose>() {
             let rows: [[R; LANES]; LANES] =
                 std::array::from_fn(|i| std::array::from_fn(|l| R::of((100 * i + l) as f64)));
             for part in 0..2 {
                 let mut lines = [Line([R::of(-1.0); LINE]); LANES];
-                R::turn(rows.each_ref(), &mut lines, part);
+                R::transpose(rows.each_ref(), &mut lines, part);
                 for (l, line) in lines.iter().enumerate() {
                     for i in 0..LANES {
                         assert_eq!(line[part * LANES + i], rows[i][l]);

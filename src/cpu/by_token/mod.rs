@@ -1,53 +1,41 @@
-//! The training step by distinct contexts and distinct tokens: a hidden unit a lane, each product with
-//! an embedding done once for all contexts that share it, and each context once for all examples.
+//! The training step by distinct contexts and distinct tokens, for vector units.
 //!
-//! Every seventh example of the names is the beginning of one, so that their contexts are the same; of
-//! the 32 of a minibatch of the lecture 28 are distinct, of 4,096 some 1,340. What the model makes of
-//! equal contexts is equal, `h` and the probabilities too; only the targets are not. So with `c` the
-//! number of examples that have a context, batch norm weighs it `c` times, and its row of `dlogits`,
-//! summed over those examples, is
-//!
-//! ```text
-//! dlogits = (c * probs - the number of times that each token follows) / n
-//! ```
-//!
-//! From there back all rows are such sums: each step is linear in them, but for the means that batch
-//! norm takes off each example, which are `c` times as much of a sum.
-//!
-//! The twin in [`super::Model`] computes `hprebn = embcat @ W1 + b1` as the lecture does, a row of
-//! `embcat` for each example. But `embcat` is a few rows of `C` side by side, so that
-//!
-//! ```text
-//! hprebn[b] = b1 + sum over the positions t of C[X[b, t]] @ W1[t]         W1[t]: the rows of position t
-//! ```
-//!
-//! and `C[v] @ W1[t]` is the same for all examples that have the token `v` there. Of the 96 tokens of a
-//! minibatch of the lecture about 40 are distinct in this sense; of the 12,288 of a minibatch of 4,096
-//! at most 81. With `S[t, v]` the sum of `dhprebn[b]` over the examples that have `v` at `t`, the
-//! backward pass gains as much:
+//! `src/cpu/scalar.rs` has this step in plain loops, with the derivation: read it first. Two products are the
+//! heart of it. `C[v] @ W1[t]` is computed once for all contexts that have token `v` at position `t`, and with
+//! `S[t, v]`, the sum of `dhprebn` over these contexts,
 //!
 //! ```text
 //! dW1[t] = sum over v of C[v].T @ S[t, v]         dC[v] = sum over t of S[t, v] @ W1[t].T
 //! ```
 //!
+//! How much it saves: of the 32 contexts of a minibatch of the lecture, 28 are distinct on average, and of
+//! 4,096 some 1,340, because every seventh example of the names is the beginning of one. Of the 96 tokens of a
+//! minibatch of the lecture, counted by position, about 40 are distinct; of the 12,288 of 4,096 examples, at
+//! most 81.
+//!
 //! What else makes it fast:
 //!
-//! * Batch norm takes the mean of `hprebn` off. So the embeddings of a position are taken less their
-//!   mean over the minibatch, and `bndiff` is the sum of their products; `b1` has no effect.
-//! * Thirty-two units are a panel, whose part of every phase stays in the first-level cache.
-//! * More than thirty-two contexts go through all phases that do not need the others thirty-two at a
-//!   time. `dhprebn` needs them, but is linear in what does not: its sums are made of sums.
-//! * All products are tiles of registers over operands that lie as they are read
-//!   (`tile` in `src/reference/linear.rs`); the gradients of weights go straight into the update, but for those
-//!   of `W2` where they are the sum of several chunks.
+//! * A hidden unit is a lane. Thirty-two units form a panel (`panel/mod.rs`), whose part of every phase stays in
+//!   the first-level cache.
+//! * Batch norm subtracts the mean of `hprebn`. So the embeddings of a position are centred (their mean over the
+//!   minibatch is subtracted), the sum of their products is `bndiff`, and `b1` has no effect.
+//! * Contexts are worked on in blocks of thirty-two. A minibatch with one block keeps all activations until
+//!   batch norm's sums are complete (`panel/one_block.rs`); one with more takes another path to `dhprebn`
+//!   (`panel/many_blocks.rs`).
+//! * All products are tiles of sums in registers (`tile` in `src/reference/linear.rs`), over operands in the
+//!   order in which they are read. Gradients of weights go from registers into the update, except `dW2` with
+//!   many blocks, which is a sum over them.
+//! * The phases are compiled for several sets of vector instructions: `phases.rs`, which also explains the const
+//!   generics.
 //!
-//! The formulas are the twin's own functions; the tests hold this against PyTorch and the twin.
+//! The formulas are the functions of `src/reference`. The tests compare this step with PyTorch, with the
+//! reference and with the plain loops.
 
-mod common;
 mod contexts;
 mod lines;
 mod panel;
 mod phases;
+mod shared;
 mod team;
 mod tokens;
 
@@ -55,32 +43,32 @@ use crate::model::dims::Dims;
 use crate::model::params::{Params, Tensor};
 use crate::reference::linear::Tile;
 use crate::reference::real::Real;
-use common::{Common, LogitSums, Logits};
-use contexts::CHUNK;
+use contexts::CONTEXT_BLOCK;
 use lines::{LINE, Line, lines};
 use panel::Panel;
 use phases::Phases;
+use shared::{LogitSums, Logits, Shared};
 use tokens::{Piece, pieces};
 
-pub use lines::Turn;
+pub use lines::Transpose;
 pub(super) use phases::NATIVE;
-pub(super) use team::{Example, Team};
+pub(super) use team::{Minibatch, Team};
 
 /// A model with all that a training step needs.
 #[derive(Clone, Debug)]
 pub struct ByToken<R> {
-    common: Common<R>,
+    shared: Shared<R>,
     panels: Vec<Panel<R>>,
     logits: Logits<R>,
     sums: LogitSums<R>,
 }
 
-impl<R: Real + Turn> ByToken<R> {
+impl<R: Real + Transpose> ByToken<R> {
     /// A model that starts from `params`.
     pub fn new(dims: Dims, params: &Params<R>) -> Self {
         let panel = |p: usize| Panel::new(LINE.min(dims.hidden - p * LINE), &dims);
         let mut model = Self {
-            common: Common::new(dims),
+            shared: Shared::new(dims),
             panels: (0..lines(dims.hidden)).map(panel).collect(),
             logits: Logits::new(&dims),
             sums: LogitSums::new(&dims),
@@ -89,11 +77,11 @@ impl<R: Real + Turn> ByToken<R> {
         model
     }
 
-    /// How many of `cores` it pays to have work on a step: see `team.rs`. (Measured on two cores of a Zen
-    /// 4: a step of 128 examples with 200 hidden units takes 69 us instead of 75, of 256 104 instead of
-    /// 124, of 4,096 with 2,048 units 4.2 ms instead of 7.6.)
+    /// How many of `cores` are worth using for a step: see `team.rs`. (Measured on two cores of a Zen 4, with
+    /// both and with one: a step of 128 examples with 200 hidden units takes 69 us and 75, of 256 examples 104
+    /// and 124, of 4,096 examples with 2,048 units 4.2 ms and 7.6.)
     pub fn workers(dims: &Dims, cores: usize) -> usize {
-        let pays = dims.batch > CHUNK && dims.batch * dims.hidden >= 32_768;
+        let pays = dims.batch > CONTEXT_BLOCK && dims.batch * dims.hidden >= 32_768;
         if pays {
             cores.clamp(1, lines(dims.hidden))
         } else {
@@ -101,10 +89,10 @@ impl<R: Real + Turn> ByToken<R> {
         }
     }
 
-    /// The parameters as they stand.
+    /// The current parameters.
     pub fn params(&self) -> Params<R> {
-        let dims = &self.common.dims;
-        let Common { c, b1, b2, .. } = &self.common;
+        let dims = &self.shared.dims;
+        let Shared { c, b1, b2, .. } = &self.shared;
         self.collect(c, b1, b2, |tensor, unit, i| {
             let panel = &self.panels[unit / LINE];
             let line = match tensor {
@@ -119,12 +107,12 @@ impl<R: Real + Turn> ByToken<R> {
 
     /// The gradients of the last [`ByToken::step_with_grads`].
     pub fn grads(&self) -> Params<R> {
-        let dims = &self.common.dims;
+        let dims = &self.shared.dims;
         let db1 = vec![R::zero(); dims.hidden];
         self.collect(
-            &self.common.dc,
+            &self.shared.dc,
             &db1,
-            &self.common.db2,
+            &self.shared.db2,
             |tensor, unit, i| {
                 let panel = &self.panels[unit / LINE];
                 let line = match tensor {
@@ -138,8 +126,8 @@ impl<R: Real + Turn> ByToken<R> {
         )
     }
 
-    /// Seven tensors in the lecture's layout: three that lie here, and the others value by value, from
-    /// tensor, unit and index.
+    /// Seven tensors in the lecture's layout: `c`, `b1` and `b2` as given, the others value by value from tensor,
+    /// unit and index.
     fn collect(
         &self,
         c: &[Piece<R>],
@@ -147,7 +135,7 @@ impl<R: Real + Turn> ByToken<R> {
         b2: &[R],
         value: impl Fn(Tensor, usize, usize) -> R,
     ) -> Params<R> {
-        let dims = &self.common.dims;
+        let dims = &self.shared.dims;
         Params::from_fn(|tensor| match tensor {
             Tensor::C => {
                 let rows = c.chunks_exact(pieces(dims));
@@ -165,16 +153,16 @@ impl<R: Real + Turn> ByToken<R> {
 
     /// Replaces the parameters.
     pub fn set_params(&mut self, params: &Params<R>) {
-        let Common {
+        let Shared {
             dims, c, b1, b2, ..
-        } = &mut self.common;
+        } = &mut self.shared;
         let rows = c.chunks_exact_mut(pieces(dims));
         for (row, values) in rows.zip(params.c.chunks_exact(dims.embd)) {
             row.as_flattened_mut()[..dims.embd].copy_from_slice(values);
         }
         b1.copy_from_slice(&params.b1);
         b2.copy_from_slice(&params.b2);
-        // Lanes without a unit stay zero, unless the model diverges.
+        // Unused lanes stay zero, unless the model diverges.
         for panel in &mut self.panels {
             panel.w1.fill(Line::zero());
             panel.w2.fill(Line::zero());
@@ -208,8 +196,8 @@ impl<R: Real + Turn> ByToken<R> {
         self.run(tile, &phases, x, y, lr)
     }
 
-    /// The same step, after which [`ByToken::grads`] has its gradients. Training needs none and does
-    /// not write those of `W1`.
+    /// The same step as [`ByToken::step`], which also stores the gradients for [`ByToken::grads`]. Training does
+    /// not need them.
     pub fn step_with_grads<
         const FMA: bool,
         const ROWS: usize,
@@ -226,7 +214,7 @@ impl<R: Real + Turn> ByToken<R> {
         self.run(tile, &phases, x, y, lr)
     }
 
-    /// A step with these phases of panels. The rest of it is compiled for what the caller is.
+    /// A step with these phases. Everything else in it is compiled for the target features of the caller.
     #[inline(always)]
     pub(super) fn run<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,
@@ -237,34 +225,34 @@ impl<R: Real + Turn> ByToken<R> {
         lr: R,
     ) -> R {
         let Self {
-            common,
+            shared,
             panels,
             logits,
             sums,
         } = self;
-        common.begin(x, y, ROWS);
-        let step = &common.step(lr);
+        shared.begin(x, y, ROWS);
+        let step = &shared.step(lr);
         for panel in &mut *panels {
             (phases.statistics)(panel, step);
         }
         sums.clear();
-        for chunk in 0..common.contexts.chunks() {
+        for block in 0..shared.contexts.blocks() {
             for panel in &mut *panels {
-                (phases.activate)(panel, step, chunk);
+                (phases.activate)(panel, step, block);
             }
-            common.last_layer(tile, panels.iter(), chunk, logits);
+            shared.last_layer(tile, panels.iter(), block, logits);
             for panel in &mut *panels {
-                (phases.through_second_layer)(panel, step, &logits.dlogits, chunk);
+                (phases.through_second_layer)(panel, step, &logits.dlogits, block);
             }
             sums.add(&logits.sums);
         }
-        if common.contexts.chunks() > 1 {
+        if shared.contexts.blocks() > 1 {
             for panel in &mut *panels {
-                (phases.after_chunks)(panel, step);
+                (phases.after_blocks)(panel, step);
             }
         }
-        let loss = common.end(tile, panels.iter(), sums, lr);
-        let step = &common.step(lr);
+        let loss = shared.end(tile, panels.iter(), sums, lr);
+        let step = &shared.step(lr);
         for panel in panels {
             (phases.update)(panel, step);
         }

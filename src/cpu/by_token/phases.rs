@@ -1,35 +1,51 @@
-//! The phases of a panel, each a function of its own.
+//! The phases of a panel, each compiled once per kind of machine and called through a function pointer.
 //!
-//! A step on one core and a step on several call the same ones, which are compiled once for each kind of
-//! machine. (In a copy for each caller, the library took two minutes to compile, and not one.) A call
-//! costs nothing beside the work of a panel.
+//! A step on one core and a step on several share them. (With a copy for each caller, the library took two
+//! minutes to compile instead of one.) The work of a panel hides the cost of a call.
+//!
+//! # The const generics
+//!
+//! All functions of this folder that compute with vectors have some of these. They make array lengths and
+//! branches constant, so that the compiler keeps a tile of sums in vector registers.
+//!
+//! | name | meaning | values |
+//! |---|---|---|
+//! | `FMA` | multiply and add in one instruction, which rounds once | if the machine has it |
+//! | `ROWS` | rows of a tile, at most | 8 with AVX-512, else 4 |
+//! | `COLS` | values of one array of sums: the columns of a part of a tile | 16 with FMA, else 8 |
+//! | `PARTS` | parts of a row of a tile, each with `COLS` columns | 2 with AVX-512, else 1 |
+//! | `HALVES` | halves of its lines that a panel fills | 1 up to 16 units, else 2 |
+//! | `GRADS` | whether gradients that are used up in registers are also stored | only for `gradcheck` |
+//!
+//! The first four come as a [`Tile`], chosen for the machine by `match_target!`. `HALVES` is chosen here for
+//! each panel, together with a tile that is no wider than its units, and `GRADS` by the caller. Where
+//! `by_rows!` handles a tile of fewer rows, a `ROWS` of its own hides the outer one.
 
 use multiversion::multiversion;
 use multiversion::target::match_target;
 
-use super::lines::{LANES, Line, Turn};
+use super::lines::{LANES, Line, Transpose};
 use super::panel::{Panel, Step};
 use crate::reference::linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
 use crate::reference::real::Real;
 
-/// One of them, with what it is told beside its panel and the step.
+/// A phase; one for a block of contexts; and one that also reads the block's `dlogits`.
 type Phase<R> = fn(&mut Panel<R>, &Step<'_, R>);
-type PhaseOfChunk<R> = fn(&mut Panel<R>, &Step<'_, R>, usize);
+type PhaseOfBlock<R> = fn(&mut Panel<R>, &Step<'_, R>, usize);
 type PhaseOfLogits<R> = fn(&mut Panel<R>, &Step<'_, R>, &[Line<R>], usize);
 
 /// The methods of [`Panel`] of these names.
 #[derive(Clone, Copy)]
 pub struct Phases<R> {
     pub statistics: Phase<R>,
-    pub activate: PhaseOfChunk<R>,
+    pub activate: PhaseOfBlock<R>,
     pub through_second_layer: PhaseOfLogits<R>,
-    pub after_chunks: Phase<R>,
+    pub after_blocks: Phase<R>,
     pub update: Phase<R>,
 }
 
-impl<R: Real + Turn> Phases<R> {
-    /// With these tiles, and with gradients that stay to be read (`GRADS`), as compiled where this is
-    /// called.
+impl<R: Real + Transpose> Phases<R> {
+    /// The phases for given tiles and `GRADS`, compiled for the target features of the caller.
     pub fn of<
         const FMA: bool,
         const ROWS: usize,
@@ -49,31 +65,31 @@ impl<R: Real + Turn> Phases<R> {
         }
         Self {
             statistics: phase!(statistics()),
-            activate: phase!(activate(chunk)),
-            through_second_layer: phase!(through_second_layer(dlogits, chunk)),
-            after_chunks: phase!(after_chunks()),
+            activate: phase!(activate(block)),
+            through_second_layer: phase!(through_second_layer(dlogits, block)),
+            after_blocks: phase!(after_blocks()),
             update: phase!(update()),
         }
     }
 }
 
-/// For this machine, without gradients.
+/// The phases for this machine, without `GRADS`.
 pub const NATIVE: Phases<f32> = Phases {
     statistics: native::statistics,
     activate: native::activate,
     through_second_layer: native::through_second_layer,
-    after_chunks: native::after_chunks,
+    after_blocks: native::after_blocks,
     update: native::update,
 };
 
-/// Each phase for any panel, with tiles that are no wider than its units; and in `native` the same loops
-/// compiled for what the machine has and chosen when they are called.
+/// Each phase for any panel, with tiles that are no wider than its units; and in `native` each phase compiled
+/// for several sets of target features, one of which is chosen at run time.
 macro_rules! phases {
     ($($name:ident($($arg:ident: $type:ty),*);)*) => {
         $(
             #[inline(always)]
             fn $name<
-                R: Real + Turn,
+                R: Real + Transpose,
                 const FMA: bool,
                 const ROWS: usize,
                 const COLS: usize,
@@ -119,8 +135,8 @@ macro_rules! phases {
 
 phases! {
     statistics();
-    activate(chunk: usize);
-    through_second_layer(dlogits: &[Line<R>], chunk: usize);
-    after_chunks();
+    activate(block: usize);
+    through_second_layer(dlogits: &[Line<R>], block: usize);
+    after_blocks();
     update();
 }

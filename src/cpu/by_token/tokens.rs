@@ -1,4 +1,4 @@
-//! Which tokens a minibatch has, and where.
+//! The distinct tokens of a minibatch at each position.
 
 use std::ops::Range;
 
@@ -8,30 +8,30 @@ use crate::model::dims::Dims;
 use crate::reference::linear::tiles;
 use crate::reference::real::Real;
 
-/// Values of an embedding that are worked on at a time. A row of `C` is a few of these.
+/// Part of an embedding: the values that are worked on at a time.
 pub type Piece<R> = [R; LANES];
 
-/// How many pieces a row of `C` is.
+/// How many pieces a row of `C` has.
 pub fn pieces(dims: &Dims) -> usize {
     dims.embd.div_ceil(LANES)
 }
 
-/// The distinct tokens of a minibatch: a row for each token at each position of the context, first
-/// those of the first position.
+/// The distinct tokens of a minibatch: a row for each pair of position and token that occurs, sorted by
+/// position.
 #[derive(Clone, Debug)]
 pub struct Tokens<R> {
     /// The rows of each position.
     pub positions: Vec<Range<usize>>,
     /// The token of each row.
     pub token: Vec<u8>,
-    /// How many examples have it there.
+    /// How many examples have the token at that position.
     pub uses: Vec<R>,
     /// The rows, cut into tiles: position and rows.
     pub tiles: Vec<(usize, Range<usize>)>,
     /// `(contexts, block)`: the row of each token of each context.
     pub rows: Vec<u32>,
-    /// The embedding of each row less its position's mean over the minibatch: the first pieces of all
-    /// rows, then their second. There is room for as many rows as there can be.
+    /// The embedding of each row minus the mean embedding of its position over the minibatch: the first pieces
+    /// of all rows, then their second pieces. There is room for [`Tokens::most_rows`].
     centred: Vec<Piece<R>>,
     /// `(block, vocab)`: uses of each token at each position, and its row.
     uses_of: Vec<R>,
@@ -49,7 +49,7 @@ impl<R: Real> Tokens<R> {
         let most = Self::most_rows(dims);
         Self {
             positions: vec![0..0; block],
-            // One more, as `read` writes the token of a row before it knows that there is one.
+            // One more, because `read` writes the token of a row before it knows whether the row exists.
             token: vec![0; most + 1],
             uses: vec![R::zero(); most + 1],
             tiles: Vec::with_capacity(most),
@@ -70,7 +70,7 @@ impl<R: Real> Tokens<R> {
         self.positions.last().map_or(0, |rows| rows.end)
     }
 
-    /// Lists the tokens of a minibatch; tiles are to have at most `tile_rows` rows.
+    /// Lists the tokens of a minibatch, in tiles of at most `tile_rows` rows.
     #[inline(always)]
     pub fn read(&mut self, contexts: &Contexts<R>, dims: &Dims, tile_rows: usize) {
         let vocab = dims.vocab;
@@ -86,8 +86,8 @@ impl<R: Real> Tokens<R> {
         for (t, (uses_of, row_of)) in self.uses_of.chunks_exact(vocab).zip(row_of).enumerate() {
             let first = row;
             for (token, (&uses, row_of)) in uses_of.iter().zip(row_of).enumerate() {
-                // Without a branch, for whether a token is there is anyone's guess: what was written
-                // for one that is not is overwritten by the next.
+                // No branch on whether a token occurs, which would be unpredictable: a row written for one
+                // that does not is overwritten by the next.
                 *row_of = row as u32;
                 self.token[row] = token as u8;
                 self.uses[row] = uses;
@@ -105,7 +105,7 @@ impl<R: Real> Tokens<R> {
         }
     }
 
-    /// Looks the embeddings up in `c`, each row in pieces, and takes each position's mean off.
+    /// Looks the embeddings up in `c`, each row in pieces, and subtracts the mean of each position.
     #[inline(always)]
     pub fn centre(&mut self, c: &[Piece<R>], dims: &Dims) {
         let n = R::of(dims.batch as f64);
@@ -143,7 +143,7 @@ impl<R: Real> Tokens<R> {
         &self.centred[piece * Self::most_rows(dims)..][..self.count()]
     }
 
-    /// The same of the rows of a tile, from `first` on.
+    /// Piece number `piece` of the centred embeddings of a tile's rows, from `first` on.
     #[inline(always)]
     pub fn centred<const ROWS: usize>(
         &self,
@@ -155,7 +155,7 @@ impl<R: Real> Tokens<R> {
     }
 }
 
-/// Takes the first token off.
+/// Removes the first token and returns it.
 #[inline(always)]
 fn next_token(key: &mut Key) -> usize {
     let token = *key as u8;
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn each_token_of_a_position_has_one_row() {
         let mut tokens = Tokens::<f64>::new(&DIMS);
-        // Twice, as what a minibatch leaves must not show in the next.
+        // Twice, because nothing of a minibatch may show in the next.
         for _ in 0..2 {
             tokens.read(&contexts(&[3, 0, 1, 0, 3, 3]), &DIMS, 1);
             assert_eq!(tokens.positions, [0..2, 2..4]);

@@ -1,8 +1,8 @@
-//! What no panel has for itself: the minibatch, the embeddings and the logits.
+//! The state that all panels share: the minibatch, the embeddings and the logits.
 
 use std::hint::black_box;
 
-use super::contexts::{CHUNK, Contexts, Target};
+use super::contexts::{CONTEXT_BLOCK, Contexts, Target};
 use super::lines::{LANES, LINE, Line, each, tile_of, tile_of_mut, totals};
 use super::panel::{Panel, Step};
 use super::tokens::{Piece, Tokens, pieces};
@@ -14,38 +14,36 @@ use crate::reference::sgd;
 
 /// The parameters that all hidden units share, and what a step needs for them.
 #[derive(Clone, Debug)]
-pub struct Common<R> {
+pub struct Shared<R> {
     pub dims: Dims,
     /// `C (vocab, embd)`, each row in pieces.
     pub c: Vec<Piece<R>>,
     pub dc: Vec<Piece<R>>,
-    /// `(hidden)`. It stays as it is: batch norm takes it off again with the mean, so its gradient
-    /// is zero.
+    /// `(hidden)`. It never changes: batch norm subtracts it again with the mean, so its gradient is zero.
     pub b1: Vec<R>,
     /// `(vocab)`
     pub b2: Vec<R>,
     pub db2: Vec<R>,
     pub contexts: Contexts<R>,
     tokens: Tokens<R>,
-    /// The terms of `dC` of each row of tokens: partial sums, and sums.
+    /// The terms of `dC` of each row of tokens: first as sums per lane, then per four lanes, then in full.
     sixteenths: Vec<[R; LANES]>,
-    dembeddings: Vec<R>,
-    /// Between those two.
     fourths: Vec<[R; 4]>,
+    dembeddings: Vec<R>,
 }
 
-/// The last layer's part in a chunk.
+/// The last layer's activations for a block of contexts.
 #[derive(Clone, Debug)]
 pub struct Logits<R> {
-    /// `logits`, then their gradient, turned round: `(vocab, contexts)`
+    /// `logits`, then their gradient, transposed: `(vocab, contexts)`
     pub dlogits: Vec<Line<R>>,
     pub sums: LogitSums<R>,
 }
 
-/// What is added up over all examples, of a chunk or of all.
+/// Sums over the examples of a block, or of all blocks.
 #[derive(Clone, Debug)]
 pub struct LogitSums<R> {
-    /// Terms of `db2`.
+    /// `db2`, as sums per lane.
     db2: Vec<[R; LANES]>,
     pub loss: f64,
 }
@@ -67,25 +65,26 @@ impl<R: Real> LogitSums<R> {
         }
     }
 
-    /// Forgets them.
+    /// Sets the sums to zero.
     #[inline(always)]
     pub fn clear(&mut self) {
         self.db2.fill([R::zero(); LANES]);
         self.loss = 0.0;
     }
 
-    /// Adds those of a chunk. (Not as they come: so the sums are the same whoever computes a chunk.)
+    /// Adds the sums of a block. Called in the order of the blocks, so that the result does not depend on which
+    /// worker computed them.
     #[inline(always)]
-    pub fn add(&mut self, chunk: &Self) {
+    pub fn add(&mut self, block: &Self) {
         let all = self.db2.as_flattened_mut().iter_mut();
-        for (sum, term) in all.zip(chunk.db2.as_flattened()) {
+        for (sum, term) in all.zip(block.db2.as_flattened()) {
             *sum += *term;
         }
-        self.loss += chunk.loss;
+        self.loss += block.loss;
     }
 }
 
-impl<R: Real> Common<R> {
+impl<R: Real> Shared<R> {
     pub fn new(dims: Dims) -> Self {
         let embeddings = || vec![[R::zero(); LANES]; dims.vocab * pieces(&dims)];
         let zeros = |len: usize| vec![R::zero(); len];
@@ -100,13 +99,13 @@ impl<R: Real> Common<R> {
             contexts: Contexts::new(&dims),
             tokens: Tokens::new(&dims),
             sixteenths: vec![[R::zero(); LANES]; terms],
-            // A last piece is read as a whole.
+            // The last piece is read as a whole.
             dembeddings: zeros(terms + LANES),
             fourths: vec![[R::zero(); 4]; terms.max(dims.vocab)],
         }
     }
 
-    /// Reads a minibatch; tiles are to have at most `tile_rows` rows.
+    /// Reads a minibatch, cut into tiles of at most `tile_rows` rows.
     #[inline(always)]
     pub fn begin(&mut self, x: &[u8], y: &[u8], tile_rows: usize) {
         let dims = &self.dims;
@@ -115,7 +114,7 @@ impl<R: Real> Common<R> {
         self.tokens.centre(&self.c, dims);
     }
 
-    /// What the panels are told of the step.
+    /// What the panels read in the step.
     #[inline(always)]
     pub fn step(&self, lr: R) -> Step<'_, R> {
         Step {
@@ -126,7 +125,7 @@ impl<R: Real> Common<R> {
         }
     }
 
-    /// `logits` of a chunk from the `h` of all panels, and their gradient.
+    /// `logits` of a block from the `h` of all panels, and their gradient.
     #[inline(always)]
     pub fn last_layer<
         'a,
@@ -138,21 +137,21 @@ impl<R: Real> Common<R> {
         &self,
         _: Tile<FMA, ROWS, COLS, PARTS>,
         panels: impl Iterator<Item = &'a Panel<R>> + Clone,
-        chunk: usize,
+        block: usize,
         logits: &mut Logits<R>,
     ) {
         let Logits { dlogits, sums } = logits;
-        second_layer::<R, FMA, ROWS, COLS, PARTS>(panels, chunk, &self.b2, dlogits);
+        second_layer::<R, FMA, ROWS, COLS, PARTS>(panels, block, &self.b2, dlogits);
         let (uses, targets) = (
-            self.contexts.uses_of_lanes(chunk),
-            self.contexts.targets(chunk),
+            self.contexts.uses_of_lanes(block),
+            self.contexts.targets(block),
         );
         let n = R::of(self.dims.batch as f64);
         sums.loss = softmax::<R, FMA>(dlogits, &mut sums.db2, uses, targets, n);
     }
 
-    /// The gradients of what the panels share, and the updates; returns the loss. dC needs W1 as it
-    /// was.
+    /// The gradients of `C` and `b2` and their updates; returns the loss. Called before `W1` is updated, which
+    /// `dC` needs.
     #[inline(always)]
     pub fn end<'a, const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,
@@ -170,8 +169,8 @@ impl<R: Real> Common<R> {
 
     /// `dC[v] = sum over t of S[t, v] @ W1[t].T`
     ///
-    /// The sums run over all units, which are lanes: so they end as sums of lanes, made where they
-    /// have come together.
+    /// The sums run over all units, which are lanes of all panels. So they are first taken per lane over the
+    /// panels, and then over the lanes, many sums at a time.
     #[inline(always)]
     fn through_first_layer<'a, const FMA: bool, const PARTS: usize>(
         &mut self,
@@ -179,11 +178,11 @@ impl<R: Real> Common<R> {
     ) {
         let dims = &self.dims;
         let (embd, pieces) = (dims.embd, pieces(dims));
-        // Twice as many sums as columns stay in registers.
+        // A pair of rows has twice as many sums as columns, and all of them stay in registers.
         let most = if PARTS > 1 { 7 } else { 3 };
         for (t, rows) in self.tokens.positions.iter().enumerate() {
             for first in rows.clone().step_by(2) {
-                // The last row may be a pair with itself.
+                // An odd last row is paired with itself.
                 let pair = [first, (first + 1).min(rows.end - 1)];
                 for es in tiles(0..embd, most) {
                     by_rows!(es.len(), COUNT => {
@@ -215,14 +214,14 @@ impl<R: Real> Common<R> {
                 each(dc, |sum, l| sum + dembedding[l]);
             }
         }
-        // The padding got what belongs to the next row.
+        // The padding has been given values of the next row.
         for dc in self.dc.chunks_exact_mut(pieces) {
             dc.as_flattened_mut()[embd..].fill(R::zero());
         }
     }
 }
 
-/// `logits = h @ W2 + b2` of a chunk, turned round.
+/// `logits = h @ W2 + b2` of a block, transposed.
 #[inline(always)]
 fn second_layer<
     'a,
@@ -233,7 +232,7 @@ fn second_layer<
     const PARTS: usize,
 >(
     panels: impl Iterator<Item = &'a Panel<R>> + Clone,
-    chunk: usize,
+    block: usize,
     b2: &[R],
     logits: &mut [Line<R>],
 ) {
@@ -242,7 +241,7 @@ fn second_layer<
             by_rows!(vs.len(), ROWS => {
                 let sums = tile::<R, FMA, ROWS, COLS, PARTS, _>(
                     panels.clone().map(|panel| {
-                        let h = &panel.desk(chunk).h;
+                        let h = &panel.buffer(block).h;
                         (tile_of::<_, ROWS>(&panel.w2, vs.start), &h[..panel.units])
                     }),
                     |(_, h)| h.len().min(LINE),
@@ -264,13 +263,13 @@ fn second_layer<
     }
 }
 
-/// Loss and gradient of softmax and cross-entropy, for the examples of a chunk: `logits_t (vocab,
+/// Loss and gradient of softmax and cross-entropy, for the examples of a block: `logits_t (vocab,
 /// contexts)` becomes its gradient, and `db2` the sums of that. Returns the sum of the losses.
 #[inline(always)]
 fn softmax<R: Real, const FMA: bool>(
     logits_t: &mut [Line<R>],
     db2: &mut [[R; LANES]],
-    uses: &[R; CHUNK],
+    uses: &[R; CONTEXT_BLOCK],
     targets: &[Target],
     n: R,
 ) -> f64 {
@@ -315,13 +314,13 @@ fn softmax<R: Real, const FMA: bool>(
         let sums = targets.iter().map(|target| sums[usize::from(target.lane)]);
         loss += sums.map(|sum| sum.as_f64()).product::<f64>().ln();
     }
-    // Nothing in lanes beyond the last context.
+    // Lanes beyond the last context have no uses, and so a zero gradient.
     let mut scale = counts_sum;
     for (scale, uses) in scale.as_flattened_mut().iter_mut().zip(uses) {
         *scale = *uses / (*scale * n);
     }
     for v in 0..logits_t.len() {
-        // Of rows whose places it knows, the compiler would make vectors across them, by gathers.
+        // If it knew the row numbers, the compiler would vectorise across the rows, with gathers.
         let v = black_box(v);
         let (logits, mut sum) = (&mut logits_t[v], [R::zero(); LANES]);
         for (half, scale) in scale.iter().enumerate() {

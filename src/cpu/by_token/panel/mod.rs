@@ -1,10 +1,17 @@
-//! Thirty-two hidden units: their part of the parameters and of every phase of a step.
+//! A panel: thirty-two hidden units with their part of the parameters and of every phase of a step.
 //!
-//! A unit is a lane. So batch norm and tanh never look across lanes, and no panel needs to know of
-//! another but through the logits.
+//! A unit is a lane. So batch norm and tanh never look across lanes, and panels depend on each other only
+//! through the logits.
+//!
+//! Here is what all minibatches have in common. The end of the backward pass, from `dhpreact` to `dW2` and to
+//! the sums of `dhprebn` by token, is in two files: [`one_block`] if all contexts of the minibatch fit in one
+//! block, [`many_blocks`] if they do not.
 
-use super::contexts::{CHUNK, Contexts};
-use super::lines::{LANES, LINE, Line, Turn, each, tile_of, tile_of_mut};
+mod many_blocks;
+mod one_block;
+
+use super::contexts::{CONTEXT_BLOCK, Contexts};
+use super::lines::{LANES, LINE, Line, Transpose, each, tile_of, tile_of_mut};
 use super::tokens::{Tokens, pieces};
 use crate::model::dims::Dims;
 use crate::reference::batchnorm::{batchnorm_scale, batchnorm_var_inv, batchnorm_variance};
@@ -14,17 +21,16 @@ use crate::reference::real::Real;
 use crate::reference::sgd::{self, sgd_update};
 use crate::reference::tanh::tanh_backward;
 
-/// What the units make of one context. Side by side, since arrays of their own would lie a power of
-/// two apart, where a processor takes the addresses of one for those of another.
+/// The activations of one context. They are interleaved, because separate arrays would lie a power of two
+/// apart, which causes 4K aliasing.
 #[derive(Clone, Copy, Debug)]
 struct Activations<R> {
     bndiff: Line<R>,
     h: Line<R>,
-    /// `dhpreact`
-    d: Line<R>,
+    dhpreact: Line<R>,
 }
 
-/// What all panels are told of a step.
+/// What all panels read in a step.
 pub struct Step<'a, R> {
     pub dims: &'a Dims,
     pub contexts: &'a Contexts<R>,
@@ -33,38 +39,37 @@ pub struct Step<'a, R> {
 }
 
 impl<R: Real> Step<'_, R> {
-    /// Whether all contexts are at hand at once.
+    /// Whether the minibatch has only one block of contexts.
     #[inline(always)]
-    fn one_chunk(&self) -> bool {
-        self.contexts.chunks() == 1
+    fn one_block(&self) -> bool {
+        self.contexts.blocks() == 1
     }
 
-    /// The contexts of a chunk: how many examples have each, and their rows of tokens.
+    /// The contexts of a block: how many examples have each, and their rows of tokens.
     #[inline(always)]
-    fn chunk(&self, chunk: usize) -> (&[R], std::slice::ChunksExact<'_, u32>) {
-        let block = self.dims.block;
-        let uses = &self.contexts.uses()[chunk * CHUNK..];
-        let rows = &self.tokens.rows[chunk * CHUNK * block..];
-        let count = CHUNK.min(uses.len());
-        (&uses[..count], rows[..count * block].chunks_exact(block))
+    fn contexts_of(&self, block: usize) -> (&[R], std::slice::ChunksExact<'_, u32>) {
+        let length = self.dims.block;
+        let uses = &self.contexts.uses()[block * CONTEXT_BLOCK..];
+        let rows = &self.tokens.rows[block * CONTEXT_BLOCK * length..];
+        let count = CONTEXT_BLOCK.min(uses.len());
+        (&uses[..count], rows[..count * length].chunks_exact(length))
     }
 }
 
-/// The units. Its methods are compiled for panels that fill their lines and for those that fill only
-/// the first half (`HALVES`), with tiles that fit. They are called one after another.
+/// The units. The phases are methods, called one after another; `phases.rs` explains their const generics.
 #[derive(Clone, Debug)]
 pub struct Panel<R> {
-    /// How many there are; the lanes of others are zero.
+    /// How many units there are; unused lanes are zero.
     pub units: usize,
     /// `W1 (fan_in, units)`
     pub w1: Vec<Line<R>>,
-    /// `W2` turned round: `(vocab, units)`
+    /// `W2` transposed: `(vocab, units)`
     pub w2: Vec<Line<R>>,
     /// `(units)`
     pub bngain: Line<R>,
     /// `(units)`
     pub bnbias: Line<R>,
-    /// The gradients of these; that of `w1` is there if it was asked for.
+    /// The gradients of these. `dw1`, and in one block `dw2`, are written only with `GRADS`.
     pub dw1: Vec<Line<R>>,
     pub dw2: Vec<Line<R>>,
     pub dbngain: Line<R>,
@@ -72,46 +77,46 @@ pub struct Panel<R> {
     bnvar_inv: Line<R>,
     /// `embedding @ W1` for the row of each token.
     products: Vec<Line<R>>,
-    /// `dhprebn` summed over the uses of each row; in a minibatch of more than a chunk, `dhpreact`
-    /// at first.
+    /// `S[t, v]`: `dhprebn` summed over the uses of each row of tokens. With many blocks, it first holds
+    /// the sums of `dhpreact`.
     pub sums: Vec<Line<R>>,
-    /// `bndiff` summed over the uses of each row.
+    /// `bndiff` summed over the uses of each row; with many blocks only.
     bndiffs: Vec<Line<R>>,
-    /// What is in work: chunk number `i` is at desk `i % desks.len()`.
-    desks: Vec<Desk<R>>,
+    /// The blocks being worked on: block number `i` has buffer `i % buffers.len()`.
+    buffers: Vec<BlockBuffers<R>>,
 }
 
-/// What the units make of a chunk.
+/// The activations of a block of contexts.
 #[derive(Clone, Debug)]
-pub struct Desk<R> {
-    acts: [Activations<R>; CHUNK],
-    /// `h` turned round: `(units, contexts)`
+pub struct BlockBuffers<R> {
+    acts: [Activations<R>; CONTEXT_BLOCK],
+    /// `h` transposed: `(units, contexts)`
     pub h: [Line<R>; LINE],
 }
 
-impl<R: Real> Desk<R> {
+impl<R: Real> BlockBuffers<R> {
     fn new() -> Self {
         let acts = Activations {
             bndiff: Line::zero(),
             h: Line::zero(),
-            d: Line::zero(),
+            dhpreact: Line::zero(),
         };
         Self {
-            acts: [acts; CHUNK],
+            acts: [acts; CONTEXT_BLOCK],
             h: [Line::zero(); LINE],
         }
     }
 }
 
 impl<R> Panel<R> {
-    /// Where a chunk is in work.
+    /// The buffer of a block.
     #[inline(always)]
-    pub fn desk(&self, chunk: usize) -> &Desk<R> {
-        &self.desks[chunk % self.desks.len()]
+    pub fn buffer(&self, block: usize) -> &BlockBuffers<R> {
+        &self.buffers[block % self.buffers.len()]
     }
 }
 
-impl<R: Real + Turn> Panel<R> {
+impl<R: Real + Transpose> Panel<R> {
     pub fn new(units: usize, dims: &Dims) -> Self {
         let zeros = |rows: usize| vec![Line::zero(); rows];
         let rows = Tokens::<R>::most_rows(dims);
@@ -128,18 +133,18 @@ impl<R: Real + Turn> Panel<R> {
             bnvar_inv: Line::zero(),
             products: zeros(rows),
             sums: zeros(rows),
-            bndiffs: zeros(if dims.batch > CHUNK { rows } else { 0 }),
-            desks: vec![Desk::new()],
+            bndiffs: zeros(if dims.batch > CONTEXT_BLOCK { rows } else { 0 }),
+            buffers: vec![BlockBuffers::new()],
         }
     }
 
-    /// Makes room for `desks` chunks at a time.
-    pub fn set_desks(&mut self, desks: usize) {
-        self.desks.resize(desks, Desk::new());
+    /// Makes room for working on `buffers` blocks at a time.
+    pub fn set_buffers(&mut self, buffers: usize) {
+        self.buffers.resize(buffers, BlockBuffers::new());
     }
 
-    /// `bnvar_inv` of the minibatch. The mean needs no pass: it is gone with that of the embeddings,
-    /// and `b1` with it.
+    /// `bnvar_inv` of the minibatch. The mean needs no pass, because the embeddings are centred: the mean of
+    /// `hprebn` is gone with theirs, and `b1` with it.
     #[inline(always)]
     pub fn statistics<
         const FMA: bool,
@@ -156,25 +161,22 @@ impl<R: Real + Turn> Panel<R> {
         let n = R::of(dims.batch as f64);
         self.multiply::<FMA, COLS, PARTS, HALVES>(tokens, dims);
         let mut squares = [[R::zero(); LANES]; HALVES];
-        for chunk in 0..step.contexts.chunks() {
-            self.look_up::<FMA, HALVES>(step, chunk, &mut squares);
+        for block in 0..step.contexts.blocks() {
+            self.look_up::<FMA, HALVES>(step, block, &mut squares);
         }
         for (half, squares) in squares.iter().enumerate() {
             *self.bnvar_inv.half_mut(half) =
                 squares.map(|sum| batchnorm_var_inv(batchnorm_variance(sum, n)));
         }
-        if !step.one_chunk() {
-            for sums in [&mut self.sums, &mut self.bndiffs] {
-                sums[..tokens.count()].fill(Line::zero());
-            }
-            self.dw2.fill(Line::zero());
+        if !step.one_block() {
+            self.clear_sums(tokens.count());
         }
         self.dbngain = Line::zero();
         self.dbnbias = Line::zero();
     }
 
-    /// `products = embedding @ W1`, for each token at its position: what the first layer has to
-    /// multiply, as examples with the same token there have the same product.
+    /// `products = embedding @ W1` for each token at its position: all that the first layer multiplies,
+    /// because contexts with one token at one position share its product.
     #[inline(always)]
     fn multiply<const FMA: bool, const COLS: usize, const PARTS: usize, const HALVES: usize>(
         &mut self,
@@ -204,21 +206,21 @@ impl<R: Real + Turn> Panel<R> {
         }
     }
 
-    /// `bndiff` of the contexts of a chunk, each the sum of the products of its tokens. Adds the squares,
-    /// of each example, to `bndiff2`.
+    /// `bndiff` of the contexts of a block: the sum of the products of their tokens. Adds the square for each
+    /// example to `bndiff2`.
     #[inline(always)]
     fn look_up<const FMA: bool, const HALVES: usize>(
         &mut self,
         step: &Step<'_, R>,
-        chunk: usize,
+        block: usize,
         bndiff2: &mut [[R; LANES]; HALVES],
     ) {
         let mut sums = *bndiff2;
-        let (uses, rows) = step.chunk(chunk);
-        let desk = chunk % self.desks.len();
-        let acts = &mut self.desks[desk].acts;
+        let (uses, rows) = step.contexts_of(block);
+        let buffer = block % self.buffers.len();
+        let acts = &mut self.buffers[buffer].acts;
         if let Some(beyond) = acts.get_mut(uses.len()) {
-            // It may share a division with the last one.
+            // `activate` takes contexts in pairs: the last one may be paired with this.
             beyond.bndiff = Line::zero();
         }
         for ((&uses, rows), acts) in uses.iter().zip(rows).zip(acts) {
@@ -242,7 +244,8 @@ impl<R: Real + Turn> Panel<R> {
         *bndiff2 = sums;
     }
 
-    /// `h` of the contexts of a chunk, both ways round.
+    /// `h` of the contexts of a block, and its transpose. With many blocks, `bndiff` is recomputed: its buffer
+    /// has been used for other blocks since.
     #[inline(always)]
     pub fn activate<
         const FMA: bool,
@@ -254,20 +257,20 @@ impl<R: Real + Turn> Panel<R> {
     >(
         &mut self,
         step: &Step<'_, R>,
-        chunk: usize,
+        block: usize,
     ) {
-        if !step.one_chunk() {
-            self.look_up::<FMA, HALVES>(step, chunk, &mut [[R::zero(); LANES]; HALVES]);
+        if !step.one_block() {
+            self.look_up::<FMA, HALVES>(step, block, &mut [[R::zero(); LANES]; HALVES]);
         }
-        let count = step.chunk(chunk).0.len();
-        let desk = chunk % self.desks.len();
-        let Desk { acts, h } = &mut self.desks[desk];
+        let count = step.contexts_of(block).0.len();
+        let buffer = block % self.buffers.len();
+        let BlockBuffers { acts, h } = &mut self.buffers[buffer];
         for half in 0..HALVES {
             let bnbias = *self.bnbias.half(half);
             let bnvar_inv = self.bnvar_inv.half(half);
             let mut scale = *self.bngain.half(half);
             each(&mut scale, |bngain, l| bngain * bnvar_inv[l]);
-            // Two contexts share a division.
+            // Two contexts share one division.
             for [first, second] in &mut acts.as_chunks_mut().0[..count.div_ceil(2)] {
                 let mut a: [R; LANES] = *first.bndiff.half(half);
                 let mut b: [R; LANES] = *second.bndiff.half(half);
@@ -283,22 +286,22 @@ impl<R: Real + Turn> Panel<R> {
                 *first.h.half_mut(half) = a;
                 *second.h.half_mut(half) = b;
             }
-            // Beyond the last, nothing of another chunk is left to be a logit.
+            // Clear what an earlier block has left beyond the last context.
             for acts in &mut acts[count..] {
                 *acts.h.half_mut(half) = [R::zero(); LANES];
             }
             let lines = &mut h.as_chunks_mut().0[half];
             for (part, acts) in acts.as_chunks::<LANES>().0.iter().enumerate() {
-                R::turn(acts.each_ref().map(|a| a.h.half(half)), lines, part);
+                R::transpose(acts.each_ref().map(|a| a.h.half(half)), lines, part);
             }
         }
     }
 
-    /// From `dlogits (vocab, examples)` of a chunk back to `dhpreact`, with all sums over examples
-    /// that this allows. A minibatch of one chunk also updates `W2` and continues to `dhprebn`.
+    /// From `dlogits (vocab, contexts)` of a block back to `dhpreact`, with the sums over contexts that this
+    /// allows. One block also updates `W2` and continues to `dhprebn`.
     ///
-    /// What a tile gives is computed with before it is stored: of plain stores, the compiler made
-    /// vectors across the rows of this tile and of the logits'. (Measured: 35 us a step, and 26 then.)
+    /// A tile is used in arithmetic before it is stored: with plain stores, the compiler vectorised across the
+    /// rows of this tile and of the logits'. (Measured: 35 us per step, and 26 like this.)
     #[inline(always)]
     pub fn through_second_layer<
         const FMA: bool,
@@ -311,25 +314,24 @@ impl<R: Real + Turn> Panel<R> {
         &mut self,
         step: &Step<'_, R>,
         dlogits: &[Line<R>],
-        chunk: usize,
+        block: usize,
     ) {
-        let lr = step.lr;
-        let (uses, rows) = step.chunk(chunk);
+        let (uses, rows) = step.contexts_of(block);
         let count = uses.len();
-        let desk = chunk % self.desks.len();
-        let all_acts = &mut self.desks[desk].acts;
+        let buffer = block % self.buffers.len();
+        let all_acts = &mut self.buffers[buffer].acts;
         // dh = dlogits @ W2.T
-        for examples in tiles(0..count, ROWS) {
+        for contexts in tiles(0..count, ROWS) {
             for c in 0..HALVES * LANES / (PARTS * COLS) {
-                by_rows!(examples.len(), ROWS => {
-                    let first = examples.start.min(CHUNK - ROWS);
+                by_rows!(contexts.len(), ROWS => {
+                    let first = contexts.start.min(CONTEXT_BLOCK - ROWS);
                     let sums = tile::<R, FMA, ROWS, COLS, PARTS, _>(
                         std::iter::once((dlogits, &self.w2[..dlogits.len()])),
                         |(_, w2)| w2.len(),
                         |(dlogits, _), k, i| dlogits[k][first + i],
                         |(_, w2), k, part| w2[k].part(PARTS * c + part),
                     );
-                    let acts = tile_of_mut::<_, ROWS>(all_acts, examples.start);
+                    let acts = tile_of_mut::<_, ROWS>(all_acts, contexts.start);
                     for (acts, dh) in acts.iter_mut().zip(sums) {
                         for (part, mut d) in dh.into_iter().enumerate().take(PARTS) {
                             // dhpreact = (1.0 - h**2) * dh
@@ -337,18 +339,18 @@ impl<R: Real + Turn> Panel<R> {
                             for l in 0..COLS {
                                 d[l] = tanh_backward(d[l], h[l]);
                             }
-                            *acts.d.part_mut(PARTS * c + part) = d;
+                            *acts.dhpreact.part_mut(PARTS * c + part) = d;
                         }
                     }
                 });
             }
         }
-        // dbnbias = dhpreact.sum(0); dbngain, here with bndiff in the place of bnraw
+        // dbnbias = dhpreact.sum(0); dbngain, so far with bndiff instead of bnraw
         for half in 0..HALVES {
             let mut dbnbias: [R; LANES] = *self.dbnbias.half(half);
             let mut dbngain: [R; LANES] = *self.dbngain.half(half);
             for acts in &all_acts[..count] {
-                let (d, bndiff) = (acts.d.half(half), acts.bndiff.half(half));
+                let (d, bndiff) = (acts.dhpreact.half(half), acts.bndiff.half(half));
                 for l in 0..LANES {
                     dbnbias[l] += d[l];
                 }
@@ -360,7 +362,7 @@ impl<R: Real + Turn> Panel<R> {
             *self.dbngain.half_mut(half) = dbngain;
         }
         // dW2 = h.T @ dlogits
-        let one = step.one_chunk();
+        let one_block = step.one_block();
         for vs in tiles(0..dlogits.len(), ROWS) {
             for c in 0..HALVES * LANES / (PARTS * COLS) {
                 by_rows!(vs.len(), ROWS => {
@@ -368,57 +370,43 @@ impl<R: Real + Turn> Panel<R> {
                     let acts = &all_acts[..count];
                     let sums = tile::<R, FMA, ROWS, COLS, PARTS, _>(
                         std::iter::once(()),
-                        |()| acts.len().min(CHUNK),
+                        |()| acts.len().min(CONTEXT_BLOCK),
                         |(), k, i| dlogits[i][k],
                         |(), k, part| acts[k].h.part(PARTS * c + part),
                     );
                     let dw2 = tile_of_mut::<_, ROWS>(&mut self.dw2, vs.start);
-                    if one {
+                    if one_block {
                         let w2 = tile_of_mut::<_, ROWS>(&mut self.w2, vs.start);
-                        for i in 0..ROWS {
-                            for part in 0..PARTS {
-                                let (at, sums) = (PARTS * c + part, &sums[i][part]);
-                                each(w2[i].part_mut::<COLS>(at), |w2, l| {
-                                    sgd_update::<R, FMA>(w2, lr, sums[l])
-                                });
-                                if GRADS {
-                                    *dw2[i].part_mut(at) = *sums;
-                                }
-                            }
-                        }
+                        one_block::update_w2::<R, FMA, ROWS, COLS, PARTS, GRADS>(
+                            w2, dw2, c, step.lr, &sums,
+                        );
                     } else {
-                        for i in 0..ROWS {
-                            for part in 0..PARTS {
-                                let (at, sums) = (PARTS * c + part, &sums[i][part]);
-                                each(dw2[i].part_mut::<COLS>(at), |dw2, l| dw2 + sums[l]);
-                            }
-                        }
+                        many_blocks::add_to_dw2::<R, ROWS, COLS, PARTS>(dw2, c, &sums);
                     }
                 });
             }
         }
-        if one {
+        if one_block {
             self.through_batchnorm::<FMA, HALVES>(step);
         } else {
-            for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&*all_acts) {
-                let (d, mut bndiff) = (acts.d.halves::<HALVES>(), acts.bndiff.halves::<HALVES>());
-                for bndiff in &mut bndiff {
-                    each(bndiff, |bndiff, _| uses * bndiff);
-                }
-                add(rows, &d, &mut self.sums);
-                add(rows, &bndiff, &mut self.bndiffs);
-            }
+            many_blocks::add_to_sums::<R, HALVES>(
+                uses,
+                rows,
+                all_acts,
+                &mut self.sums,
+                &mut self.bndiffs,
+            );
         }
     }
 
-    /// What the examples of a unit share in
+    /// The factors `[scale, shift, slope]` that all examples share in
     ///
     /// `dhprebn = bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0) - n/(n-1)*bnraw*(dhpreact*bnraw).sum(0))`
     ///
-    /// so that `dhprebn = scale * dhpreact - shift - slope * bndiff`; and the sum with `bnraw`, which
-    /// is `dbngain`, from that with `bndiff`.
+    /// written as `dhprebn = scale * dhpreact - shift - slope * bndiff`. Also completes `dbngain`: its sum was
+    /// taken with `bndiff` and becomes that with `bnraw`.
     #[inline(always)]
-    fn shared(&mut self, half: usize, dims: &Dims) -> [[R; LANES]; 3] {
+    fn batchnorm_factors(&mut self, half: usize, dims: &Dims) -> [[R; LANES]; 3] {
         let n = R::of(dims.batch as f64);
         let (bngain, bnvar_inv) = (*self.bngain.half(half), *self.bnvar_inv.half(half));
         let dbnbias = *self.dbnbias.half(half);
@@ -432,71 +420,8 @@ impl<R: Real + Turn> Panel<R> {
         [scale, shift, slope]
     }
 
-    /// `dhprebn`, summed by the rows of tokens, where all contexts are at hand.
-    #[inline(always)]
-    fn through_batchnorm<const FMA: bool, const HALVES: usize>(&mut self, step: &Step<'_, R>) {
-        self.sums[..step.tokens.count()].fill(Line::zero());
-        let zero = [[R::zero(); LANES]; HALVES];
-        let (mut scale, mut shift, mut slope) = (zero, zero, zero);
-        for half in 0..HALVES {
-            [scale[half], shift[half], slope[half]] = self.shared(half, step.dims);
-        }
-        let (uses, rows) = step.chunk(0);
-        for ((&uses, rows), acts) in uses.iter().zip(rows).zip(&self.desks[0].acts) {
-            let mut dhprebn = zero;
-            for half in 0..HALVES {
-                let (d, bndiff) = (acts.d.half(half), acts.bndiff.half(half));
-                for l in 0..LANES {
-                    let shared = mul_add::<R, FMA>(slope[half][l], bndiff[l], shift[half][l]);
-                    dhprebn[half][l] = mul_add::<R, FMA>(-uses, shared, scale[half][l] * d[l]);
-                }
-            }
-            add(rows, &dhprebn, &mut self.sums);
-        }
-    }
-
-    /// The end of a step of more than a chunk: `dhprebn`, which is linear in `dhpreact` and `bndiff`,
-    /// from their sums by the rows of tokens; and the update of `W2`.
-    #[inline(always)]
-    pub fn after_chunks<
-        const FMA: bool,
-        const ROWS: usize,
-        const COLS: usize,
-        const PARTS: usize,
-        const HALVES: usize,
-        const GRADS: bool,
-    >(
-        &mut self,
-        &Step {
-            dims, tokens, lr, ..
-        }: &Step<'_, R>,
-    ) {
-        let mut shared = [Line::zero(); 3];
-        for half in 0..HALVES {
-            for (line, values) in shared.iter_mut().zip(self.shared(half, dims)) {
-                *line.half_mut(half) = values;
-            }
-        }
-        // Up to a length that the compiler does not know: of a loop that it unrolled, it would make
-        // vectors across the lines, with a gather for each lane.
-        let units = self.units.min(LINE);
-        let [scale, shift, slope] = shared.each_ref().map(|line| &line[..units]);
-        let rows = self.bndiffs.iter().zip(&tokens.uses[..tokens.count()]);
-        for (sums, (bndiffs, &uses)) in self.sums.iter_mut().zip(rows) {
-            let (sums, bndiffs) = (&mut sums[..units], &bndiffs[..units]);
-            for l in 0..units {
-                let scaled = mul_add::<R, FMA>(scale[l], sums[l], -(uses * shift[l]));
-                sums[l] = mul_add::<R, FMA>(-slope[l], bndiffs[l], scaled);
-            }
-        }
-        for (w2, dw2) in self.w2.iter_mut().zip(&self.dw2) {
-            sgd::update::<R, FMA>(&mut w2[..units], lr, &dw2[..units]);
-        }
-    }
-
-    /// `dW1 = embcat.T @ dhprebn`, which is a sum over the rows of tokens; the updates of `W1`,
-    /// `bngain` and `bnbias`. (That the embeddings are centred makes no difference: `dhprebn.sum(0)`
-    /// is zero.)
+    /// `dW1 = embcat.T @ dhprebn`, which is a sum over the rows of tokens, and the updates of `W1`, `bngain`
+    /// and `bnbias`. (The embeddings may be centred here too, because `dhprebn.sum(0)` is zero.)
     #[inline(always)]
     pub fn update<
         const FMA: bool,
