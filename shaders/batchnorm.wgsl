@@ -1,5 +1,5 @@
-// Batch norm: each hidden unit is brought to mean 0 and variance 1 over the minibatch, then given a
-// gain and a bias of its own. The block marked `//:` is also what `gradcheck --explain --exercise 3` prints.
+// Batch norm: each hidden unit is normalised to mean 0 and variance 1 over the minibatch, then scaled by its
+// own gain and shifted by its own bias. `gradcheck --explain --exercise 3` prints the block marked `//:`.
 
 //: exercise 3
 //: forward:  bnmeani   = 1/n * hprebn.sum(0)                    (1, hidden)
@@ -30,9 +30,9 @@
 //: backward: dhprebn = bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0)
 //:                         - n/(n-1)*bnraw*(dhpreact*bnraw).sum(0))
 
-// Where one row stands for c examples (those of the staged schedule, see shape.wgsl), it counts c times in
-// the mean and the variance. Its d is the sum over its examples, and each of them has the two sums taken
-// off: summed over the c, the last line has c * sum(d) and c * sum(d * r).
+// In the staged schedule, a row stands for c examples (see shape.wgsl) and counts c times in the mean and the
+// variance. Its d is the sum over these examples. The last line subtracts its two sums from every example, so
+// for the row they become c * sum(d) and c * sum(d * r).
 
 // Each formula is for four neighbouring units at once.
 

@@ -4,14 +4,14 @@
 //   C       (vocab, embd)
 //   emb     (batch, block, embd)   embcat is the same memory, seen as (batch, block * embd)
 //
-// Forward is a lookup: row p of emb is the row of C that token p names.
+// Forward is a lookup: row p of emb is row X[p] of C.
 //
-// Backward, the loop of the block below adds to row X[p] for one position p after another. On a GPU
-// many positions would add to one row at once, and WGSL has no atomic addition of floats. So the
-// loop is turned inside out: one invocation owns one element of dC and gathers its terms, in the
-// order of the positions. That also makes the sum the same, bit for bit, in every run.
+// Backward, the loop in the block below adds to row X[p] for one position p after another. On a GPU, many
+// positions would add to one row at once, and WGSL has no atomic addition of floats. So the scatter becomes a
+// gather: one invocation owns one element of dC and adds its terms in the order of the positions. That also
+// gives the sum the same bits in every run.
 //
-// The blocks marked `//:` are also what `gradcheck --explain TENSOR` prints.
+// `gradcheck --explain TENSOR` prints the blocks marked `//:`.
 
 //: emb
 //: forward:  embcat = emb.view(emb.shape[0], -1)

@@ -4,9 +4,9 @@
 //
 // One element of y:   y[r, o] = sum over i of x[r, i] * W[i, o] + b[o]
 //
-// The layer is used twice, so each block marked `//:` is about two tensors: a `forward:` and a
-// `backward:` line for each, in the order of their names, and one derivation for both. They are also
-// what `gradcheck --explain TENSOR` prints.
+// The layer is used twice, so each block marked `//:` is about two tensors: a `forward:` and a `backward:`
+// line for each, in the order of their names, and one derivation for both. `gradcheck --explain TENSOR`
+// prints them.
 
 //: h, embcat
 //: forward:  logits = h @ W2 + b2
@@ -41,8 +41,8 @@ fn linear_term(sums: vec4<f32>, left: f32, right: vec4<f32>) -> vec4<f32> {
     return sums + left * right;
 }
 
-// Four terms of a product, for four neighbouring columns: four values of a row of `left`, and the
-// four rows of `right` that they meet.
+// Four terms of a product, for four neighbouring columns: four values of a row of the left matrix, and the
+// four rows of the right matrix that they are multiplied with.
 fn linear_terms(sums: vec4<f32>, left: vec4<f32>, right: mat4x4<f32>) -> vec4<f32> {
     let two = linear_term(linear_term(sums, left.x, right[0]), left.y, right[1]);
     return linear_term(linear_term(two, left.z, right[2]), left.w, right[3]);

@@ -1,5 +1,4 @@
-// Softmax and cross-entropy in one. The block marked `//:` is also what `gradcheck --explain --exercise 2`
-// prints.
+// Softmax and cross-entropy in one. `gradcheck --explain --exercise 2` prints the block marked `//:`.
 //
 //   logits (batch, vocab)   Yb (batch)
 

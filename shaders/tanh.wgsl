@@ -1,9 +1,9 @@
 // tanh: h = torch.tanh(hpreact), elementwise over (batch, hidden)
 //
-// WGSL's own tanh is no help: its result is undefined for large |x|, and on some drivers it is NaN
-// from 44 on. A rational function, odd in x over even in x, has neither an exp nor a branch. Its
-// coefficients are those of the Eigen library's `generic_fast_tanh_float`; beyond the clamp the
-// quotient rounds to 1. The error is at most 4.5e-7.
+// WGSL's own tanh cannot be used: its result is undefined for large |x|, and on some drivers it is NaN from
+// 44 on. This rational function, odd in x over even in x, needs neither exp nor a branch. Its coefficients
+// are those of the Eigen library's `generic_fast_tanh_float`; beyond the clamp the quotient rounds to 1. The
+// error is at most 4.5e-7.
 
 fn tanh_forward(hpreact: vec4<f32>) -> vec4<f32> {
     let x = clamp(hpreact, vec4<f32>(-7.905311), vec4<f32>(7.905311));

@@ -2,7 +2,7 @@
 // gradient is computed from the one before. The training step does all of this at once
 // (batchnorm.wgsl); `gradcheck --exercise 1` and `3` compare the two.
 //
-// The blocks marked `//:` are also what `gradcheck --explain TENSOR` prints.
+// `gradcheck --explain TENSOR` prints the blocks marked `//:`.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> hprebn: array<f32>;    // (batch, hidden)
@@ -26,7 +26,7 @@
 @group(0) @binding(19) var<storage, read_write> dbnmeani: array<f32>;
 @group(0) @binding(20) var<storage, read_write> dhprebn: array<f32>;
 
-// Whether a value of a tensor (batch, hidden) is one and not a pad, which stays zero.
+// Whether element i of a tensor (batch, hidden) is a value; the others are pads, which stay zero.
 fn is_unit(i: u32) -> bool {
     return i < shape.rows * pitch(shape.hidden) && i % pitch(shape.hidden) < shape.hidden;
 }

@@ -2,7 +2,7 @@
 // own, and every gradient is computed from the one before. The training step does all of this at
 // once (softmax_cross_entropy.wgsl); `gradcheck --exercise 1` and `2` compare the two.
 //
-// The blocks marked `//:` are also what `gradcheck --explain TENSOR` prints.
+// `gradcheck --explain TENSOR` prints the blocks marked `//:`.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> Y: array<u32>;                    // (batch) packed, four to a word
@@ -23,7 +23,7 @@
 @group(0) @binding(16) var<storage, read_write> dlogit_maxes: array<f32>;
 @group(0) @binding(17) var<storage, read_write> dlogits: array<f32>;
 
-// Whether a value of a tensor (batch, vocab) is one and not a pad, which stays zero.
+// Whether element i of a tensor (batch, vocab) is a value; the others are pads, which stay zero.
 fn is_logit(i: u32) -> bool {
     return i < shape.rows * pitch(shape.vocab) && i % pitch(shape.vocab) < shape.vocab;
 }

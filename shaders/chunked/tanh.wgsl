@@ -1,4 +1,5 @@
-// Launches of tanh by itself; the training step has it in those of batch norm. Formulas: tanh.wgsl.
+// Launches of tanh by itself; in the training step it is part of batch norm's and the linear layer's
+// launches. Formulas: tanh.wgsl.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> hpreact: array<vec4<f32>>;        // (batch, hidden)

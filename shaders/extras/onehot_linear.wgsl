@@ -1,13 +1,13 @@
 // One-hot linear: y = x @ W, where every row of x is one-hot
 //
-//   x  (rows, classes)   all zeros but for a one: x = F.one_hot(ix, classes)
-//   ix (rows)            where the one of each row stands
+//   x  (rows, classes)   one-hot rows: x = F.one_hot(ix, classes)
+//   ix (rows)            the column of the one in each row
 //   W  (classes, cols)
 //   y  (rows, cols)
 //
 // `gradcheck --exercise extras` has 256 rows of 20 classes and a W of 20 x 1280.
 //
-// Forward. In the sum over the classes one term is left, the one with the factor one:
+// Forward. One term of the sum over the classes is not zero, the one with the factor one:
 //
 //   y[r, c] = sum over k of x[r, k] * W[k, c] = W[ix[r], c]
 //
@@ -18,23 +18,22 @@
 //
 //   dW = x.T @ dy        dx = dy @ W.T
 //
-// For dW the ones pick again: W[k] takes part in the rows that looked it up, and in no other.
+// For dW the ones select again: W[k] takes part only in the rows that looked it up.
 //
 //   dW[k, c] = sum over r of x[r, k] * dy[r, c] = sum over r with ix[r] = k of dy[r, c]
 //
 // The gradient of y.sum(), where all of dy is one, is then a count: how often each class occurs. A
 // class that never occurs gets zeros, which the kernel has to write as well.
 //
-// For dx nothing falls away. It tells what the loss would do if a zero of x were no longer zero, so
-// it has to look at every row of W, not only at those that were looked up:
+// For dx no term vanishes. It says how the loss would change if a zero of x were no longer zero, so it needs
+// every row of W, not only those that were looked up:
 //
 //   dx[r, k] = sum over c of dy[r, c] * W[k, c]
 //
-// (The indices ix, in contrast, have no gradient: they are no real numbers.)
+// (The indices ix have no gradient: they are not real numbers.)
 //
-// Each invocation owns one element of its result and gathers the terms in a fixed order. So there
-// are no additions to one place from many invocations, for which WGSL has no atomics of floats, and
-// the sums have the same bits in every run.
+// Each invocation owns one element of its result and gathers its terms in a fixed order. WGSL has no atomic
+// addition of floats, and needs none here; and the sums have the same bits in every run.
 
 struct OnehotLinear { // src/gpu/extras.rs writes it
     rows: u32,

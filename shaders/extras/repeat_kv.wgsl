@@ -1,4 +1,4 @@
-// repeat_kv: every head of the keys and values n times, side by side
+// repeat_kv: every head of the keys and values, repeated n times side by side
 //
 //   x (batch, seq, kv_heads, head_dim)
 //   y (batch, seq, kv_heads * n, head_dim)
@@ -7,12 +7,12 @@
 //           .reshape(batch, seq, kv_heads * n, head_dim)
 //     = torch.repeat_interleave(x, n, dim=2)
 //
-// Llama has fewer heads of keys and values than of queries: n heads of queries share one. Repeated
-// like this the shapes agree, and head j of the queries meets head j / n of x. (The copies of a
-// head are neighbours: 0 0 0 1 1 1. The other order, 0 1 0 1 0 1, has the same shape and is wrong.)
+// Llama has fewer heads of keys and values than of queries: n heads of queries share one. Repeated like this,
+// the shapes agree, and head j of the queries is paired with head j / n of x. (The copies of a head are
+// neighbours: 0 0 0 1 1 1. The other order, 0 1 0 1 0 1, has the same shape and is wrong.)
 //
-// Forward. Batch, position and head only count heads, one after another, and never come apart. So
-// with `head` for all three of them and `copy` from 0 to n-1, two lines of memory are all there is:
+// Forward. Batch, position and head always occur together, so one index `head` counts through all three. With
+// `copy` from 0 to n-1:
 //
 //   y[head, copy, d] = x[head, d]
 //
@@ -20,8 +20,8 @@
 //
 //   dx[head, d] = sum over copy of dy[head, copy, d]
 //
-// It is the rule for every broadcast: what `expand` does forward, `sum` undoes backward. The
-// gradient of y.sum() is n everywhere.
+// This is the rule for every broadcast: `expand` forward is `sum` backward. The gradient of y.sum() is n
+// everywhere.
 
 struct RepeatKv { // src/gpu/extras.rs writes it
     heads: u32,   // batch * seq * kv_heads

@@ -1,5 +1,4 @@
-// What becomes of values at the edges, in the formulas that the kernels are made of and in the
-// built-in functions beside them.
+// The results for extreme values, of the formulas in the kernels and of built-in functions.
 
 const RESULTS = 9u; // as in src/gpu/probe/mod.rs
 
@@ -16,10 +15,11 @@ fn arithmetic_kernel(@builtin(local_invocation_index) i: u32) {
     results[at] = tanh_forward(vec4<f32>(x)).x;
     results[at + 1u] = tanh(x);
     results[at + 2u] = exp(x);
-    // A parameter and a gradient that are not finite: the host must see it in what is stored.
+    // A parameter and a gradient that are not finite must leave a parameter that is not finite, for the host
+    // to see.
     results[at + 3u] = sgd_update(vec4<f32>(x), 0.5, vec4<f32>(1.0)).x;
     results[at + 4u] = sgd_update(vec4<f32>(1.0), 10.0, vec4<f32>(x)).x;
-    // What may drop a NaN.
+    // Functions that may drop a NaN.
     results[at + 5u] = max(x, 0.25);
     results[at + 6u] = min(x, 0.25);
     results[at + 7u] = clamp(x, 0.25, 0.5);

@@ -1,6 +1,6 @@
-// Whether the invocations of the resident kernel's workgroup wait for each other, and whether the
-// counter of each of them arrives. How they wait is the matter of another file, as in
-// shaders/resident: workgroup.wgsl or subgroup.wgsl.
+// Whether the invocations of the resident kernel's workgroup wait for each other, and whether the counter of
+// each of them reaches the host. How they wait is in another file, as in shaders/resident: workgroup.wgsl or
+// subgroup.wgsl.
 
 override WORKERS: u32;
 
@@ -8,12 +8,12 @@ override WORKERS: u32;
 @group(0) @binding(1) var<storage, read_write> scratch: array<u32>;  // (WORKERS)
 @group(0) @binding(2) var<storage, read_write> counted: array<u32>;  // (WORKERS)
 
-// What an invocation writes in a round: no other value of any round.
+// What an invocation writes in a round: a value that occurs in no other round.
 fn word(round: u32, worker: u32) -> u32 {
     return round * WORKERS + worker + 1u;
 }
 
-// Counts the rounds in which another invocation's word was there when it had to be.
+// Counts the rounds in which another invocation's word was visible after the barrier.
 fn count(worker: u32, rounds: u32) {
     var done = 0u;
     for (var round = 0u; round < rounds; round++) {

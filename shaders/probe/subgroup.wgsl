@@ -4,7 +4,7 @@ fn phase_ends() {
     subgroupBarrier();
 }
 
-// What the lanes hand each other.
+// Whether broadcasts between the lanes arrive.
 fn handed_out(mine: u32, round: u32) -> bool {
     let first = subgroupBroadcast(mine, 0u);
     let last = subgroupBroadcast(mine, 7u);

@@ -6,7 +6,7 @@ fn phase_ends() {
     storageBarrier();
 }
 
-// Each loads what it needs.
+// No broadcasts: each invocation loads what it needs.
 fn handed_out(mine: u32, round: u32) -> bool {
     return true;
 }

@@ -1,33 +1,33 @@
 // The resident schedule for software adapters whose subgroups have eight invocations or more: the
 // workgroup is one subgroup, and LANES is WORKERS.
 //
-// Such an adapter does the lanes of a subgroup in one thread, as a vector. A workgroup of several
-// subgroups is a set of coroutines that are left and entered again at every barrier, with all that
-// they hold in memory; one subgroup needs none of that. And it loads for every lane by itself: so
-// each of the first eight lanes loads one row and hands it to all others, which makes 12 loads 5 for
-// the same products. (Measured on lavapipe, Mesa 22.3.6, a step of the lecture: 625 us as on a GPU
-// but with 64 invocations, 411 with rows that are handed out, 280 with one subgroup besides.)
+// Such an adapter runs the lanes of a subgroup in one thread, as a vector. The subgroups of a workgroup are
+// coroutines, which spill everything to memory at every barrier; a single subgroup does not. And such an
+// adapter loads for each lane separately. So each of the first eight lanes loads one row and broadcasts it,
+// which takes 5 loads instead of 12 for the same products. (Measured on lavapipe, Mesa 22.3.6, a step of the
+// lecture: 625 us as on a GPU but with 64 invocations; 411 with broadcast rows; 280 with a single subgroup as
+// well.)
 
-// The lanes of a subgroup end a phase together; what one wrote in it, all can read in the next.
+// The lanes of the subgroup end a phase together; in the next one, all see what each of them wrote.
 fn phase_ends() {
     subgroupBarrier();
 }
 
-// One, as a number that no compiler knows.
+// The number one, which no compiler can know.
 var<private> one: u32;
 
-// Rounds of a loop that had better not be unrolled: the kernel runs no faster for it, and takes 3.3 s
-// to compile instead of 2.5 (measured on lavapipe).
+// The bound of a loop that should not be unrolled: unrolled, the kernel runs no faster, and takes 3.3 s to
+// compile instead of 2.5 (measured on lavapipe).
 fn not_unrolled(rounds: u32) -> u32 {
     return rounds * one;
 }
 
-// The same vec4 of eight rows, from `at` on.
+// One vec4 of each of eight rows, from `at` on.
 fn eight_rows(at: u32, row4: u32, lane: u32) -> Rows {
     return handed_out(scratch[at + lane % 8u * row4]);
 }
 
-// Two neighbouring vec4 of four rows, from `at` on.
+// Two neighbouring vec4 of each of four rows, from `at` on.
 fn four_pairs(at: u32, row4: u32, lane: u32) -> Rows {
     return handed_out(scratch[at + lane % 8u / 2u * row4 + lane % 2u]);
 }

@@ -7,10 +7,11 @@
 // Workgroup m trains model m. Workgroups share nothing, so a dispatch of many workgroups trains many models,
 // each with the bits that it would have alone.
 //
-// How the work of a phase is divided: its result is cut into tiles of TILE_ROWS x 4 elements. A group of LANES
-// invocations computes LANES neighbouring tiles at a time, which read the same rows of the left matrix; group g
-// takes the tiles g, g + GROUPS, ... Every element has one owner, which adds its terms in one order: no atomics,
-// and the same bits in every run. Where a result has too few elements for all invocations, its sums are cut:
+// How the work of a phase is divided: its result is cut into tiles of TILE_ROWS x 4 elements. A group of
+// LANES invocations computes LANES neighbouring tiles at a time, which read the same rows of the left matrix;
+// group g takes the tiles g, g + GROUPS, ... Every element has one owner, which adds its terms in one order:
+// no atomics, and the same bits in every run. Where a result has too few elements for all invocations, its
+// sums are cut:
 //
 //   SLICES       of the sums over the hidden units, in logits and dembcat
 //   ROW_SLICES   of the sums over the examples, in batch norm
@@ -75,18 +76,20 @@ override DHPREBN: u32;
 override DEMBCAT: u32;
 override PARTIALS: u32; // of batch norm's sums: three times ROW_SLICES rows of units
 override SCRATCH4: u32;
-// `inputs` begins with the number of steps of the chunk. At 1 is a two, as a number that no compiler can know.
-// At FIRST_STEP begin the words of each step: those of the first model, step after step, then those of the next
-// model. So the words of a chunk are contiguous for any number of steps and models, and are uploaded at once.
+// `inputs` begins with the number of steps of the chunk. At 1 is a two, as a number that no compiler can
+// know. At FIRST_STEP begin the words of each step: those of the first model, step after step, then those of
+// the next model. So the words of a chunk are contiguous for any number of steps and models, and are uploaded
+// at once.
 override FIRST_STEP: u32;
 override STEP_WORDS: u32;
 // In the words of a step: X is at 0; then Y; then, after a 0, the end of each token's list of uses; then the
-// lists, which say where the embedding of each use begins in dembcat, counted in values; then the learning rate.
+// lists, which say where the embedding of each use begins in dembcat, counted in values; then the learning
+// rate.
 override Y: u32;
 override USES: u32;
 override LR: u32;
-// `results` begins with a number for each invocation of each model. At LOSSES begin the losses of each step of
-// the first model, then those of the next model.
+// `results` begins with a number for each invocation of each model. At LOSSES begin the losses of each step
+// of the first model, then those of the next model.
 override LOSSES: u32;
 
 @group(0) @binding(0) var<storage, read> inputs: array<u32>;
@@ -219,8 +222,8 @@ struct Rows {
     r7: vec4<f32>,
 }
 
-// Eight rows of y = x @ W from `row` on, in the columns `col4`. The sum runs over `count` times four inputs, from
-// 4 * first4 on.
+// Eight rows of y = x @ W from `row` on, in the columns `col4`. The sum runs over `count` times four inputs,
+// from 4 * first4 on.
 fn forward_tile(
     x: Matrix, row: u32,
     W: Matrix, col4: u32,
@@ -244,8 +247,8 @@ fn forward_tile(
     return t;
 }
 
-// Eight rows of dx = dy @ W.T from `row` on, in the columns `col4`. The sum runs over `count` times four outputs,
-// from 4 * first4 on.
+// Eight rows of dx = dy @ W.T from `row` on, in the columns `col4`. The sum runs over `count` times four
+// outputs, from 4 * first4 on.
 fn backward_input_tile(
     dy: Matrix, row: u32,
     W: Matrix, col4: u32,
@@ -734,9 +737,9 @@ fn train(model_index: u32, worker: u32, group: u32, lane: u32, steps: vec2<u32>)
         phase_ends();
         done += 1u;
     }
-    // Some drivers stop every loop of an invocation after a number of iterations, and report nothing. Then the
-    // steps counted here are too few; or, if it happened in the last step, this loop stops after one iteration.
-    // The host accepts a chunk only if every invocation has counted all of it.
+    // Some drivers stop every loop of an invocation after a number of iterations, and report nothing. Then
+    // the steps counted here are too few; or, if it happened in the last step, this loop stops after one
+    // iteration. The host accepts a chunk only if every invocation has counted all of it.
     var rounds = 0u;
     for (var i = 0u; i < inputs[1]; i++) {
         rounds += 1u;

@@ -1,20 +1,20 @@
-// The resident schedule on any device: the invocations of a workgroup wait for each other at
-// barriers, and each loads what it needs. LANES is 1.
+// The resident schedule on any device: the invocations of a workgroup wait for each other at barriers, and
+// each loads what it needs. LANES is 1.
 
-// First step of this dispatch, and the one after its last.
+// The first step of this dispatch, and the end of its range.
 var<workgroup> range: vec2<u32>;
 
-// All invocations end a phase together; what one wrote in it, all can read in the next.
+// All invocations end a phase together; in the next one, all see what each of them wrote.
 fn phase_ends() {
     storageBarrier();
 }
 
-// Rounds of a loop: a GPU's compiler may unroll it.
+// The bound of a loop. A GPU's compiler may unroll it.
 fn not_unrolled(rounds: u32) -> u32 {
     return rounds;
 }
 
-// The same vec4 of eight rows, from `at` on.
+// One vec4 of each of eight rows, from `at` on.
 fn eight_rows(at: u32, row4: u32, lane: u32) -> Rows {
     return Rows(
         scratch[at],
@@ -28,7 +28,7 @@ fn eight_rows(at: u32, row4: u32, lane: u32) -> Rows {
     );
 }
 
-// Two neighbouring vec4 of four rows, from `at` on.
+// Two neighbouring vec4 of each of four rows, from `at` on.
 fn four_pairs(at: u32, row4: u32, lane: u32) -> Rows {
     return Rows(
         scratch[at],

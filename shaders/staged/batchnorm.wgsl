@@ -1,7 +1,8 @@
 // Launches of batch norm, forward with the tanh that follows it. Formulas and derivation: batchnorm.wgsl,
 // tanh.wgsl.
 //
-// The textbook's kernel, with one invocation per hidden unit j, which walks down the unit's column three times:
+// The textbook's kernel, with one invocation per hidden unit j, which walks down the unit's column three
+// times:
 //
 //   bnmean    = sum over r of hprebn[r, j] / n
 //   bnvar     = sum over r of (hprebn[r, j] - bnmean)**2 / (n - 1)
@@ -177,7 +178,8 @@ fn variance_of_column(column: Column, lane: u32, bnmean: vec4<f32>) -> vec4<f32>
     return batchnorm_variance(sum_of_slices(sum, lane), f32(shape.examples));
 }
 
-// bnraw and h of every row of the slice. Rows beyond the last are not clamped here: nothing is stored for them.
+// bnraw and h of every row of the slice. Rows beyond the last are not clamped here: nothing is stored for
+// them.
 fn normalize_scale_tanh(column: Column, bnmean: vec4<f32>, bnvar_inv: vec4<f32>) {
     let gain = bngain[column.j];
     let bias = bnbias[column.j];

@@ -24,7 +24,7 @@ fn embedded(step: u32, row: u32, first: u32) -> vec4<f32> {
     return select(vec4<f32>(), values, cols < vec4<u32>(shape.fan_in)); // the pad of embcat is zero
 }
 
-// How many examples have the context of a row, for the kernels that come.
+// How many examples have the context of a row. Later kernels read it.
 fn examples_of_row(step: u32, row: u32) -> f32 {
     let list = targets_of_row(step, row);
     var examples = 0.0;
@@ -59,9 +59,9 @@ var<workgroup> partial: array<f32, 64>;
 
 // dC[X[p]] += demb[p]. One invocation, one slice of one element of dC.
 //
-// The host has listed the uses of each token (`list_uses` of src/gpu/packing.rs): where each list
-// begins and the last one ends; then where the embedding of each use begins in dembcat. So a token
-// costs as much as it is used, not a look at every position.
+// The host has listed the uses of each token (`list_uses` of src/gpu/packing.rs): where each list begins and
+// the last one ends; then where the embedding of each use begins in dembcat. So the cost of a token is the
+// number of its uses, not the number of positions.
 @compute @workgroup_size(64)
 fn embedding_backward_kernel(
     @builtin(workgroup_id) group: vec3<u32>,

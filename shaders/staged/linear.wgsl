@@ -1,10 +1,12 @@
 // Launches of the linear layers. Formulas: linear.wgsl.
 //
-// Loads are what these kernels wait for. So each invocation computes a tile of 8 rows x 4 columns: in
-// a round it loads 12 vectors and adds 4 terms to each of 32 sums. One sum at a time would load 64.
-// A slice of a tile takes every `slices`-th round. Rows beyond the last are held to the last: what is
-// computed there is stored again by the same invocation, and the same; slices, which would be several, leave
-// it out. Columns beyond the last are pad, which stays zero.
+// These kernels are limited by loads. So each invocation computes a tile of 8 rows x 4 columns: an iteration
+// loads 12 vectors and adds 4 terms to each of 32 sums; one sum at a time would load 64. A slice of a tile
+// takes every `slices`-th iteration.
+//
+// Rows beyond the last are clamped to it. Without slices, the invocation that owns the last row stores its
+// value again, unchanged; with slices, which share the rows of a tile, they are skipped. Columns beyond the
+// last are pad, and stay zero.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // (rows, fan_in)
@@ -24,14 +26,14 @@ var<workgroup> partial: array<vec4<f32>, 576>;
 struct Tile {
     row: u32,   // its first row
     col: u32,   // its column, counted in vectors
-    slice: u32, // which rounds are this invocation's; none of them beyond the last row or column
+    slice: u32, // the invocation's slice; NO_SLICE beyond the last row or column
 }
 
 const NO_SLICE = 0xffffffffu;
 
-// A workgroup has 64 / slices tiles: up to 16 side by side, so that neighbours load neighbouring
-// columns, and the others below; 8 where the result is no wider. `tile_groups` of
-// src/gpu/launch.rs counts the workgroups in the same way.
+// A workgroup has 64 / slices tiles: up to 16 side by side, so that neighbours load neighbouring columns, or
+// 8 if the result is no wider; the others lie below them. `tile_groups` of src/gpu/launch.rs counts the
+// workgroups in the same way.
 fn tiles_wide(cols: u32, slices: u32) -> u32 {
     return min(64u / slices, select(16u, 8u, cols <= 8u));
 }
@@ -57,22 +59,22 @@ fn tile_of(group: u32, lane: u32, rows: u32, cols: u32, slices: u32) -> Tile {
     return Tile(row, col, select(NO_SLICE, lane / tiles, row < rows && col < cols));
 }
 
-// The first round of a tile's sum: its slice's in its part, or beyond the last.
+// Where the loop over a slice's terms begins: in its part, or at the end if there is no slice.
 fn first_round(tile: Tile, part_begins: u32, end: u32) -> u32 {
     return select(end, part_begins + tile.slice, tile.slice != NO_SLICE);
 }
 
-// Where four rows begin, each held to the last there is.
+// Where four rows begin, clamped to the last row.
 fn row_starts(first: u32, rows: u32, pitch: u32) -> vec4<u32> {
     return min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(rows - 1u)) * pitch;
 }
 
-// How many rows there are of a tile. (One beyond the last has no slice that could ask.)
+// How many rows of a tile exist. (Not called for tiles beyond the last row, which have no slice.)
 fn rows_of(tile: Tile, rows: u32) -> u32 {
     return min(rows - tile.row, 8u);
 }
 
-// Leaves the partial sums of a tile to all of its slices.
+// Puts a slice's partial sums of a tile into workgroup memory.
 fn put(
     lane: u32,
     s0: vec4<f32>,
@@ -181,7 +183,7 @@ fn backward_weight(group: u32, lane: u32) {
     let groups = groups_of_part(shape.fan_in, cols, SLICES);
     let part = group / groups;
     let tile = tile_of(group % groups, lane, 4u * inputs, cols, SLICES);
-    // The tile's rows are columns of x: two vectors of them.
+    // The rows of dW are columns of x: two vectors per tile.
     let upper = min(tile.row / 4u, inputs - 1u);
     let lower = min(tile.row / 4u + 1u, inputs - 1u);
     var s0 = vec4<f32>();
@@ -238,7 +240,7 @@ fn backward_weight(group: u32, lane: u32) {
         dW[to_lower.z] = s6;
         dW[to_lower.w] = s7;
     }
-    // Every row of tiles has the sum; the first one stores it.
+    // Every row of tiles has this sum; the first one stores it.
     if tile.row == 0u && tile.slice == 0u {
         db[part * cols + tile.col] = bias;
     }
@@ -253,8 +255,8 @@ fn put_dx(at: u32, value: vec4<f32>, is_tanh: bool) {
     }
 }
 
-// dx = dy @ W.T, and on through the tanh that x came out of, if it did; or else the parts of it one after
-// another
+// dx = dy @ W.T, or the parts of it one after another; if x is the output of a tanh, the gradient at its
+// input
 fn backward_input(group: u32, lane: u32, is_tanh: bool) {
     let terms = vectors(shape.fan_out);
     let cols = vectors(shape.fan_in);
@@ -309,8 +311,8 @@ fn backward_input(group: u32, lane: u32, is_tanh: bool) {
     }
 }
 
-// The gradients do not depend on each other, so one launch has workgroups for dW and db, and behind
-// them workgroups for dx.
+// The gradients do not depend on each other, so one launch has workgroups for dW and db, followed by
+// workgroups for dx.
 fn backward(group: u32, lane: u32, is_tanh: bool) {
     let cols = vectors(shape.fan_out);
     let groups_of_weight = PARTS * groups_of_part(shape.fan_in, cols, SLICES);
@@ -329,8 +331,8 @@ fn linear_backward_kernel(
     backward(group.x, lane, false);
 }
 
-// The same for a layer whose input is a tanh: `dx` is the gradient at that tanh's own input, so that
-// dhpreact = (1.0 - h**2) * dh needs no launch, and dh no memory.
+// For a layer whose input is the output of a tanh: `dx` is the gradient at the tanh's input, so that
+// dhpreact = (1.0 - h**2) * dh needs no launch of its own, and dh no memory.
 @compute @workgroup_size(64)
 fn linear_tanh_backward_kernel(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -1,5 +1,4 @@
-// The results of products whose sums were cut into PARTS: the parts are added up, in one order. One
-// invocation, four values.
+// Adds the PARTS into which the sums of a product were cut, in a fixed order. One invocation, four values.
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> parts: array<vec4<f32>>;
@@ -38,7 +37,7 @@ fn linear_backward_input_sum_kernel(
     add_rows(invocation_index(id, workgroups), vectors(shape.fan_in));
 }
 
-// dW and db of a layer, which lie behind each other: so do all parts of dW and all of db.
+// dW and db of a layer, which are contiguous; `parts` has all parts of dW, followed by all parts of db.
 @compute @workgroup_size(64)
 fn linear_backward_weight_sum_kernel(
     @builtin(global_invocation_id) id: vec3<u32>,

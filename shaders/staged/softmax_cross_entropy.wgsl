@@ -11,7 +11,7 @@ const LOWEST = -3.4e38;
 
 var<workgroup> partial: array<f32, 64>;
 
-// The slices of a row are neighbours, so that they read neighbouring addresses.
+// The slices of a row are neighbouring invocations, so that they read neighbouring addresses.
 fn largest_of_slices(value: f32, lane: u32) -> f32 {
     if SLICES == 1u {
         return value;
@@ -22,7 +22,7 @@ fn largest_of_slices(value: f32, lane: u32) -> f32 {
     for (var i = 0u; i < SLICES; i++) {
         largest = max(largest, partial[lane / SLICES * SLICES + i]);
     }
-    workgroupBarrier(); // all have read it
+    workgroupBarrier(); // `partial` is used again by the sum
     return largest;
 }
 
@@ -44,7 +44,7 @@ fn columns(i: u32) -> vec4<u32> {
     return vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u);
 }
 
-// Those from `vocab` on are the pad: no logits, whatever they hold.
+// Columns from `vocab` on are the pad, which may hold anything.
 fn is_logit(i: u32) -> vec4<bool> {
     return columns(i) < vec4<u32>(shape.vocab);
 }
@@ -54,7 +54,7 @@ fn counts(i: u32, row_start: u32, logit_max: f32) -> vec4<f32> {
     return select(vec4<f32>(), count, is_logit(i));
 }
 
-// How many examples of a row have the tokens of a vector for a target.
+// How many examples of a row have each of a vector's four tokens as their target.
 fn followed(i: u32, list: Targets) -> vec4<f32> {
     var sum = vec4<f32>();
     for (var t = list.first; t < list.end; t++) {
@@ -64,9 +64,8 @@ fn followed(i: u32, list: Targets) -> vec4<f32> {
     return sum;
 }
 
-// The loss of each row, summed over its examples, and dlogits. One invocation, one slice of a row. The
-// mean over the examples is left to the host, which reads all losses of a chunk at once and adds them in
-// f64.
+// The loss of each row, summed over its examples, and dlogits. One invocation, one slice of a row. The host
+// takes the mean over the examples, in f64, when it reads all losses of a chunk at once.
 @compute @workgroup_size(64)
 fn softmax_cross_entropy_kernel(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -76,7 +75,7 @@ fn softmax_cross_entropy_kernel(
     let row = group.x * (64u / SLICES) + lane / SLICES;
     let slice = lane % SLICES;
     let row_start = row * vectors(shape.vocab);
-    // Beyond the last row there is nothing to do but to wait for the others.
+    // Beyond the last row, an invocation only takes part in the barriers.
     var list = Targets();
     var end = 0u;
     if row < shape.rows {
@@ -97,7 +96,7 @@ fn softmax_cross_entropy_kernel(
     }
     let counts_sum = sum_of_slices(sum, lane);
 
-    // Every slice counts the examples, and the first one adds up their losses.
+    // Every slice needs the number of examples; the first one stores their loss.
     var examples = 0.0;
     var loss = 0.0;
     for (var t = list.first; t < list.end; t++) {

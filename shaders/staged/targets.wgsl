@@ -1,14 +1,14 @@
-// The targets of each step: which tokens follow the context of a row, and in how many examples.
+// The targets of each step: the tokens that follow the context of a row, and in how many examples.
 //
-// The host has listed them (`list_targets` of src/gpu/packing.rs): where the list of each row begins and
-// the last one ends; then the lists. An entry is a token, in the lowest byte, and its number of examples.
+// The host has listed them (`list_targets` of src/gpu/packing.rs): where the list of each row begins and the
+// last one ends; then the lists. An entry has a token in its lowest byte, and its number of examples above.
 
 struct Targets {
     first: u32,
     end: u32,
 }
 
-// Where the list of a row lies. `targets` is the binding of the module.
+// The range of a row's list. `targets` is a binding of the module that includes this file.
 fn targets_of_row(step: u32, row: u32) -> Targets {
     let ends = step * (shape.rows + 1u + shape.examples);
     let lists = ends + shape.rows + 1u;

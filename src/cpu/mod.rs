@@ -1,6 +1,6 @@
 //! `--backend cpu`: the training step in `f32` by distinct contexts and tokens, laid out for vector units
-//! ([`by_token`]); `scalar.rs` has it in plain loops. Evaluation uses the reference's pass ([`crate::reference`])
-//! in `f32`.
+//! ([`by_token`]); `scalar.rs` has it in plain loops. Evaluation uses the reference's pass
+//! ([`crate::reference`]) in `f32`.
 
 pub mod by_token;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::reference::linear::{FUSED_4X16, FUSED_8X32, PLAIN};
 use crate::reference::softmax_cross_entropy::{self, cross_entropy_loss};
 use by_token::{ByToken, Minibatch, NATIVE, Team};
 
-// The same loops, compiled for what the machine has and chosen when they are called.
+// Each function below is compiled for several sets of target features, one of which is chosen at run time.
 #[multiversion(targets(
     "x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma",
     "x86_64+avx2+fma",
@@ -83,11 +83,11 @@ fn infer<'a>(model: &'a mut Model<f32>, x: &[u8], bnmean: &[f32], bnvar: &[f32])
     }
 }
 
-/// `--backend cpu`: the same step in `f32`.
+/// `--backend cpu`: the training step in `f32`.
 pub struct CpuBackend {
     info: BackendInfo,
     dims: Dims,
-    /// Does the steps.
+    /// Computes the steps.
     trainer: ByToken<f32>,
     /// Cores that work on a step.
     workers: usize,
@@ -96,8 +96,8 @@ pub struct CpuBackend {
 }
 
 impl CpuBackend {
-    /// Rows of an evaluation batch: large enough to pass over the weights seldom, small enough for
-    /// the activations to stay in the second-level cache.
+    /// Rows of an evaluation batch: enough to reuse the weights many times, few enough for the activations to
+    /// stay in the second-level cache.
     const EVAL_BATCH: usize = 256;
 
     /// A backend that starts from `params`, on one core.
@@ -118,14 +118,13 @@ impl CpuBackend {
         }
     }
 
-    /// Trains on up to `cores` cores, as many as are worth it. The results have the same bits on any
-    /// number.
+    /// Trains on up to `cores` cores, on as many as are worth it. Any number computes the same bits.
     pub fn with_cores(self, cores: usize) -> Self {
         let workers = ByToken::<f32>::workers(&self.dims, cores);
         Self { workers, ..self }
     }
 
-    /// How many cores it is on.
+    /// How many cores work on a step.
     pub fn workers(&self) -> usize {
         self.workers
     }
@@ -141,7 +140,7 @@ impl CpuBackend {
     }
 }
 
-/// The widest vector instructions that the twin is compiled for and this machine has.
+/// The widest vector instructions that the step is compiled for and this machine has.
 fn vector_unit() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
@@ -153,7 +152,7 @@ fn vector_unit() -> &'static str {
         }
     }
     if cfg!(target_arch = "aarch64") {
-        return "NEON"; // every such processor has it
+        return "NEON"; // every AArch64 processor has it
     }
     "baseline vectors"
 }
@@ -178,7 +177,7 @@ impl Backend for CpuBackend {
         let steps: Vec<_> = (0..steps.len()).map(|i| steps.step(i)).collect();
         let (team, steps) = (&Team::new(&mut self.trainer, self.workers), &steps);
         losses.extend(thread::scope(|scope| {
-            // Should a thread not start, those that did are not to wait for it.
+            // If a thread does not start, the others must not wait for it.
             let _alarm = team.alarm();
             let others: Vec<_> = (1..self.workers)
                 .map(|me| scope.spawn(move || work_by_token(team, me, steps)))

@@ -3,8 +3,8 @@
 //!
 //! **A context is computed once.** Examples with equal contexts have equal activations and probabilities; only
 //! their targets differ. So a row below is a distinct context `u`, `c[u]` is the number of examples that have
-//! it, and `f[u, v]` the number of those whose target is token `v`. Sums over the `n` examples become sums over
-//! rows:
+//! it, and `f[u, v]` the number of those whose target is token `v`. Sums over the `n` examples become sums
+//! over rows:
 //!
 //! ```text
 //! bnmean = 1/n * sum over u of c[u] * hprebn[u]        bnvar = 1/(n-1) * sum over u of c[u] * bndiff[u]**2
@@ -27,8 +27,9 @@
 //! hprebn[u] = b1 + sum over t of C[X[u, t]] @ W1[t]
 //! ```
 //!
-//! and `P[t, v] = C[v] @ W1[t]` serves all contexts that have token `v` at position `t`. In the backward pass,
-//! let `S[t, v]` be the sum of `dhprebn[u]` over these contexts, which is the gradient of `P[t, v]`. Then
+//! and `P[t, v] = C[v] @ W1[t]` serves all contexts that have token `v` at position `t`. In the backward
+//! pass, let `S[t, v]` be the sum of `dhprebn[u]` over these contexts, which is the gradient of `P[t, v]`.
+//! Then
 //!
 //! ```text
 //! dW1[t] = sum over v of C[v].T @ S[t, v]        dC[v] = sum over t of S[t, v] @ W1[t].T

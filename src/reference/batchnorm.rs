@@ -42,7 +42,7 @@ pub fn batchnorm_backward<R: Real, const FMA: bool>(
     bnraw: R,
     sum_dhpreact_bnraw: R,
 ) -> R {
-    // What all examples of a unit share stands together: it is computed once for all of them.
+    // Grouped so that the factors that all examples of a unit share are computed once.
     let factor = n / (n - R::one()) * sum_dhpreact_bnraw;
     let difference = mul_add::<R, FMA>(n, dhpreact, -sum_dhpreact);
     bngain * bnvar_inv / n * mul_add::<R, FMA>(-factor, bnraw, difference)
@@ -78,7 +78,7 @@ pub fn statistics<R: Real>(hprebn: &[R], stats: &mut BatchStatistics<R>) {
     weighted_statistics(hprebn, std::iter::repeat_n(R::one(), n), n, stats);
 }
 
-/// The same with rows that count `times`, `n` together.
+/// Weighted [`statistics`]: each row counts `times`, and all rows together `n`.
 #[inline(always)]
 pub fn weighted_statistics<R: Real>(
     hprebn: &[R],
@@ -121,7 +121,7 @@ pub fn forward<R: Real>(
     hpreact: &mut [R],
 ) {
     statistics(hprebn, stats);
-    // Slices of one known length: without them each access is checked, and nothing is vectorised.
+    // Slices of equal length: without them every access is bounds-checked, and nothing is vectorised.
     let hidden = bngain.len();
     let (mean, var_inv) = (&stats.bnmean[..hidden], &stats.bnvar_inv[..hidden]);
     let bnbias = &bnbias[..hidden];
@@ -137,11 +137,11 @@ pub fn forward<R: Real>(
     }
 }
 
-/// `hpreact` from fixed statistics: how the trained model is used. In place over `(rows, hidden)`.
+/// `hpreact` from fixed statistics, as in the trained model. In place over `(rows, hidden)`.
 #[inline(always)]
 pub fn inference<R: Real>(values: &mut [R], bngain: &[R], bnbias: &[R], bnmean: &[R], bnvar: &[R]) {
     let hidden = bngain.len();
-    // Once, not for each row: a root and a division are most of the work otherwise.
+    // Once and not per row, where the root and the division would be most of the work.
     let bnvar_inv: Vec<R> = bnvar.iter().map(|&v| batchnorm_var_inv(v)).collect();
     for row in values.chunks_exact_mut(hidden) {
         for j in 0..hidden {
@@ -152,7 +152,7 @@ pub fn inference<R: Real>(values: &mut [R], bngain: &[R], bnbias: &[R], bnmean: 
 }
 
 /// `dbngain = (bnraw*dhpreact).sum(0)`, `dbnbias = dhpreact.sum(0)`, both `(1, hidden)`, and with
-/// them `dhprebn (batch, hidden)`: the two sums of the fused formula are just these gradients.
+/// them `dhprebn (batch, hidden)`: the two sums of the fused formula are these gradients.
 #[inline(always)]
 pub fn backward<R: Real>(
     dhpreact: &[R],

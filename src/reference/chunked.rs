@@ -1,7 +1,7 @@
 //! The lecture's first exercise: forward and backward in small steps, each gradient from the one
 //! before. Twin of the kernels in `shaders/chunked/`, where every line is derived.
 //!
-//! The training step computes the same with fewer operations ([`super::Model::backward`]); this
+//! The training step computes the same gradients with fewer operations ([`super::Model::backward`]); this
 //! pass exists to be compared with it.
 
 use super::real::Real;
@@ -12,7 +12,7 @@ use crate::model::tensors::{LectureTensor, LectureTensors};
 /// Values and gradients of the 26 tensors, from the parameters of `model`, whose own activations
 /// are overwritten. `x (batch, block)`, `y (batch)`.
 ///
-/// Each line below quotes the line of the notebook that it is.
+/// Each line below quotes its line of the notebook.
 pub fn pass<R: Real>(
     model: &mut Model<R>,
     x: &[u8],
@@ -26,7 +26,7 @@ pub fn pass<R: Real>(
     let mut v = LectureTensors::from_fn(|c| vec![R::zero(); c.len(&dims)]);
     let mut d = LectureTensors::from_fn(|c| vec![R::zero(); c.len(&dims)]);
 
-    // The tensors that the training step has too.
+    // The tensors that the training step also has.
     for tensor in Tensor::ALL {
         v[chunk_of(tensor)] = model.params.get(tensor).to_vec();
     }
@@ -155,7 +155,7 @@ pub fn pass<R: Real>(
     d[LectureTensor::Logits] = d[LectureTensor::NormLogits].clone();
     for row in 0..dims.batch {
         let logits = &v[LectureTensor::Logits][row * vocab..(row + 1) * vocab];
-        // The first of equal maxima, as torch takes it.
+        // The first of equal maxima, as in PyTorch.
         let at = (0..vocab).rev().max_by(|&a, &b| {
             logits[a]
                 .partial_cmp(&logits[b])

@@ -15,8 +15,8 @@ pub fn forward<R: Real>(x: &[u8], c: &[R], embd: usize, embcat: &mut [R]) {
     }
 }
 
-/// `dC[X[p], :] += demb[p, :]`: a character that stands at several positions collects the gradient
-/// of each. The positions are visited in order, so the sum has the same bits in every run.
+/// `dC[X[p], :] += demb[p, :]`: the gradient of a character is the sum over all positions that hold it. They
+/// are visited in order, so the sum has the same bits in every run.
 #[inline(always)]
 pub fn backward<R: Real>(x: &[u8], dembcat: &[R], embd: usize, dc: &mut [R]) {
     dc.fill(R::zero());

@@ -1,14 +1,13 @@
-//! Two operations beside the lecture's model, for `gradcheck --exercise extras`: the linear layer
-//! of one-hot rows and `repeat_kv`. Twins of the kernels in `shaders/extras/`, where both are
-//! derived.
+//! Two operations that are not in the lecture's model, for `gradcheck --exercise extras`: the linear layer of
+//! one-hot rows and `repeat_kv`. Twins of the kernels in `shaders/extras/`, where both are derived.
 
 use super::real::Real;
 
 /// `y = x @ w` with `x = F.one_hot(ix, classes)`, by its sizes.
 ///
 /// `ix (rows)`, each below `classes`; `w (classes, cols)`, `y (rows, cols)`. No size is zero. The
-/// kernels go round a loop `rows` or `cols` times, and some software drivers leave all loops
-/// without a word after 65,535 rounds: the two sizes end there.
+/// kernels have loops of `rows` or `cols` iterations, and some software drivers silently stop all loops after
+/// 65,535 iterations: that is the limit of the two sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OnehotLinear {
     /// One-hot rows of `x`.
@@ -42,7 +41,7 @@ impl OnehotLinear {
         dw
     }
 
-    /// `dx = dy @ w.T`: of all of `x`, its zeros included.
+    /// `dx = dy @ w.T`: for all of `x`, its zeros included.
     pub fn backward_input<R: Real>(&self, dy: &[R], w: &[R]) -> Vec<R> {
         let mut dx = Vec::with_capacity(self.rows * self.classes);
         for dy in dy.chunks_exact(self.cols) {
@@ -69,17 +68,17 @@ pub struct RepeatKv {
     pub kv_heads: usize,
     /// Values of a head.
     pub head_dim: usize,
-    /// How often each head stands in `y`; `n` in the formulas.
+    /// Copies of each head in `y`; `n` in the formulas.
     pub copies: usize,
 }
 
 impl RepeatKv {
-    /// Heads of all positions: the sizes before the last never come apart.
+    /// Heads of all positions: batch, position and head always occur together.
     pub fn heads(&self) -> usize {
         self.batch * self.seq * self.kv_heads
     }
 
-    /// Every head of `x`, `copies` times.
+    /// Every head of `x`, repeated `copies` times.
     pub fn forward<R: Real>(&self, x: &[R]) -> Vec<R> {
         x.chunks_exact(self.head_dim)
             .flat_map(|head| head.repeat(self.copies))
@@ -132,7 +131,7 @@ mod tests {
             .collect()
     }
 
-    /// The same from the dense `x`, by products that know nothing of one-hot rows.
+    /// Computes the layer from the dense `x`, by products that ignore that its rows are one-hot.
     #[test]
     fn the_one_hot_linear_equals_the_dense_products() {
         for (rows, classes, cols) in [(16, 20, 7), (5, 3, 40), (33, 2, 1), (1, 1, 1)] {
@@ -198,8 +197,8 @@ mod tests {
         assert_eq!(dx, [111.0, 222.0, 3.0, 4.5]);
     }
 
-    /// The definition, index by index as PyTorch's `repeat_interleave` has it. And the backward
-    /// pass of a linear map is its transpose: `sum(y * dy) = sum(x * dx)` for all x and dy.
+    /// The definition of PyTorch's `repeat_interleave`, index by index. And the backward pass of a linear map
+    /// is its transpose: `sum(y * dy) = sum(x * dx)` for all x and dy.
     #[test]
     fn repeat_kv_equals_its_definition_and_backward_is_its_transpose() {
         for (batch, seq, kv_heads, head_dim, copies) in

@@ -6,17 +6,17 @@
 //!            dW = x.T @ dy        (fan_in, rows) @ (rows, fan_out)
 //!            db = dy.sum(0)
 //! ```
-//! A product's gradients are products again, so one routine does all three: a transpose is only
-//! another way to walk through the same memory.
+//!
+//! The gradients of a product are products again, so one routine computes all three: a transpose is only
+//! another order of reading the same memory.
 
 use std::ops::Range;
 
 use super::fma::mul_add;
 use super::real::Real;
 
-/// How products are cut: into tiles of `ROWS` x (`PARTS` x `COLS`) sums that stay in vector registers,
-/// with a multiplication and an addition in one instruction (`FMA`, which also rounds once instead of
-/// twice) where the machine has it.
+/// How products are cut: into tiles of `ROWS` x (`PARTS` x `COLS`) sums that stay in vector registers. `FMA`
+/// multiplies and adds in one instruction, which rounds once instead of twice.
 #[derive(Clone, Copy, Debug)]
 pub struct Tile<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>;
 
@@ -58,19 +58,19 @@ impl<'a, R: Copy> Operand<'a, R> {
         }
     }
 
-    /// Copies `count` lanes from `first` on into `panel`, `WIDTH` values for each step along the
-    /// sum. Lanes that a panel has beyond `count` keep what they had.
+    /// Copies `count` lanes from `first` on into `panel`, `WIDTH` values for each step along the sum. Lanes
+    /// of the panel beyond `count` are left unchanged.
     #[inline(always)]
     fn pack<const WIDTH: usize>(self, first: usize, count: usize, panel: &mut [R]) {
         let (lines, _) = panel.as_chunks_mut::<WIDTH>();
         if self.lanes == 1 {
-            // Neighbouring lanes are neighbours in memory: whole lines are copied.
+            // Neighbouring lanes are contiguous: copy whole lines.
             for (k, line) in lines.iter_mut().enumerate() {
                 let start = k * self.inner + first;
                 line[..count].copy_from_slice(&self.data[start..start + count]);
             }
         } else {
-            // Each lane is contiguous: read it once, and write it across the lines.
+            // Each lane is contiguous: read it once, and scatter it over the lines.
             for i in 0..count {
                 let lane = &self.data[(first + i) * self.lanes..][..lines.len()];
                 for (line, &value) in lines.iter_mut().zip(lane) {
@@ -189,7 +189,7 @@ pub struct Panels<R> {
 }
 
 impl<R> Panels<R> {
-    /// Empty ones; they grow to what the products need and stay.
+    /// Empty panels, which grow to what the products need.
     pub fn new() -> Self {
         Self {
             left: Vec::new(),
@@ -206,9 +206,9 @@ impl<R> Default for Panels<R> {
 
 /// `out = a @ b` for `a (rows, inner)`, `b (inner, cols)`, `out (rows, cols)` row-major.
 ///
-/// Both operands are first copied into panels, padded with zeros to whole tiles. The innermost loop
-/// then runs over arrays of fixed size without a single check, and that is what lets the compiler
-/// keep a tile of sums in vector registers.
+/// Both operands are first copied into panels, padded with zeros to whole tiles. The innermost loop then runs
+/// over arrays of fixed size without bounds checks, so that the compiler keeps a tile of sums in vector
+/// registers.
 #[inline(always)]
 fn product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
     _: Tile<FMA, ROWS, COLS, PARTS>,
@@ -245,7 +245,7 @@ fn product<R: Real, const FMA: bool, const ROWS: usize, const COLS: usize, const
             .chunks_exact(inner * PARTS * COLS)
             .zip((0..cols).step_by(PARTS * COLS));
         if height == ROWS && a.inner == 1 {
-            // Rows that are contiguous are read where they lie.
+            // Contiguous rows are read in place.
             let lanes: [&[R]; ROWS] =
                 std::array::from_fn(|i| &a.data[(first_row + i) * a.lanes..][..inner]);
             for (panel, first_col) in panels {
@@ -284,8 +284,8 @@ fn parts<R, const COLS: usize, const PARTS: usize>(
     std::array::from_fn(|part| &panels.as_chunks().0[part * inner..][..inner])
 }
 
-/// Cuts `range` into tiles of at most `most` rows, as even as can be: a short last tile would cost
-/// what a long one does.
+/// Cuts `range` into tiles of at most `most` rows, of nearly equal size: a short last tile would take as long
+/// as a full one.
 #[inline(always)]
 pub(crate) fn tiles(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
     let count = range.len().div_ceil(most).max(1);
@@ -296,7 +296,7 @@ pub(crate) fn tiles(range: Range<usize>, most: usize) -> impl Iterator<Item = Ra
         .map(move |first| first..end.min(first + rows))
 }
 
-/// Compiles an expression for each number of rows that a tile can have.
+/// Compiles an expression once for each number of rows that a tile can have.
 macro_rules! by_rows {
     ($rows:expr, $ROWS:ident => $body:expr) => {
         by_rows!($rows, $ROWS => $body; 1, 2, 3, 4, 5, 6, 7; 8)
@@ -319,9 +319,9 @@ pub(crate) use by_rows;
 /// One tile of a product: the sums, over all parts `p` and over `k < inner(p)`, of
 /// `left(p, k, i) * right(p, k, part)[j]`, for the rows `i`.
 ///
-/// Each vector of sums is a variable of its own: of an array of rows, the compiler makes single
-/// additions (measured: 4 GFLOP/s instead of 94 on a core with AVX-512). And they are returned, not
-/// handed to a closure: one that is not inlined has no vector instructions to do its work with.
+/// Each vector of sums is a variable of its own: an array of rows is compiled to scalar additions (measured:
+/// 4 GFLOP/s instead of 94 on a core with AVX-512). And the sums are returned instead of passed to a closure:
+/// a closure that is not inlined is compiled without the vector instructions.
 #[inline(always)]
 pub(crate) fn tile<
     'a,
@@ -371,7 +371,7 @@ pub(crate) fn tile<
         [s6, t6],
         [s7, t7],
     ];
-    // A copy of the whole: value by value, the compiler would take the vectors apart.
+    // Copied as a whole: value by value, the compiler would split the vectors.
     *sums.first_chunk().expect("at most eight rows")
 }
 

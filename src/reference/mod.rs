@@ -1,6 +1,6 @@
-//! The CPU twin: the same pass as the kernels, operation by operation, generic over the float type. In
-//! `f64` it is the reference that the kernels are held against; in `f32` it evaluates for `--backend cpu`.
-//! One file has one operation, under the name that it has in `shaders/`.
+//! The CPU twin of the kernels: the same pass, operation by operation, generic over the float type. In `f64`
+//! it is the reference that the kernels are compared with; in `f32` it evaluates for `--backend cpu`. One
+//! file has one operation, under the name that it has in `shaders/`.
 
 pub mod batchnorm;
 pub mod chunked;
@@ -19,8 +19,8 @@ use batchnorm::BatchStatistics;
 use linear::{PLAIN, Tile};
 use real::Real;
 
-/// The model with everything that a step writes: parameters, activations and gradients. All memory
-/// is taken once; a step allocates nothing.
+/// The model with everything that a step writes: parameters, activations and gradients. All memory is
+/// allocated here; a step allocates nothing.
 #[derive(Clone, Debug)]
 pub struct Model<R> {
     /// Sizes; `batch` is the number of examples of a step.
@@ -29,9 +29,9 @@ pub struct Model<R> {
     pub params: Params<R>,
     /// Their gradients of the last [`Model::backward`].
     pub grads: Params<R>,
-    /// What the forward pass left, and the gradients of it that the backward pass adds.
+    /// The activations of the forward pass, and their gradients.
     pub acts: Activations<R>,
-    /// Copies for the product at hand.
+    /// Copies of the operands of the current product.
     panels: linear::Panels<R>,
 }
 
@@ -100,7 +100,7 @@ impl<R: Real> Model<R> {
     }
 
     /// Forward pass over one minibatch: `x (batch, block)` and `y (batch)` are tokens. Returns the
-    /// mean loss; `dlogits` comes with it, since softmax and loss share their work.
+    /// mean loss. It also computes `dlogits`, because softmax and loss share their work.
     pub fn forward(&mut self, x: &[u8], y: &[u8]) -> R {
         let Self {
             dims,
@@ -125,7 +125,7 @@ impl<R: Real> Model<R> {
         mean(&a.row_loss)
     }
 
-    /// Backward pass of the last [`Model::forward`]: every gradient, written by hand.
+    /// Backward pass of the last [`Model::forward`]: every gradient, derived by hand.
     pub fn backward(&mut self, x: &[u8]) {
         let Self {
             dims,

@@ -5,7 +5,7 @@ use num_traits::{Float, NumAssign};
 use super::fma::mul_add;
 use super::tanh::Tanh;
 
-/// `f64`, the reference that the kernels are held against, or `f32`, the type that they run in.
+/// `f64`, the reference that the kernels are compared with, or `f32`, the type that they compute in.
 pub trait Real: Float + Tanh + NumAssign + Send + Sync + std::fmt::Debug + 'static {
     /// Exponential of a number of 0 or less: the library's for `f64`, one that vectorises for
     /// `f32`, with `FMA` as in [`mul_add`].
@@ -52,12 +52,12 @@ impl Real for f32 {
     }
 }
 
-/// `exp(x)` for `x <= 0`, with a relative error of at most 2.4e-7 (twice `f32::EPSILON`) down to -87,
-/// below which it stays at 1.6e-38. A call of the library's function for each value would keep loops from being vectorised.
+/// `exp(x)` for `x <= 0`, with a relative error of at most 2.4e-7 (twice `f32::EPSILON`) down to -87, below
+/// which it stays at 1.6e-38. The library's function would keep loops from being vectorised.
 ///
-/// `x = n * ln 2 + r` with `|r| <= ln 2 / 2`; then `exp(x) = 2**n * exp(r)`, the second by its
-/// series to the 7th power. `n` is found by adding 1.5 * 2**23, in whose neighbourhood the f32 are
-/// whole numbers: the sum's last bits are `n`, ready to be shifted into an exponent.
+/// `x = n * ln 2 + r` with `|r| <= ln 2 / 2`; then `exp(x) = 2**n * exp(r)`, the second factor by its series
+/// to the 7th power. `n` comes from adding 1.5 * 2**23, because near that number the f32 are whole numbers:
+/// the last bits of the sum are `n`, ready to be shifted into an exponent.
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;

@@ -21,7 +21,8 @@ fn maximum<R: Real>(logits: &[R]) -> R {
     logits.iter().copied().fold(R::neg_infinity(), R::max)
 }
 
-/// The maximum of a row of logits and `counts_sum`: all that [`cross_entropy_loss`] needs of the others.
+/// The maximum of a row of logits and `counts_sum`: what [`cross_entropy_loss`] needs besides the target's
+/// logit.
 pub fn counts<R: Real>(logits: &[R]) -> (R, R) {
     let logit_max = maximum(logits);
     let counts = logits.iter().map(|&logit| (logit - logit_max).exp());

@@ -41,23 +41,22 @@ impl Tanh for f32 {
 /// tanh of one `f32`, by the kernels' formula, term for term.
 ///
 /// A rational function, odd in x over even in x (the coefficients are those of the Eigen library's
-/// `generic_fast_tanh_float`). It needs no `exp`, so it vectorises, and no driver can turn it into
-/// a NaN for large x, as some do with WGSL's built-in `tanh`. Beyond the clamp the quotient is
-/// within 1.2e-7 of 1. The error is at most 4.5e-7, about 4 units of the last place of 1 (the tests
-/// measure it).
+/// `generic_fast_tanh_float`). It needs no `exp`, so it vectorises, and no driver returns NaN for large x, as
+/// some do for WGSL's built-in `tanh`. Beyond the clamp the quotient is within 1.2e-7 of 1. The error is at
+/// most 4.5e-7, about 4 units in the last place of 1 (the tests measure it).
 #[inline(always)]
 pub fn tanh_forward(x: f32) -> f32 {
     let (p, q) = quotient::<false>(x);
     p / q
 }
 
-/// tanh of two `f32`; with `FMA` (see [`mul_add`]) by one division, which is what a loop of them
-/// waits for: with `r = 1 / (q1 * q2)`, the quotients are `p1 * q2 * r` and `p2 * q1 * r`. A NaN in
-/// one then makes both NaN.
+/// tanh of two `f32`; with `FMA` (see [`mul_add`]) they share one division, the bottleneck of a loop over
+/// tanh: with `r = 1 / (q1 * q2)`, the quotients are `p1 * q2 * r` and `p2 * q1 * r`. A NaN in one then makes
+/// both NaN.
 #[inline(always)]
 pub fn tanh_pair<const FMA: bool>(x1: f32, x2: f32) -> (f32, f32) {
     if !FMA {
-        // Rounded twice, the terms leave no room for the error of a common division.
+        // Terms that are rounded twice leave no margin for the error of a shared division.
         return (tanh_forward(x1), tanh_forward(x2));
     }
     let ((p1, q1), (p2, q2)) = (quotient::<FMA>(x1), quotient::<FMA>(x2));
@@ -68,9 +67,9 @@ pub fn tanh_pair<const FMA: bool>(x1: f32, x2: f32) -> (f32, f32) {
 /// Numerator and denominator of tanh.
 #[inline(always)]
 fn quotient<const FMA: bool>(x: f32) -> (f32, f32) {
-    // Where the quotient is nearest to 1 depends on how it rounds (both limits are Eigen's).
+    // Where the quotient is closest to 1 depends on the rounding (both limits are Eigen's).
     let limit = if FMA { 7.998_812 } else { 7.905_311 };
-    // `clamp` passes a NaN on: a diverged run must not look like a saturated one.
+    // `clamp` propagates NaN: a diverged run must not look like a saturated one.
     let x = x.clamp(-limit, limit);
     let z = x * x;
     let mut p = -2.760_768_5e-16f32;
@@ -116,7 +115,7 @@ mod tests {
     #[test]
     fn the_error_is_below_4_5e_7_and_3_epsilon_near_zero() {
         check_error(tanh_forward);
-        // In both places of a pair, with denominators from the smallest to the largest.
+        // As both members of a pair, with denominators from the smallest to the largest.
         for other in [0.0, -0.3, 1.7, -4.1, 9.0] {
             check_error(|x| tanh_pair::<false>(x, other).0);
             check_error(|x| tanh_pair::<true>(x, other).0);
@@ -146,7 +145,7 @@ mod tests {
     #[test]
     fn the_edges_saturate_and_a_nan_stays_one() {
         check_edges(tanh_forward, 1.2e-7);
-        // Of a pair, each rounds as the other makes it.
+        // In a pair, the rounding of each depends on the other.
         for other in [0.0, -0.3, 1.7, -4.1, 9.0] {
             check_edges(|x| tanh_pair::<false>(x, other).0, 4.5e-7);
             check_edges(|x| tanh_pair::<true>(x, other).0, 4.5e-7);

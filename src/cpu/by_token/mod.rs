@@ -1,17 +1,17 @@
 //! The training step by distinct contexts and distinct tokens, for vector units.
 //!
 //! `src/cpu/scalar.rs` has this step in plain loops, with the derivation: read it first. Two products are the
-//! heart of it. `C[v] @ W1[t]` is computed once for all contexts that have token `v` at position `t`, and with
-//! `S[t, v]`, the sum of `dhprebn` over these contexts,
+//! heart of it. `C[v] @ W1[t]` is computed once for all contexts that have token `v` at position `t`, and
+//! with `S[t, v]`, the sum of `dhprebn` over these contexts,
 //!
 //! ```text
 //! dW1[t] = sum over v of C[v].T @ S[t, v]         dC[v] = sum over t of S[t, v] @ W1[t].T
 //! ```
 //!
 //! How much it saves: of the 32 contexts of a minibatch of the lecture, 28 are distinct on average, and of
-//! 4,096 some 1,340, because every seventh example of the names is the beginning of one. Of the 96 tokens of a
-//! minibatch of the lecture, counted by position, about 40 are distinct; of the 12,288 of 4,096 examples, at
-//! most 81.
+//! 4,096 some 1,340, because every seventh example of the names is the beginning of one. Of the 96 tokens of
+//! a minibatch of the lecture, counted by position, about 40 are distinct; of the 12,288 of 4,096 examples,
+//! at most 81.
 //!
 //! What else makes it fast:
 //!
@@ -78,8 +78,8 @@ impl<R: Real + Transpose> ByToken<R> {
     }
 
     /// How many of `cores` are worth using for a step: see `team.rs`. (Measured on two cores of a Zen 4, with
-    /// both and with one: a step of 128 examples with 200 hidden units takes 69 us and 75, of 256 examples 104
-    /// and 124, of 4,096 examples with 2,048 units 4.2 ms and 7.6.)
+    /// both and with one: a step of 128 examples with 200 hidden units takes 69 us and 75, of 256 examples
+    /// 104 and 124, of 4,096 examples with 2,048 units 4.2 ms and 7.6.)
     pub fn workers(dims: &Dims, cores: usize) -> usize {
         let pays = dims.batch > CONTEXT_BLOCK && dims.batch * dims.hidden >= 32_768;
         if pays {
@@ -126,8 +126,8 @@ impl<R: Real + Transpose> ByToken<R> {
         )
     }
 
-    /// Seven tensors in the lecture's layout: `c`, `b1` and `b2` as given, the others value by value from tensor,
-    /// unit and index.
+    /// Seven tensors in the lecture's layout: `c`, `b1` and `b2` as given, the others value by value from
+    /// tensor, unit and index.
     fn collect(
         &self,
         c: &[Piece<R>],
@@ -196,8 +196,8 @@ impl<R: Real + Transpose> ByToken<R> {
         self.run(tile, &phases, x, y, lr)
     }
 
-    /// The same step as [`ByToken::step`], which also stores the gradients for [`ByToken::grads`]. Training does
-    /// not need them.
+    /// The same step as [`ByToken::step`], which also stores the gradients for [`ByToken::grads`]. Training
+    /// does not need them.
     pub fn step_with_grads<
         const FMA: bool,
         const ROWS: usize,

@@ -72,8 +72,8 @@ impl<R: Real> LogitSums<R> {
         self.loss = 0.0;
     }
 
-    /// Adds the sums of a block. Called in the order of the blocks, so that the result does not depend on which
-    /// worker computed them.
+    /// Adds the sums of a block. Called in the order of the blocks, so that the result does not depend on
+    /// which worker computed them.
     #[inline(always)]
     pub fn add(&mut self, block: &Self) {
         let all = self.db2.as_flattened_mut().iter_mut();
@@ -150,8 +150,8 @@ impl<R: Real> Shared<R> {
         sums.loss = softmax::<R, FMA>(dlogits, &mut sums.db2, uses, targets, n);
     }
 
-    /// The gradients of `C` and `b2` and their updates; returns the loss. Called before `W1` is updated, which
-    /// `dC` needs.
+    /// The gradients of `C` and `b2` and their updates; returns the loss. Called before `W1` is updated,
+    /// which `dC` needs.
     #[inline(always)]
     pub fn end<'a, const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,

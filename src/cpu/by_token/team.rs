@@ -1,11 +1,12 @@
 //! The step on several cores, for minibatches that are large enough to be worth it.
 //!
 //! Each worker owns some panels. For a span of blocks, it first computes the activations of its panels. The
-//! logits of a block need all panels, so the workers then divide the blocks of the span among them. After that
-//! each continues with its own panels. One worker alone reads the minibatch and computes the gradients that
-//! all panels share, while the others wait.
+//! logits of a block need all panels, so the workers then divide the blocks of the span among them. After
+//! that each continues with its own panels. One worker alone reads the minibatch and computes the gradients
+//! that all panels share, while the others wait.
 //!
-//! Every sum has one owner, which adds its terms in a fixed order: any number of workers computes the same bits.
+//! Every sum has one owner, which adds its terms in a fixed order: any number of workers computes the same
+//! bits.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,8 +20,8 @@ use super::shared::{LogitSums, Logits, Shared};
 use crate::reference::linear::Tile;
 
 /// Blocks between two barriers. A longer span waits less often, but its activations have to stay in the
-/// second-level cache. (Measured on two cores of a Zen 4, 4,096 examples with 2,048 hidden units: a step takes
-/// 4.2 ms with a span of 4, and 6.8 with 8.)
+/// second-level cache. (Measured on two cores of a Zen 4, 4,096 examples with 2,048 hidden units: a step
+/// takes 4.2 ms with a span of 4, and 6.8 with 8.)
 const SPAN: usize = 4;
 
 /// A minibatch with its learning rate: `x (batch, block)`, `y (batch)`.

@@ -30,8 +30,8 @@ pub struct Tokens<R> {
     pub tiles: Vec<(usize, Range<usize>)>,
     /// `(contexts, block)`: the row of each token of each context.
     pub rows: Vec<u32>,
-    /// The embedding of each row minus the mean embedding of its position over the minibatch: the first pieces
-    /// of all rows, then their second pieces. There is room for [`Tokens::most_rows`].
+    /// The embedding of each row minus the mean embedding of its position over the minibatch: the first
+    /// pieces of all rows, then their second pieces. There is room for [`Tokens::most_rows`].
     centred: Vec<Piece<R>>,
     /// `(block, vocab)`: uses of each token at each position, and its row.
     uses_of: Vec<R>,

@@ -7,9 +7,9 @@
 //! dhprebn[u] = scale * dhpreact[u] - c[u] * (shift + slope * bndiff[u])        c[u]: examples of context u
 //! ```
 //!
-//! is linear in what a block knows by itself. So each block adds `dhpreact` and `c * bndiff` to sums by the rows
-//! of tokens, and its part to `dW2`. After the last block, `scale`, `shift` and `slope` turn these sums into
-//! those of `dhprebn`.
+//! is linear in what a block knows by itself. So each block adds `dhpreact` and `c * bndiff` to sums by the
+//! rows of tokens, and its part to `dW2`. After the last block, `scale`, `shift` and `slope` turn these sums
+//! into those of `dhprebn`.
 
 use super::{Activations, Line, Panel, Step, Transpose, add, each};
 use crate::cpu::by_token::lines::LINE;

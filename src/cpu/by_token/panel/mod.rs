@@ -244,8 +244,8 @@ impl<R: Real + Transpose> Panel<R> {
         *bndiff2 = sums;
     }
 
-    /// `h` of the contexts of a block, and its transpose. With many blocks, `bndiff` is recomputed: its buffer
-    /// has been used for other blocks since.
+    /// `h` of the contexts of a block, and its transpose. With many blocks, `bndiff` is recomputed: its
+    /// buffer has been used for other blocks since.
     #[inline(always)]
     pub fn activate<
         const FMA: bool,
@@ -300,8 +300,8 @@ impl<R: Real + Transpose> Panel<R> {
     /// From `dlogits (vocab, contexts)` of a block back to `dhpreact`, with the sums over contexts that this
     /// allows. One block also updates `W2` and continues to `dhprebn`.
     ///
-    /// A tile is used in arithmetic before it is stored: with plain stores, the compiler vectorised across the
-    /// rows of this tile and of the logits'. (Measured: 35 us per step, and 26 like this.)
+    /// A tile is used in arithmetic before it is stored: with plain stores, the compiler vectorised across
+    /// the rows of this tile and of the logits'. (Measured: 35 us per step, and 26 like this.)
     #[inline(always)]
     pub fn through_second_layer<
         const FMA: bool,
@@ -403,8 +403,8 @@ impl<R: Real + Transpose> Panel<R> {
     ///
     /// `dhprebn = bngain*bnvar_inv/n * (n*dhpreact - dhpreact.sum(0) - n/(n-1)*bnraw*(dhpreact*bnraw).sum(0))`
     ///
-    /// written as `dhprebn = scale * dhpreact - shift - slope * bndiff`. Also completes `dbngain`: its sum was
-    /// taken with `bndiff` and becomes that with `bnraw`.
+    /// written as `dhprebn = scale * dhpreact - shift - slope * bndiff`. Also completes `dbngain`: its sum
+    /// was taken with `bndiff` and becomes that with `bnraw`.
     #[inline(always)]
     fn batchnorm_factors(&mut self, half: usize, dims: &Dims) -> [[R; LANES]; 3] {
         let n = R::of(dims.batch as f64);
