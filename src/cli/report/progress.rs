@@ -1,26 +1,37 @@
 //! The progress bar on stderr, and lines on stdout that do not collide with it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use indicatif::style::TemplateError;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::output::{Output, OutputError};
 
 /// Bar, steps, loss, speed and time left; short enough for a terminal of 80 columns.
-const TEMPLATE: &str = "{bar:20} {pos}/{len}  loss {loss}  {speed} steps/s  {eta} left";
+const TRAINING: &str = "{bar:20} {pos}/{len}  loss {loss}  {speed} steps/s  {eta} left";
+/// Bar, models, steps a second over all models, time left and the best loss.
+const SWEEP: &str = "{bar:16} {models} models  {speed} steps/s  {eta} left  best val {loss}";
 
 /// Where a bar is drawn: on stderr, if that is a terminal that knows control codes (not `TERM=dumb`),
 /// and if `NO_COLOR` does not ask for plain text. A bar without a colour needs control codes all the
 /// same, to be drawn over; and whoever reads by ear or keeps a transcript is served by lines alone.
-pub(crate) fn draw_target() -> ProgressDrawTarget {
+fn draw_target() -> ProgressDrawTarget {
     match std::env::var_os("NO_COLOR") {
         Some(value) if !value.is_empty() => ProgressDrawTarget::hidden(),
         _ => ProgressDrawTarget::stderr(),
     }
 }
 
-/// Shows how far a training is, with its loss, its speed and the time left.
+/// What the bar shows beside its own numbers. It is formatted when the bar is drawn, not at each update.
+#[derive(Debug, Default)]
+struct Shown {
+    /// Models that have ended, and all of them.
+    models: (usize, usize),
+    loss: Option<f64>,
+}
+
+/// Shows how far a training or a sweep is, with a loss, the speed and the time left.
 ///
 /// The bar is drawn on stderr, and only if that is a terminal: in a log file it would be noise.
 /// Lines for stdout go through [`Progress::line`], which takes the bar off the screen while it
@@ -28,42 +39,49 @@ pub(crate) fn draw_target() -> ProgressDrawTarget {
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
-    /// The bits of the latest loss, which the bar reads when it is drawn. As a message of the bar
-    /// it would have to be formatted at each update, drawn or not.
-    loss: Arc<AtomicU32>,
+    shown: Arc<Mutex<Shown>>,
     /// Whether the speed is measured already.
     timed: bool,
     out: Output,
 }
 
 impl Progress {
-    /// A bar for `steps` steps.
-    pub fn new(steps: u64) -> Self {
+    fn new(steps: u64, template: &str, shown: Shown) -> Self {
         let bar = ProgressBar::with_draw_target(Some(steps), draw_target());
-        let loss = Arc::new(AtomicU32::new(f32::NAN.to_bits()));
-        bar.set_style(style(&loss).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let shown = Arc::new(Mutex::new(shown));
+        let style = style(template, &shown).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style);
         Self {
             bar,
-            loss,
+            shown,
             timed: false,
             out: Output::new(),
         }
     }
 
-    /// A bar for `steps` steps, of which `done` were done before.
-    pub fn starting_at(done: u64, steps: u64) -> Self {
-        let progress = Self::new(steps);
+    /// A bar for a training of `steps` steps, of which `done` were done before.
+    pub fn of_training(done: u64, steps: u64) -> Self {
+        let progress = Self::new(steps, TRAINING, Shown::default());
         progress.bar.set_position(done);
         // Else the speed would count them.
         progress.bar.reset_eta();
         progress
     }
 
-    /// `step` steps are done, the last one with `loss`. Cheap: the screen is updated at most
-    /// twenty times a second.
+    /// A bar for a sweep over `models` models that have `steps` steps together; `best` is the lowest
+    /// validation loss of those trained before.
+    pub fn of_sweep(models: usize, steps: u64, best: Option<f64>) -> Self {
+        let shown = Shown {
+            models: (0, models),
+            loss: best,
+        };
+        Self::new(steps, SWEEP, shown)
+    }
+
+    /// `step` steps of the training are done, the last one with `loss`. Cheap: the screen is updated at
+    /// most twenty times a second.
     pub fn update(&mut self, step: u64, loss: f32) {
-        // Nothing but the number itself is passed on, so no stronger ordering is called for.
-        self.loss.store(loss.to_bits(), Ordering::Relaxed);
+        lock(&self.shown).loss = Some(f64::from(loss)).filter(|loss| !loss.is_nan());
         self.bar.set_position(step);
         if !self.timed {
             self.timed = true;
@@ -72,6 +90,19 @@ impl Progress {
             self.bar.tick();
             self.bar.reset_eta();
         }
+    }
+
+    /// `steps` steps more are done, over all models of the sweep.
+    pub fn steps(&self, steps: u64) {
+        self.bar.inc(steps);
+    }
+
+    /// A model of the sweep has ended; `best` is the lowest validation loss so far. Returns how many have.
+    pub fn ended(&self, best: Option<f64>) -> usize {
+        let mut shown = lock(&self.shown);
+        shown.models.0 += 1;
+        shown.loss = best;
+        shown.models.0
     }
 
     /// Prints a line to stdout, above the bar.
@@ -90,28 +121,29 @@ impl Progress {
     }
 }
 
-/// The look of the bar, with `loss` as its source of the loss (NaN: none yet).
-fn style(loss: &Arc<AtomicU32>) -> Result<ProgressStyle, indicatif::style::TemplateError> {
-    let loss = Arc::clone(loss);
+fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The look of a bar, which reads `shown` when it is drawn.
+fn style(template: &str, shown: &Arc<Mutex<Shown>>) -> Result<ProgressStyle, TemplateError> {
+    let (models, loss) = (Arc::clone(shown), Arc::clone(shown));
     // Nobody is served by an error of these `write!`: the bar would only miss a number.
-    Ok(ProgressStyle::with_template(TEMPLATE)?
+    Ok(ProgressStyle::with_template(template)?
         .progress_chars("=> ")
-        .with_key(
-            "loss",
-            move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let loss = f32::from_bits(loss.load(Ordering::Relaxed));
-                let _ = match loss.is_nan() {
-                    true => write!(out, "-"),
-                    false => write!(out, "{loss:.4}"),
-                };
-            },
-        )
-        .with_key(
-            "speed",
-            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{:.0}", state.per_sec());
-            },
-        ))
+        .with_key("models", move |_: &ProgressState, out: &mut dyn Write| {
+            let (ended, all) = lock(&models).models;
+            let _ = write!(out, "{ended}/{all}");
+        })
+        .with_key("loss", move |_: &ProgressState, out: &mut dyn Write| {
+            let _ = match lock(&loss).loss {
+                Some(loss) => write!(out, "{loss:.4}"),
+                None => write!(out, "-"),
+            };
+        })
+        .with_key("speed", |state: &ProgressState, out: &mut dyn Write| {
+            let _ = write!(out, "{:.0}", state.per_sec());
+        }))
 }
 
 #[cfg(test)]
@@ -119,11 +151,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_template_is_valid_and_any_number_can_be_shown() {
-        style(&Arc::default()).unwrap();
-        let mut progress = Progress::new(0);
+    fn the_templates_are_valid_and_any_number_can_be_shown() {
+        for template in [TRAINING, SWEEP] {
+            style(template, &Arc::default()).unwrap();
+        }
+        let mut progress = Progress::of_training(0, 0);
         progress.update(7, f32::NAN);
         progress.finish();
+        progress.finish();
+        let progress = Progress::of_sweep(3, 30, None);
+        progress.steps(10);
+        assert_eq!(progress.ended(Some(2.0)), 1);
         progress.finish();
     }
 }

@@ -16,7 +16,6 @@ pub mod manifest;
 mod numbers;
 pub mod plot;
 pub mod points;
-mod progress;
 pub mod report;
 pub mod results;
 pub mod values;
@@ -38,7 +37,7 @@ use crate::cli::error::{Error, Usage};
 use crate::cli::files::{FileError, remove_leftovers};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::model_file;
-use crate::cli::report::RunDir;
+use crate::cli::report::{Progress, RunDir};
 use crate::data::Dataset;
 use crate::gpu::adapter::Choice;
 use crate::model::recipe::{FIELDS, Field, Recipe, tenth};
@@ -46,7 +45,6 @@ pub use error::SweepError;
 use manifest::Manifest;
 use numbers::loss;
 use points::Grid;
-use progress::Progress;
 use results::{Record, Results, Status};
 use values::Shard;
 use work::{End, Event, Finished, Job};
@@ -96,7 +94,7 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
     let steps = todo.iter().map(|&point| sweep.manifest.points[point].steps);
     let steps = steps.fold(0, u64::saturating_add);
     let interrupt = Interrupt::listen()?;
-    let mut progress = Progress::new(todo.len(), steps, sweep.best());
+    let mut progress = Progress::of_sweep(todo.len(), steps, sweep.best());
     for line in set_up(&sweep, &device, dataset, &grid, shard, todo.len()) {
         progress.line(&line)?;
     }

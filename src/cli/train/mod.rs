@@ -113,7 +113,7 @@ async fn run_on<B: Backend>(
         training: Training::new(&dataset.train, &recipe, state, args.checkpoint_every()),
         backend,
         notes,
-        progress: Progress::starting_at(from, recipe.steps),
+        progress: Progress::of_training(from, recipe.steps),
         metrics,
         config,
         clock: Clock::new(from, earlier, opened, keeper.took()),
