@@ -211,8 +211,9 @@ fn paths(source: &str) -> impl Iterator<Item = String> {
     // Others, within expressions and types.
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let others = source.split(|c| !is_path(c)).filter_map(|word| {
+        let word = word.trim_end_matches(':');
         let begins = word.starts_with("crate::") || word.starts_with("super::");
-        begins.then(|| word.trim_end_matches(':').to_owned())
+        begins.then(|| word.to_owned())
     });
     let others: Vec<String> = others.collect();
     in_items.into_iter().chain(others)

@@ -18,8 +18,7 @@ use std::collections::BTreeSet;
 pub use cleaning::clean;
 pub use error::DataError;
 pub use examples::Examples;
-pub use reader::MAX_FILE_BYTES;
-pub use source::Source;
+pub use source::{MAX_FILE_BYTES, Source};
 pub use split::{ParseSplitError, Split};
 pub use vocabulary::{Vocabulary, VocabularyError};
 

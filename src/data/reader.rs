@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::error::DataError;
-use super::source::Source;
+use super::source::{MAX_FILE_BYTES, Source};
 use super::vocabulary::can_be_in_a_word;
 
 // `data/README.md` says where they come from.
@@ -12,12 +12,6 @@ const MUNICIPALITIES: &str = include_str!("../../data/municipalities.csv");
 
 /// Column of the municipalities that is read unless another is chosen.
 pub(super) const MUNICIPALITIES_COLUMN: &str = "name";
-
-/// Longest file that is read, in bytes (64 MiB, about 300 times the names).
-///
-/// Examples take up to 17 bytes for each byte of the file, and `/dev/zero` has no end at all: a
-/// wrong path must not exhaust the memory.
-pub const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// A word and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,11 @@
 //! Where words come from.
 
+/// Longest file that is read, in bytes (64 MiB, about 300 times the names).
+///
+/// Examples take up to 17 bytes for each byte of the file, and `/dev/zero` has no end at all: a
+/// wrong path must not exhaust the memory.
+pub const MAX_FILE_BYTES: u64 = 64 << 20;
+
 /// Where words come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source<'a> {

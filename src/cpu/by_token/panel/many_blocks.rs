@@ -13,7 +13,8 @@
 
 use super::{Activations, Line, Panel, Step, Transpose, add, each};
 use crate::cpu::by_token::lines::LINE;
-use crate::reference::real::{Real, mul_add};
+use crate::reference::fma::mul_add;
+use crate::reference::real::Real;
 use crate::reference::sgd;
 
 impl<R: Real + Transpose> Panel<R> {

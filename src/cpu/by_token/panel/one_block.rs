@@ -6,7 +6,8 @@
 
 use super::{Line, Panel, Step, Transpose, add, each};
 use crate::cpu::by_token::lines::LANES;
-use crate::reference::real::{Real, mul_add};
+use crate::reference::fma::mul_add;
+use crate::reference::real::Real;
 use crate::reference::sgd::sgd_update;
 
 impl<R: Real + Transpose> Panel<R> {
