@@ -3,9 +3,8 @@
 use crate::backend::{Api, Schedule};
 use crate::cli::args::DeviceArgs;
 use crate::cli::error::{Error, Usage};
-use crate::cores::cores;
 use crate::cpu::CpuBackend;
-use crate::engine::{self, Engine, Opened};
+use crate::engine::{Engine, Opened, open_on};
 use crate::gpu::adapter::{Choice, api_name, choose};
 use crate::gpu::staged::Staged;
 use crate::model::dims::Dims;
@@ -47,17 +46,7 @@ impl Device {
         if asked != Schedule::Auto {
             self.needs_gpu(&format!("--schedule {asked}"))?;
         }
-        match &self.0 {
-            Choice::Cpu { .. } => {
-                let backend = CpuBackend::new(dims, params.clone()).with_cores(cores());
-                let why = match backend.workers() {
-                    1 => String::new(),
-                    workers => format!("{workers}; a model of this size pays for them"),
-                };
-                Ok(Opened::quiet(backend, &why))
-            }
-            Choice::Gpu { found, .. } => Ok(engine::open(found, dims, params, asked).await?),
-        }
+        Ok(open_on(&self.0, dims, params, asked).await?)
     }
 
     /// Refuses an option that a run on the CPU has no answer to.

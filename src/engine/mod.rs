@@ -7,10 +7,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crate::backend::profile::Profile;
-use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
+use crate::backend::{Api, Backend, BackendInfo, DeviceError, Schedule};
 use crate::clock::Instant;
+use crate::cores::cores;
 use crate::cpu::CpuBackend;
-use crate::gpu::adapter::Found;
+use crate::gpu::adapter::{Choice, Found, choose};
 use crate::gpu::device::Gpu;
 use crate::gpu::probe::Probe;
 use crate::gpu::resident::{Resident, WorkSplit};
@@ -114,6 +115,45 @@ fn work(dims: &Dims) -> usize {
 /// Whether a model is so large that the staged schedule is taken without a measurement.
 pub fn is_large(dims: &Dims) -> bool {
     work(dims) >= LARGE
+}
+
+impl Engine {
+    /// Opens a model that is to be trained, on an API or, with [`Api::Auto`], on the best GPU that is found;
+    /// without one on the CPU.
+    ///
+    /// # Errors
+    ///
+    /// The API has no adapter, or as for [`open`].
+    pub async fn new(api: Api, dims: Dims, params: &Params<f32>) -> Result<Self, DeviceError> {
+        let choice = choose(api, None).await?;
+        let opened = open_on(&choice, dims, params, Schedule::Auto).await?;
+        Ok(opened.backend)
+    }
+}
+
+/// Opens a model that is to be trained on what was chosen, and tells why it runs there as it does. `asked` is
+/// about GPUs.
+///
+/// # Errors
+///
+/// As for [`open`].
+pub async fn open_on(
+    choice: &Choice,
+    dims: Dims,
+    params: &Params<f32>,
+    asked: Schedule,
+) -> Result<Opened<Engine>, DeviceError> {
+    match choice {
+        Choice::Cpu { .. } => {
+            let backend = CpuBackend::new(dims, params.clone()).with_cores(cores());
+            let why = match backend.workers() {
+                1 => String::new(),
+                workers => format!("{workers}; a model of this size pays for them"),
+            };
+            Ok(Opened::quiet(backend, &why))
+        }
+        Choice::Gpu { found, .. } => open(found, dims, params, asked).await,
+    }
 }
 
 /// Opens a model on an adapter with the schedule that was asked for, or with the better one. If its

@@ -122,8 +122,10 @@ pub enum Event {
     Finished,
 }
 
-/// A loss or a parameter is no longer a finite number: the training is over.
-#[derive(Debug)]
+/// A loss or a parameter is no longer a finite number: the training is over. A smaller learning rate may
+/// do.
+#[derive(Debug, thiserror::Error)]
+#[error("training diverged: {what} at step {step}")]
 pub struct Diverged {
     /// The loss or the parameter, with its value.
     pub what: String,
