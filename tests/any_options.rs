@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use gpu_makemore::rng::TorchGenerator;
+use rand::RngExt;
+
 /// Cases without `GPU_MAKEMORE_CASES`.
 const CASES: Range<usize> = 0..500;
 /// Cases of the long test: some seventy seconds on two cores.
@@ -24,20 +27,12 @@ const TIME: Duration = Duration::from_secs(60);
 
 // ------------------------------------------------------------------------------------- chance
 
-/// SplitMix64.
-struct Chance(u64);
+/// What a case is made of.
+struct Chance(TorchGenerator);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        self.0.random_range(0..n)
     }
 
     /// True once in `n` times.
@@ -483,7 +478,7 @@ fn not_utf8() -> OsString {
 
 /// The arguments of a case.
 fn arguments(case: usize) -> Vec<OsString> {
-    let chance = &mut Chance(case as u64);
+    let chance = &mut Chance(TorchGenerator::manual_seed(case as u64));
     if chance.once_in(50) {
         // No command at all, or none that there is.
         let count = chance.below(4);

@@ -24,8 +24,10 @@ use gpu_makemore::cli::files::{Point, at_each_point};
 use gpu_makemore::cli::model_file;
 use gpu_makemore::cli::train;
 use gpu_makemore::gpu::adapter::{Found, api_name};
+use gpu_makemore::rng::TorchGenerator;
 use libtest_mimic::{Completion, Failed, Trial};
 use pollster::FutureExt as _;
+use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
 /// What is asked of every adapter.
@@ -445,11 +447,7 @@ fn killed_at_any_moment(at_least: usize) -> Outcome {
     )?;
     let mut whole = begun.elapsed();
     // A generator of its own, so that a failure's moments can be had again.
-    let mut state = 1u32;
-    let mut random = |below: u128| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (u128::from(state >> 8) * below) >> 24
-    };
+    let mut rng = TorchGenerator::seed_from_u64(1);
     let (mut kills, mut before, mut runs, mut resumed) = (0, 0, 0, 0);
     while kills < at_least {
         let out = format!("run-{runs}");
@@ -464,7 +462,7 @@ fn killed_at_any_moment(at_least: usize) -> Outcome {
             let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
             resumed += usize::from(goes_on);
             let begun = Instant::now();
-            let moment = Duration::from_micros(random(whole.as_micros()) as u64);
+            let moment = whole.mul_f64(rng.random());
             let mut running = true;
             while running && begun.elapsed() < moment {
                 thread::sleep(Duration::from_micros(100));

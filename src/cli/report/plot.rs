@@ -399,7 +399,10 @@ fn thousands(steps: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
+    use crate::rng::TorchGenerator;
 
     fn curve(losses: &[f32]) -> LossCurve {
         let mut curve = LossCurve::new(losses.len() as u64);
@@ -410,11 +413,10 @@ mod tests {
     /// A curve like the lecture's: it falls fast, then slowly, with noise, and once more when
     /// the learning rate does.
     fn losses(steps: usize) -> Vec<f32> {
-        let mut state = 1_u32;
+        let mut rng = TorchGenerator::seed_from_u64(1);
         (0..steps)
             .map(|i| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let noise = f64::from(state >> 8) / f64::from(1 << 24) - 0.5;
+                let noise = rng.random_range(-0.5..0.5);
                 let t = i as f64 / steps as f64;
                 let late = if t < 0.5 { 0.0 } else { 0.013 };
                 let log = 0.33 + 0.03 * (-t * 4.0).exp() + 0.2 * (-t * 60.0).exp() - late;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use rand::Rng;
+
 use super::error::SweepError;
 use super::values::Values;
 use crate::cli::args::SweepArgs;
@@ -195,14 +197,14 @@ impl Grid {
 
     /// The product of what is listed, with one value of each range. The generator is asked in the order of
     /// the options every time.
-    fn draw(&self, generator: &mut TorchGenerator) -> Vec<Recipe> {
+    fn draw(&self, rng: &mut impl Rng) -> Vec<Recipe> {
         let mut points = vec![Recipe {
             lr_decay_at: self.lr_decay_at.unwrap_or(self.base.lr_decay_at),
             ..self.base.clone()
         }];
         for Swept { field, given } in &self.options {
             let Some(values) = given else { continue };
-            let values = values.choices(generator);
+            let values = values.choices(rng);
             let with = |point: &Recipe, value| {
                 let mut point = point.clone();
                 (field.set)(&mut point, value);

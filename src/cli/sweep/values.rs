@@ -2,8 +2,10 @@
 
 use std::fmt::Display;
 
+use rand::{Rng, RngExt};
+
 use crate::model::recipe::Value;
-use crate::rng::TorchGenerator;
+use crate::rng::TorchUniform;
 
 /// The values of one option.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,11 +119,11 @@ impl Values {
     }
 
     /// The values of a list, or one drawn from the range.
-    pub fn choices(&self, generator: &mut TorchGenerator) -> Vec<Value> {
+    pub fn choices(&self, rng: &mut impl Rng) -> Vec<Value> {
         match self {
             Self::List { values, .. } => values.clone(),
             Self::Range { low, high, log } => {
-                vec![between(low, high, *log, generator.uniform_f64())]
+                vec![between(low, high, *log, rng.sample(TorchUniform))]
             }
         }
     }
@@ -205,6 +207,7 @@ impl Display for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::TorchGenerator;
 
     fn parse(text: &str) -> Result<Values, String> {
         let one = |text: &str| text.parse().map(Value::Real);
