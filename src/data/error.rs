@@ -1,5 +1,6 @@
 //! What can be wrong with a data set.
 
+use super::source::MAX_FILE_BYTES;
 use crate::model::dims::DimsError;
 use crate::text::excerpt;
 
@@ -7,10 +8,10 @@ use crate::text::excerpt;
 /// it is about a line, counted from 1, the message begins with it.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The file is longer than [`MAX_FILE_BYTES`](super::source::MAX_FILE_BYTES).
+    /// The file is longer than [`MAX_FILE_BYTES`].
     #[error(
         "is larger than {} MiB, the most a data set may have; use a part of it",
-        super::source::MAX_FILE_BYTES >> 20
+        MAX_FILE_BYTES >> 20
     )]
     TooLarge,
 
@@ -106,7 +107,7 @@ pub enum DataError {
     /// More distinct characters than tokens of one byte.
     #[error(
         "{count} distinct characters, but at most {max} fit",
-        max = super::vocabulary::Vocabulary::MAX_LETTERS
+        max = super::Vocabulary::MAX_LETTERS
     )]
     TooManyCharacters {
         /// How many there are, the end mark not counted.
