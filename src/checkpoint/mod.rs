@@ -29,7 +29,7 @@
 //! | tensor | type and shape |
 //! |---|---|
 //! | `generator` | U32 `(624)`: the next words of the Mersenne Twister that draws the minibatches |
-//! | `losses` | F64 `(points + 1)`: sums of log10 of the losses, for the picture ([`LossCurve`](crate::training::curve::LossCurve)) |
+//! | `losses` | F64 `(points + 1)`: sums of log10 of the losses, for the picture ([`Training::losses`]) |
 //!
 //! # The checksum
 //!
