@@ -179,7 +179,7 @@ fn load_by(
     })
 }
 
-/// The file's bytes, or so many that they are too many.
+/// The file's bytes; of a file that is too large, one byte more than the limit, which the core refuses.
 fn read(path: &Path) -> Result<Vec<u8>, DataFileError> {
     let origin = || path.display().to_string();
     let failed = |reason: io::Error| match reason.kind() {
