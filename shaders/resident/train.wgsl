@@ -30,7 +30,7 @@ override LANES: u32;
 override GROUPS: u32; // WORKERS / LANES
 const TILE_ROWS = 8u;
 
-// Sizes and places, set by src/gpu/resident/plan.rs (`Plan`) when the pipeline is made: constants, because
+// Sizes and places, set by src/gpu/plan.rs (`Plan`) when the pipeline is made: constants, because
 // then a driver can unroll loops and divide by multiplying. `4` in a name: counted in vec4.
 override BATCH: u32;
 override VOCAB: u32;

@@ -10,8 +10,8 @@ use crate::cli::error::Error;
 use crate::cli::report::Output;
 use crate::gpu::adapter::{Choice, Found, api_name, choose, enumerate, install_hint};
 use crate::gpu::device::Gpu;
+use crate::gpu::plan::WorkSplit;
 use crate::gpu::probe::{Answers, Probe, steps_of_a_dispatch};
-use crate::gpu::resident::WorkSplit;
 use crate::model::dims::Dims;
 use crate::text::one_line;
 

@@ -8,6 +8,7 @@ pub mod extras;
 pub mod launch;
 pub mod layout;
 mod packing;
+pub mod plan;
 pub mod probe;
 pub mod resident;
 pub mod shader;

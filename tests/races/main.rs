@@ -14,7 +14,7 @@ use common::{Inputs, SIZES, Tolerance, compare, compare_params, f64s, inputs, re
 use gpu_makemore::gpu::chunked::CHUNKED;
 use gpu_makemore::gpu::launch::{Cut, Invocations, Launch};
 use gpu_makemore::gpu::layout::{Layout, Slot};
-use gpu_makemore::gpu::resident::{Plan, WorkSplit};
+use gpu_makemore::gpu::plan::{Plan, WorkSplit};
 use gpu_makemore::gpu::shader::{Module, Source, chunked_modules, resident_module, staged_modules};
 use gpu_makemore::gpu::staged::{CALIBRATE, EVALUATE, step_of};
 use gpu_makemore::model::contexts::Rows;

@@ -14,7 +14,7 @@ pub use answers::{Answers, Counters, Edge, Finding, Loops, Memory};
 use super::adapter::Found;
 use super::device::Gpu;
 use super::executor::to_f32;
-use super::resident::{Plan, WorkSplit};
+use super::plan::{Plan, WorkSplit};
 use super::shader::{Module, ProbeModules};
 use crate::backend::{DeviceError, Schedule};
 use crate::clock::Instant;

@@ -3,19 +3,16 @@
 //! `shaders/resident/train.wgsl` has the step, and [`Plan`] what surrounds it in memory. Here are the
 //! submissions of a chunk of steps, and the proof that all of the steps were done.
 
-mod plan;
-
 use std::iter::repeat_n;
 use std::ops::Range;
 
 use wgpu::{Buffer, ComputePass, ComputePipeline};
 
-pub use plan::{Plan, WorkSplit};
-
 use super::adapter::Found;
 use super::device::Gpu;
 use super::executor::to_f32;
 use super::layout::Layout;
+use super::plan::{Constants, NAMES, Plan, WorkSplit};
 use super::probe::Answers;
 use super::shader::{Module, resident_module};
 use super::staged::{STEP, Staged, check_progress, info, mean};
@@ -29,7 +26,6 @@ use crate::model::dims::Dims;
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
-use plan::{Constants, NAMES};
 
 /// Steps, over all models, that a thread packs at a time: a tenth of a millisecond of work, several times
 /// what it takes to start a thread.

@@ -6,9 +6,9 @@ use std::ops::Range;
 use serde::Serialize;
 use wgpu::{Features, Limits};
 
-use super::super::adapter::{Found, Needs};
-use super::super::layout::{packed_words, uses_words};
-use super::super::packing::list_uses;
+use super::adapter::{Found, Needs};
+use super::layout::{packed_words, uses_words};
+use super::packing::list_uses;
 use crate::backend::DeviceError;
 use crate::model::dims::Dims;
 use crate::model::params::{Params, Tensor};
