@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use common::adapters::{self, Check, Outcome, long_test};
 use gpu_makemore::cli::args::{Cli, Command as Asked};
 use gpu_makemore::cli::environment;
-use gpu_makemore::cli::files::{Point, at_each_point};
+use gpu_makemore::cli::faults::{Point, at_each_point};
 use gpu_makemore::cli::model_file;
 use gpu_makemore::cli::train;
 use gpu_makemore::gpu::adapter::{Found, api_name};

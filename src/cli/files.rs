@@ -3,9 +3,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use tempfile::NamedTempFile;
+
+use super::faults::{self, Point, reached};
 
 /// Something that the file system refused, with the file it was about.
 ///
@@ -124,57 +125,7 @@ fn try_write_atomic(
     reached(path, Point::Done)
 }
 
-/// How far [`write_atomic`] is.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Point {
-    /// The temporary file is there, and empty.
-    Created,
-    /// A part of the content is in it.
-    Filling,
-    /// All of it is.
-    Written,
-    /// It is on the disk.
-    Synced,
-    /// It has its name.
-    Renamed,
-    /// The name is on the disk too.
-    Done,
-}
-
-impl Point {
-    /// All of them, in their order.
-    pub const ALL: [Self; 6] = [
-        Self::Created,
-        Self::Filling,
-        Self::Written,
-        Self::Synced,
-        Self::Renamed,
-        Self::Done,
-    ];
-}
-
-/// What is called at each point, with the file that is to be written.
-#[doc(hidden)]
-pub type Fault = fn(&Path, Point) -> io::Result<()>;
-
-static FAULT: OnceLock<Fault> = OnceLock::new();
-
-/// For tests, once in a process: has `fault` called at each point of each file. It may end the
-/// process, or fail as the file system would.
-#[doc(hidden)]
-pub fn at_each_point(fault: Fault) {
-    let _ = FAULT.set(fault);
-}
-
-fn reached(path: &Path, point: Point) -> io::Result<()> {
-    match FAULT.get() {
-        Some(fault) => fault(path, point),
-        None => Ok(()),
-    }
-}
-
-/// A file that is written in parts if somebody wants to see them.
+/// A file that is written in parts if a fault may come between them.
 struct Watched<'a> {
     file: &'a File,
     path: &'a Path,
@@ -182,7 +133,7 @@ struct Watched<'a> {
 
 impl Write for Watched<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if FAULT.get().is_none() {
+        if !faults::are_injected() {
             return self.file.write(bytes);
         }
         let written = self.file.write(&bytes[..bytes.len().div_ceil(2)])?;

@@ -9,6 +9,7 @@ mod drive;
 pub mod environment;
 pub mod error;
 pub mod eval;
+pub mod faults;
 pub mod files;
 pub mod gradcheck;
 mod interrupt;

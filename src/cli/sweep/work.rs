@@ -19,7 +19,7 @@ use crate::cli::wait::block_on;
 use crate::cores::{both, cores, share_out};
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
-use crate::engine::is_large;
+use crate::engine::{Engine, is_large};
 use crate::gpu::adapter::Found;
 use crate::gpu::device::Gpu;
 use crate::gpu::resident::Resident;
@@ -122,7 +122,7 @@ impl<'a> Job<'a> {
     }
 
     /// Trains on a backend that does one model at a time.
-    async fn alone(&self, backend: &mut impl Backend, sink: Sink<'_>) -> Result<(), Error> {
+    async fn alone(&self, backend: &mut Engine, sink: Sink<'_>) -> Result<(), Error> {
         let state = State::first(&self.recipe, &self.dims, 0);
         backend.set_params(&state.now.params).await?;
         let mut training = Training::new(&self.dataset.train, &self.recipe, state, u64::MAX);
@@ -186,7 +186,7 @@ fn on_threads(
     let work = |tell: Sink<'_>| -> Result<(), Error> {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (params, _) = job.start();
-            let mut cpu = CpuBackend::new(job.dims, params);
+            let mut cpu = Engine::from(CpuBackend::new(job.dims, params));
             block_on(job.alone(&mut cpu, tell))?;
         }
         Ok(())
@@ -256,7 +256,7 @@ pub async fn on_gpu(
     sink(Event::Note(format!(
         "{dims}: staged, one after another; {note}"
     )))?;
-    let mut staged = Staged::new(found, dims, &params).await?;
+    let mut staged = Engine::from(Staged::new(found, dims, &params).await?);
     for job in jobs {
         job.alone(&mut staged, sink).await?;
     }

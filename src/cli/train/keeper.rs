@@ -12,6 +12,7 @@ use crate::cli::model_file;
 use crate::cli::report::RunDir;
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
+use crate::engine::Engine;
 
 use super::packed::{finish, statistics};
 use crate::training::{Snapshot, State};
@@ -41,7 +42,7 @@ pub(crate) struct Keeper<'a> {
     took: Duration,
     /// Evaluates. Always the CPU: it has nothing else to do when a GPU trains, the numbers are the
     /// same for every backend, and a checkpoint can be written when the GPU is gone.
-    evaluator: CpuBackend,
+    evaluator: Engine,
 }
 
 impl<'a> Keeper<'a> {
@@ -53,7 +54,8 @@ impl<'a> Keeper<'a> {
         record: Record,
         start: &Snapshot,
     ) -> Self {
-        let evaluator = CpuBackend::new(config.dims().with_batch(2), start.params.clone());
+        let dims = config.dims().with_batch(2);
+        let evaluator = CpuBackend::new(dims, start.params.clone()).into();
         Self {
             run_dir,
             dataset,
