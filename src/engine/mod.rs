@@ -1,6 +1,8 @@
 //! The engines that train a model, and the choice between the staged and the resident schedule.
 
 mod dispatch;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod recovery;
 
 use std::sync::mpsc::{Receiver, channel};

@@ -219,68 +219,28 @@ mod tests {
     use pollster::FutureExt as _;
 
     use super::*;
-
-    /// A CPU that is lost like a GPU: in the midst of a chunk, or before its parameters are read.
-    struct Frail {
-        cpu: CpuBackend,
-        in_chunk: bool,
-        before_params: bool,
-    }
-
-    impl Backend for Frail {
-        fn info(&self) -> &BackendInfo {
-            self.cpu.info()
-        }
-
-        fn dims(&self) -> &Dims {
-            self.cpu.dims()
-        }
-
-        async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
-            if self.in_chunk {
-                losses.push(1.0);
-                return Err(DeviceError::Lost("in a chunk".to_owned()));
-            }
-            self.cpu.train(steps, losses).await
-        }
-
-        async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
-            match self.before_params {
-                true => Err(DeviceError::Lost("after a chunk".to_owned())),
-                false => self.cpu.params().await,
-            }
-        }
-
-        async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
-            self.cpu.set_params(params).await
-        }
-
-        async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
-            self.cpu.calibrate(x).await
-        }
-
-        async fn evaluate(
-            &mut self,
-            s: &Statistics,
-            x: &[u8],
-            y: &[u8],
-        ) -> Result<f64, DeviceError> {
-            self.cpu.evaluate(s, x, y).await
-        }
-    }
+    use crate::engine::fake::{Call, Fake};
 
     /// Opens it again as a CPU that lasts.
     struct Sound(Dims);
 
     impl Reopen for Sound {
-        type Backend = Frail;
+        type Backend = Fake;
 
-        async fn reopen(&mut self, params: &Params<f32>) -> Result<Frail, DeviceError> {
-            Ok(Frail {
-                cpu: CpuBackend::new(self.0, params.clone()),
-                in_chunk: false,
-                before_params: false,
-            })
+        async fn reopen(&mut self, params: &Params<f32>) -> Result<Fake, DeviceError> {
+            Ok(Fake::new(self.0, params, |_| Ok(())))
+        }
+    }
+
+    /// Lost like a GPU: in the midst of a chunk, or before the parameters are read.
+    fn lost(in_chunk: bool) -> impl FnMut(Call<'_>) -> Result<(), DeviceError> {
+        move |call| match (call, in_chunk) {
+            (Call::Train(_, losses), true) => {
+                losses.push(1.0);
+                Err(DeviceError::Lost("in a chunk".to_owned()))
+            }
+            (Call::Params, false) => Err(DeviceError::Lost("after a chunk".to_owned())),
+            _ => Ok(()),
         }
     }
 
@@ -305,11 +265,7 @@ mod tests {
         let mut want = vec![9.0];
         cpu.train(&steps, &mut want).block_on().unwrap();
         for in_chunk in [true, false] {
-            let frail = Frail {
-                cpu: CpuBackend::new(dims, params.clone()),
-                in_chunk,
-                before_params: !in_chunk,
-            };
+            let frail = Fake::new(dims, &params, lost(in_chunk));
             let (notes, told) = channel();
             let mut backend = Rebuilding::new(frail, &params, Sound(dims), notes);
             let mut got = vec![9.0];

@@ -496,97 +496,27 @@ mod tests {
 
     use super::*;
     use crate::backend::DeviceError;
-    use crate::cpu::CpuBackend;
-    use crate::model::statistics::Statistics;
-    use crate::model::steps::Steps;
+    use crate::engine::fake::{Call, Fake};
 
-    /// A CPU that is lost for good, like a GPU, when it comes to a step.
-    struct Lost {
-        cpu: CpuBackend,
-        at: u64,
-    }
-
-    impl Backend for Lost {
-        fn info(&self) -> &BackendInfo {
-            self.cpu.info()
-        }
-
-        fn dims(&self) -> &Dims {
-            self.cpu.dims()
-        }
-
-        async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
-            if steps.first + steps.len() as u64 > self.at {
+    /// Lost for good, like a GPU, when it comes to step `at`.
+    fn lost_at(at: u64) -> impl FnMut(Call<'_>) -> Result<(), DeviceError> {
+        move |call| match call {
+            Call::Train(steps, _) if steps.first + steps.len() as u64 > at => {
                 let [first, second] = ["once", "twice"].map(str::to_owned);
-                return Err(DeviceError::LostTwice { first, second });
+                Err(DeviceError::LostTwice { first, second })
             }
-            self.cpu.train(steps, losses).await
-        }
-
-        async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
-            self.cpu.params().await
-        }
-
-        async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
-            self.cpu.set_params(params).await
-        }
-
-        async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
-            self.cpu.calibrate(x).await
-        }
-
-        async fn evaluate(
-            &mut self,
-            s: &Statistics,
-            x: &[u8],
-            y: &[u8],
-        ) -> Result<f64, DeviceError> {
-            self.cpu.evaluate(s, x, y).await
+            _ => Ok(()),
         }
     }
 
-    /// A CPU whose first steps take half a second more, as those of a driver that compiles its kernels
-    /// at their first launch.
-    struct Slow {
-        cpu: CpuBackend,
-        compiled: bool,
-    }
-
-    impl Backend for Slow {
-        fn info(&self) -> &BackendInfo {
-            self.cpu.info()
-        }
-
-        fn dims(&self) -> &Dims {
-            self.cpu.dims()
-        }
-
-        async fn train(&mut self, steps: &Steps, losses: &mut Vec<f32>) -> Result<(), DeviceError> {
-            if !std::mem::replace(&mut self.compiled, true) {
+    /// Takes its time for the first steps, like a driver that compiles its kernels at their first launch.
+    fn compiles() -> impl FnMut(Call<'_>) -> Result<(), DeviceError> {
+        let mut compiled = false;
+        move |call| {
+            if matches!(call, Call::Train(..)) && !std::mem::replace(&mut compiled, true) {
                 std::thread::sleep(COMPILING);
             }
-            self.cpu.train(steps, losses).await
-        }
-
-        async fn params(&mut self) -> Result<Params<f32>, DeviceError> {
-            self.cpu.params().await
-        }
-
-        async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError> {
-            self.cpu.set_params(params).await
-        }
-
-        async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
-            self.cpu.calibrate(x).await
-        }
-
-        async fn evaluate(
-            &mut self,
-            s: &Statistics,
-            x: &[u8],
-            y: &[u8],
-        ) -> Result<f64, DeviceError> {
-            self.cpu.evaluate(s, x, y).await
+            Ok(())
         }
     }
 
@@ -600,9 +530,8 @@ mod tests {
         args.device.backend = crate::backend::Api::Cpu;
         (args.steps, args.n_hidden, args.out) = (200, 8, Some(out.clone()));
         run_on(&args, async |_: &Device, dims, params: &Params<f32>, _| {
-            let cpu = CpuBackend::new(dims, params.clone());
-            let compiled = false;
-            Ok(Opened::<Slow>::quiet(Slow { cpu, compiled }, ""))
+            let slow = Fake::new(dims, params, compiles());
+            Ok(Opened::<Fake>::quiet(slow, ""))
         })
         .block_on()
         .unwrap();
@@ -627,8 +556,8 @@ mod tests {
         run(&args).block_on().unwrap();
         args.out = Some(lost.clone());
         let error = run_on(&args, async |_: &Device, dims, params: &Params<f32>, _| {
-            let cpu = CpuBackend::new(dims, params.clone());
-            Ok(Opened::<Lost>::quiet(Lost { cpu, at: 300 }, ""))
+            let lost = Fake::new(dims, params, lost_at(300));
+            Ok(Opened::<Fake>::quiet(lost, ""))
         })
         .block_on()
         .unwrap_err();
