@@ -1,5 +1,5 @@
-//! Faults in the writing of files, for tests of what survives them. Only with the feature `faults`, which the
-//! tests of this package turn on, is there anything that could fail.
+//! Faults in the writing of files, for tests of what survives them. Only with the feature `faults`, which
+//! `tests/run` turns on, is there anything that could fail.
 
 use std::io;
 use std::path::Path;

@@ -221,7 +221,11 @@ fn build() -> Result<PathBuf, Failed> {
 
 /// The package with the mistakes in its sources, and a program of another name.
 fn write_copy(root: &Path, copy: &Path) -> Outcome {
-    copy_folder(root, copy, &["src", "shaders", "data", "benches", "examples"])?;
+    copy_folder(
+        root,
+        copy,
+        &["src", "shaders", "data", "benches", "examples"],
+    )?;
     fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock"))?;
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
     // The tests are not copied, so nothing may be told of them.
