@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The resident schedule shares a step out among the invocations of a workgroup (`WorkSplit::hardware` in
-//! `src/gpu/resident/plan.rs`); the staged one cuts long sums until there are invocations enough (`ENOUGH`,
+//! `src/gpu/plan.rs`); the staged one cuts long sums until there are invocations enough (`ENOUGH`,
 //! `ADDERS` and `IN_PARTS` of `Layout` in `src/gpu/layout.rs`). Whoever has a GPU that the constants there
 //! do not suit sees it here. Each layout is first held against the CPU for a few steps. It is printed as it
 //! is timed; a table of all of them follows, the fastest first.

@@ -162,7 +162,7 @@ fn resident(found: &Found) -> Outcome {
         let params = std::slice::from_ref(&params);
         let mut device =
             Resident::with(Gpu::open(found).block_on()?, found, plan, params, module).block_on()?;
-        // Long dispatches must stay within what the driver does, see src/gpu/probe.rs.
+        // Long dispatches must stay within what the driver does, see src/gpu/probe/mod.rs.
         let steps = match rounds {
             1 => steps.clone(),
             _ => common::part(&steps, 0..20),

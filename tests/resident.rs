@@ -150,7 +150,7 @@ fn all_gradients(found: &Found) -> Outcome {
 type Mistake = (&'static str, &'static str, &'static str, &'static str);
 
 /// Ways in which the kernel could be wrong that the staged kernels could not: all that it does by
-/// itself. (A formula is wrong in both at once, and tests/gradcheck.rs has those.)
+/// itself. (A formula is wrong in both at once, and tests/gradcheck has those.)
 #[rustfmt::skip]
 static MISTAKES: [Mistake; 23] = [
     ("embedding", "a phase does not wait for embcat", "embed(worker);\n        phase_ends();", "embed(worker);"),
