@@ -45,7 +45,7 @@ impl Pass<f64> {
     ///
     /// * dlogit_maxes is zero, since a constant taken off a row does not change its softmax;
     /// * dbndiff and dhprebn are what batch norm leaves of dhpreact: in a batch of two next to
-    ///   nothing. From there the errors go on into dbnmeani, dW1, dembcat and dC, and add up as a
+    ///   nothing. The errors continue into dbnmeani, dW1, dembcat and dC, and add up as a
     ///   random walk does, with the root of the number of terms; in db1, which is zero but for
     ///   them, with their number, because a column's errors have the one of its mean in common;
     /// * dbngain, dbnvar_inv, dbnvar and dbndiff2 are sums with `bnraw` or `bndiff`, which are zero

@@ -48,7 +48,7 @@ impl TorchGenerator {
     /// A generator that continues with [`TorchGenerator::words_ahead`] of another; `None` unless
     /// there are [`STATE_WORDS`].
     pub fn from_words_ahead(words: &[u32]) -> Option<Self> {
-        // The twister takes words for those of its past, and goes on behind them.
+        // The twister takes words for those of its past, and continues after them.
         let twister = Mt::recover(words.iter().copied()).ok()?;
         Some(Self {
             twister,

@@ -1,4 +1,4 @@
-//! The log of the losses: a row every so many steps, and the validation losses between them.
+//! The log of the losses: a row every `log_every` steps, and the validation losses between them.
 
 use serde::{Deserialize, Serialize};
 

@@ -44,8 +44,8 @@ impl Output {
     ///
     /// When the reader of stdout is gone (`gpu-makemore train | head -1`), this and all further
     /// lines are dropped without an error. It has what it wanted, and a command's exit code tells of
-    /// its work, not of its reader: a training goes on, for what it is for goes into its folder, and
-    /// hours of it are not to be lost with a pager; `gradcheck` goes on, whose exit code is its
+    /// its work, not of its reader: a training continues, because its result goes into its folder, and
+    /// hours of it are not to be lost with a pager; `gradcheck` continues, whose exit code is its
     /// result; `sample`, which has nothing but its lines, ends ([`Output::is_open`]).
     ///
     /// # Errors

@@ -114,7 +114,7 @@ impl RunDir {
     pub const PROFILE: &str = "profile.json";
     /// The last model with finite values, if the training diverged.
     pub const LAST_GOOD: &str = "last-good.safetensors";
-    /// The run as it stood at its last checkpoint, with all that it takes to go on. It is gone when
+    /// The run as it stood at its last checkpoint, with all that it takes to continue. It is gone when
     /// the run is finished.
     pub const LAST: &str = "last.safetensors";
     /// The checkpoint with the lowest validation loss.

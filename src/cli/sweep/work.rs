@@ -174,7 +174,7 @@ pub fn on_cpu(jobs: &[Job], width: Option<usize>, sink: Sink<'_>) -> Result<(), 
     on_threads(jobs, threads, |_| Builder::new(), sink)
 }
 
-/// Trains every job on so many threads, each of which `builder` builds, or on those that the system
+/// Trains every job on `threads` threads, each of which `builder` builds, or on those that the system
 /// grants.
 fn on_threads(
     jobs: &[Job],
@@ -243,7 +243,7 @@ pub async fn on_gpu(
         return Ok(());
     };
     let (dims, (params, _)) = (first.dims, first.start());
-    // Which schedule it is depends on the sizes alone: a sweep that goes on takes the same one.
+    // Which schedule it is depends on the sizes alone: a sweep that is continued takes the same one.
     let mut note = "as asked for".to_owned();
     if asked == Schedule::Resident || (asked == Schedule::Auto && !is_large(&dims)) {
         match room(found, dims, &params, jobs.len(), width).await {

@@ -182,7 +182,7 @@ impl<'a> Keeper<'a> {
             ..self.record.clone()
         };
         checkpoint.training = Some(self.record.clone());
-        // In this order: a run that goes on with the last checkpoint finds the best of its past.
+        // In this order: a run that continues from the last checkpoint finds the best of its past.
         if better {
             model_file::save(&checkpoint, self.run_dir.file(RunDir::BEST))?;
         }

@@ -544,7 +544,7 @@ mod tests {
         assert!(summary.steps_per_second > 400.0 / compiling, "{summary:?}");
     }
 
-    /// What was done until then is saved, though no checkpoint was due, and goes on to the same end.
+    /// What was done until then is saved, though no checkpoint was due, and a run continued from it comes to the same end.
     #[test]
     fn a_device_that_is_lost_for_good_leaves_a_checkpoint_of_the_last_chunk() {
         let folder = tempfile::tempdir().unwrap();

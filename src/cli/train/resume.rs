@@ -1,4 +1,4 @@
-//! `train --resume`: the options of the run that goes on, and what must not have changed.
+//! `train --resume`: the options of the run that is continued, and what must not have changed.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ use crate::training::curve::LossCurve;
 use crate::training::log::LossLog;
 use crate::training::{Snapshot, State};
 
-/// A run that goes on.
+/// A run that is continued.
 pub(crate) struct Resumed {
     pub(crate) run_dir: RunDir,
     pub(crate) checkpoint: Checkpoint,
@@ -121,7 +121,7 @@ impl Resumed {
         RunDirError::NoRun { path }.into()
     }
 
-    /// Where the run goes on, and what is not as it was when it began: that may change bits, but
+    /// Where the run continues, and what is not as it was when it began: that may change bits, but
     /// nothing that matters.
     pub(crate) fn lines(&self, info: &BackendInfo) -> Vec<String> {
         let (done, all) = (self.checkpoint.config.recipe.steps, self.record.steps);
