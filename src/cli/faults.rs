@@ -3,6 +3,8 @@
 
 use std::io;
 use std::path::Path;
+#[cfg(feature = "faults")]
+use std::sync::OnceLock;
 
 /// How far [`write_atomic`](super::files::write_atomic) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,36 +35,29 @@ impl Point {
     ];
 }
 
+/// What is called at each point, with the file that is to be written.
 #[cfg(feature = "faults")]
-mod injected {
-    use std::sync::OnceLock;
+pub type Fault = fn(&Path, Point) -> io::Result<()>;
 
-    use super::{Path, Point, io};
+#[cfg(feature = "faults")]
+static FAULT: OnceLock<Fault> = OnceLock::new();
 
-    /// What is called at each point, with the file that is to be written.
-    pub type Fault = fn(&Path, Point) -> io::Result<()>;
-
-    static FAULT: OnceLock<Fault> = OnceLock::new();
-
-    /// Once in a process: has `fault` called at each point of each file. It may end the process, or fail as
-    /// the file system would.
-    pub fn at_each_point(fault: Fault) {
-        let _ = FAULT.set(fault);
-    }
-
-    pub(in crate::cli) fn reached(path: &Path, point: Point) -> io::Result<()> {
-        FAULT.get().map_or(Ok(()), |fault| fault(path, point))
-    }
-
-    pub(in crate::cli) fn are_injected() -> bool {
-        FAULT.get().is_some()
-    }
+/// Once in a process: has `fault` called at each point of each file. It may end the process, or fail as the
+/// file system would.
+#[cfg(feature = "faults")]
+pub fn at_each_point(fault: Fault) {
+    let _ = FAULT.set(fault);
 }
 
 #[cfg(feature = "faults")]
-pub use injected::{Fault, at_each_point};
+pub(super) fn reached(path: &Path, point: Point) -> io::Result<()> {
+    FAULT.get().map_or(Ok(()), |fault| fault(path, point))
+}
+
 #[cfg(feature = "faults")]
-pub(super) use injected::{are_injected, reached};
+pub(super) fn are_injected() -> bool {
+    FAULT.get().is_some()
+}
 
 #[cfg(not(feature = "faults"))]
 pub(super) fn reached(_: &Path, _: Point) -> io::Result<()> {
