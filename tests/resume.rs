@@ -43,11 +43,7 @@ fn main() -> ExitCode {
         return with_fault(&spec);
     }
     type Test = (&'static str, fn() -> Outcome);
-    let others: [Test; 11] = [
-        ("cpu_goes_on_from_every_step", || {
-            let every: Vec<usize> = (0..=STEPS).collect();
-            goes_on(&["--backend", "cpu"], &every)
-        }),
+    let others: [Test; 10] = [
         ("killed_at_any_moment", || killed_at_any_moment(20)),
         ("ctrl_c", ctrl_c),
         ("a_second_ctrl_c", second_ctrl_c),
@@ -78,6 +74,10 @@ fn main() -> ExitCode {
             }
             test().map(|()| Completion::Completed)
         })
+    }));
+    others.push(long_test("cpu_goes_on_from_every_step", || {
+        let every: Vec<usize> = (0..=STEPS).collect();
+        goes_on(&["--backend", "cpu"], &every)
     }));
     others.push(long_test("a_write_that_fails", failed_writes));
     others.push(long_test(
