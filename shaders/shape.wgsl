@@ -63,7 +63,7 @@ fn next_rows(first: u32) -> vec4<u32> {
     return vec4<u32>(first) + STRIDE * vec4<u32>(0u, 1u, 2u, 3u);
 }
 
-// The same four rows, clamped.
+// The rows of next_rows, clamped to the last row.
 fn four_rows(first: u32, end: u32) -> vec4<u32> {
     return min(next_rows(first), vec4<u32>(end - 1u));
 }

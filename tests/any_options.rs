@@ -785,7 +785,8 @@ fn any_options_end_with_an_exit_code_and_a_reason() {
     check(cases());
 }
 
-/// It takes a minute on two cores; the test above does the first few hundred of them.
+/// It takes a minute on two cores, which is why only `tests/run --all` runs it; the test above does the first
+/// few hundred of these command lines.
 #[test]
 #[ignore = "long: tests/run --all runs it"]
 fn ten_thousand_command_lines_end_with_an_exit_code_and_a_reason() {

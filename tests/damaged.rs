@@ -63,7 +63,7 @@ fn model(dims: Dims) -> Checkpoint {
     }
 }
 
-/// The same in the middle of a run, with all that it takes to go on.
+/// The model of [`model`] in the middle of a run, with all that it takes to continue.
 fn unfinished(dims: Dims) -> Checkpoint {
     let mut checkpoint = model(dims);
     checkpoint.config.recipe.steps = 120_000;
@@ -93,7 +93,7 @@ fn unfinished(dims: Dims) -> Checkpoint {
     checkpoint
 }
 
-/// The same as the bytes of a file.
+/// The bytes of a file with the model of [`model`].
 fn file(dims: Dims) -> Vec<u8> {
     saved(&model(dims))
 }
@@ -644,7 +644,7 @@ fn hostile_headers_take_no_memory() {
     }
 }
 
-/// The same with all in order but the one field, so that it is read as far as it can be.
+/// A hostile value in one field while all others are right, so that reading gets as far as it can.
 #[test]
 fn hostile_configurations_take_no_memory() {
     let whole = file(SMALL);

@@ -299,12 +299,13 @@ fn the_whole_run_ends_where_pytorch_ends() {
     assert_eq!(run.names, PYTORCH_NAMES);
 }
 
-/// The same run by the kernels, on hardware if there is any. The tolerances are what the program
+/// The lecture's whole run by the kernels, on hardware if there is any. The tolerances are what the program
 /// promises of every GPU: each sums in an order of its own, may fuse multiplications with
 /// additions, and has its own `exp` and `tanh`, good to some units in the last place. So the names
 /// are not promised letter by letter.
 ///
-/// It takes a minute to a minute and a half on two cores, and fails where there is no Vulkan adapter.
+/// It takes a minute to a minute and a half on two cores, which is why only `tests/run --all` runs it, and
+/// fails where there is no Vulkan adapter.
 #[test]
 #[ignore = "long: tests/run --all runs it"]
 fn the_whole_run_on_a_software_adapter() {

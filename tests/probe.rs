@@ -176,7 +176,7 @@ fn noticed(found: &Found, split: WorkSplit, &(_, change, line, both): &Wrong) ->
     Ok(())
 }
 
-/// The same for a mistake that can only be made with subgroups, or only without them.
+/// Whether the probe notices a mistake that can only be made with subgroups, or only without them.
 fn noticed_with(found: &Found, subgroups: bool, wrong: &Wrong) -> Result<Completion, Failed> {
     let mut splits = splits(found);
     splits.retain(|split| (split.lanes > 1) == subgroups);

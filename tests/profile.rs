@@ -283,7 +283,7 @@ fn train(found: &Found) -> Outcome {
 /// What the program says where there are none.
 const NO_TIMESTAMPS: &str = "This adapter has no timestamps: the host timed each submission.";
 
-/// The same on a driver without timestamps, which Mesa's can be made into.
+/// `train --profile` on a driver without timestamps: Mesa's can be told to have none.
 fn train_without_timestamps(found: &Found) -> Result<Completion, Failed> {
     if api_name(found.info.backend) != "gl" || !found.driver().contains("Mesa") {
         let why = "only Mesa's OpenGL can be started without timestamps";

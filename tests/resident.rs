@@ -178,7 +178,7 @@ static MISTAKES: [Mistake; 23] = [
     ("batchnorm_sgd", "the update of bngain forgotten", "update(bngain(), 0u, j, lr,", "update(bngain(), 0u, j, 0.0 * lr,"),
 ];
 
-/// The same for what only a subgroup does.
+/// Mistakes in what only a subgroup does.
 #[rustfmt::skip]
 static SUBGROUP_MISTAKES: [Mistake; 3] = [
     ("linear", "a row from the wrong lane", "subgroupBroadcast(mine, 5u)", "subgroupBroadcast(mine, 4u)"),

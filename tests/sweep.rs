@@ -138,7 +138,7 @@ impl Place {
         results
     }
 
-    /// The same without what differs from run to run.
+    /// The results without the times, which differ from run to run.
     fn losses(&self, folder: &str) -> Vec<Value> {
         let mut results = self.results(folder);
         for result in &mut results {

@@ -45,7 +45,7 @@ fn small() -> Checkpoint {
     }
 }
 
-/// The same after 7 of 20 steps.
+/// The model of [`small`] in a run that has done 7 of 20 steps.
 fn unfinished() -> Checkpoint {
     let mut checkpoint = small();
     checkpoint.config.recipe.steps = 7;

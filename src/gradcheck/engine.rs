@@ -24,7 +24,7 @@ pub struct Pass<R> {
 }
 
 impl Pass<f32> {
-    /// The same as f64, to compare.
+    /// Values and gradients converted to `f64`, for the comparison.
     pub fn to_f64(&self) -> Pass<f64> {
         let f64s = |chunks: &LectureTensors<f32>| {
             LectureTensors::from_fn(|c| chunks[c].iter().map(|&v| f64::from(v)).collect())

@@ -194,7 +194,7 @@ impl Rows {
         })
     }
 
-    /// The same with a row for each example, whether others have its context or not.
+    /// A row for each example `x (examples, block)`, `y (examples)`, also where several have one context.
     pub fn apart(x: &[u8], y: &[u8], block: usize) -> Self {
         let target = |&token| Target { token, examples: 1 };
         Self {

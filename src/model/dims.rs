@@ -80,7 +80,7 @@ impl Dims {
         self.block * self.embd
     }
 
-    /// The same model at another batch size.
+    /// These sizes with another number of examples in a minibatch.
     pub fn with_batch(self, batch: usize) -> Self {
         Self { batch, ..self }
     }

@@ -131,7 +131,7 @@ impl<R: Copy> Params<R> {
         }
     }
 
-    /// The same tensors with every value converted.
+    /// These tensors with `f` applied to every value.
     pub fn map<S: Copy>(&self, f: impl Fn(R) -> S) -> Params<S> {
         Params::from_fn(|t| self.get(t).iter().map(|&v| f(v)).collect())
     }

@@ -29,7 +29,7 @@ pub type Check = (&'static str, fn(&Found) -> Outcome);
 /// What an [`OnEach`] runs.
 type Test = dyn Fn(&Found) -> Result<Completion, Failed> + Send + Sync;
 
-/// The same for a test that is long, or made while the program runs.
+/// A test that runs on every adapter. Unlike a [`Check`] it can be long, or made while the program runs.
 #[derive(Clone)]
 pub struct OnEach {
     name: Cow<'static, str>,

@@ -92,8 +92,8 @@ pub(crate) fn default_inputs() -> Result<Inputs, Failed> {
     Ok(Inputs::of_names(sizes, 2147483647)?)
 }
 
-/// The same with 100 added to every logit. No gradient changes, for softmax does not see it; but
-/// exp(100) is more than f32 holds.
+/// The default inputs with 100 added to every logit. No gradient changes, because softmax does not depend on
+/// a constant; but exp(100) overflows f32.
 pub(crate) fn large_logits() -> Result<Inputs, Failed> {
     let mut inputs = default_inputs()?;
     inputs.params.b2.iter_mut().for_each(|b| *b += 100.0);

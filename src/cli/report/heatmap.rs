@@ -50,7 +50,7 @@ pub fn grey_png(path: &Path, values: &[f32], cols: usize) -> Result<(), PlotErro
     save(path, &pixels, width, height)
 }
 
-/// The same in colour: blue below zero, white at zero, red above, with titles and labels for columns and
+/// A matrix as a picture in colour: blue below zero, white at zero, red above, with titles and labels for columns and
 /// rows. The scale is that of the absolute value's square root, so that small values show beside large
 /// ones; a colour bar, named `scale`, shows it.
 ///

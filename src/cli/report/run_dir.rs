@@ -148,7 +148,7 @@ impl RunDir {
     ///
     /// # Errors
     ///
-    /// The same, and another process has the folder.
+    /// Those of [`RunDir::create`]; another process has the folder.
     pub fn begin(out: Option<&Path>) -> Result<Self, RunDirError> {
         let mut run = Self::create(out)?;
         run.lock()?;

@@ -12,9 +12,9 @@ use crate::model::recipe::Recipe;
 pub struct Summary {
     /// Mean loss over the training set after the last step, in nats; `None` for an empty set.
     pub train_loss: Option<f64>,
-    /// The same over the validation set.
+    /// Mean loss over the validation set.
     pub val_loss: Option<f64>,
-    /// The same over the test set.
+    /// Mean loss over the test set.
     pub test_loss: Option<f64>,
     /// Time that the steps took, without the checkpoints, and without what is in `setup_seconds`.
     pub seconds: f64,

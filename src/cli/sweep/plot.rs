@@ -88,7 +88,7 @@ struct Placed {
     series: Vec<PlacedSeries>,
     /// Lowest and highest place, with some air around.
     x: (f64, f64),
-    /// The same of the losses.
+    /// Lowest and highest loss that is drawn, with some air around.
     y: (f64, f64),
     /// Models whose loss is far above all others.
     left_out: usize,

@@ -31,9 +31,9 @@ pub struct Record {
     pub options: Recipe,
     /// Mean loss over the training set, in nats; none if it diverged.
     pub train_loss: Option<f64>,
-    /// The same over the validation set.
+    /// Mean loss over the validation set.
     pub val_loss: Option<f64>,
-    /// The same over the test set.
+    /// Mean loss over the test set.
     pub test_loss: Option<f64>,
     /// Time that its steps took, beside those of the models trained with it.
     pub seconds: f64,

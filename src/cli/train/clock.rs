@@ -62,7 +62,7 @@ impl Clock {
         self.at(done, self.begun.elapsed() - (saved - self.saved))
     }
 
-    /// The same when the loop has run for `whole`, without the checkpoints.
+    /// The times after `done` steps, when the loop has run for `whole`, checkpoints left out.
     fn at(&self, done: u64, whole: Duration) -> Times {
         let done = done - self.from;
         let whole = whole.as_secs_f64();

@@ -42,7 +42,7 @@ pub enum TrainError {
         steps: u64,
         /// Mean loss over the training set in the end.
         loss: f64,
-        /// The same before the first step.
+        /// Mean loss over the training set before the first step.
         untrained: f64,
         /// The largest learning rate of the run.
         lr: f64,
