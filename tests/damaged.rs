@@ -395,7 +395,7 @@ fn a_wrong_type_or_shape_is_refused() {
         assert_refused!(altered, E::Dtype { name: "b1", .. }, dtype);
     }
     // Types of another length, by themselves and with a shape that makes up for it.
-    let misfit = "invalid shape, data type, or offset for tensor";
+    let misfit = "the tensor 'b1' has 12 bytes, but ";
     for (dtype, shape, part) in [
         ("F16", "[6]", misfit),
         ("BF16", "[6]", misfit),

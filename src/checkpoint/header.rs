@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use safetensors::tensor::{Metadata, TensorInfo, TensorView};
+use safetensors::tensor::{Metadata, SafeTensorError, TensorInfo, TensorView};
 use serde::Deserializer;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -88,16 +88,37 @@ impl Header {
             return Err(HeaderError::TooManyTensors(most));
         }
         tensors.sort_by_key(|(_, info)| info.data_offsets);
-        Ok(Self {
-            text,
-            tensors: Metadata::new(None, tensors).map_err(|e| malformed("in its header", e))?,
-        })
+        let misfit = tensors.iter().find_map(|(name, info)| misfit(name, info));
+        let tensors = Metadata::new(None, tensors).map_err(|e| match (e, misfit) {
+            (SafeTensorError::TensorInvalidInfo, Some(misfit)) => {
+                malformed("in its header", misfit)
+            }
+            (e, _) => malformed("in its header", e),
+        })?;
+        Ok(Self { text, tensors })
     }
 
     /// Type, shape and place of a tensor.
     pub fn info(&self, name: &str) -> Option<&TensorInfo> {
         self.tensors.info(name)
     }
+}
+
+/// What is wrong with a tensor that has more or fewer bytes than its shape calls for. The crate finds it, but
+/// does not name the tensor. Sizes that overflow, or end within a byte, it reports in other ways.
+fn misfit(name: &str, info: &TensorInfo) -> Option<String> {
+    let (start, stop) = info.data_offsets;
+    let mut sizes = info.shape.iter();
+    let bits = sizes.try_fold(info.dtype.bitsize(), |bits, &size| bits.checked_mul(size))?;
+    let (there, wanted) = (stop.checked_sub(start)?, bits / 8);
+    (there != wanted).then(|| {
+        format!(
+            "the tensor '{}' has {there} bytes, but {wanted} follow from its shape {:?} of {:?}",
+            excerpt(name, NAME),
+            info.shape,
+            info.dtype
+        )
+    })
 }
 
 fn malformed(place: &str, reason: impl fmt::Display) -> HeaderError {
@@ -348,7 +369,7 @@ mod tests {
         }
         refused(
             &with(r#""dtype":"U8","shape":[1],"data_offsets":[4,6]"#),
-            "invalid shape, data type, or offset",
+            "the tensor 'b' has 2 bytes, but 1 follow from its shape [1] of U8",
         );
         for wrong in [
             r#""dtype":"U8","shape":[1],"data_offsets":[4,3]"#,
