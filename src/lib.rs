@@ -18,7 +18,7 @@
 //! model        sizes, the seven parameters, the lecture's tensors, contexts, steps
 //! data         words → vocabulary → examples → splits
 //! backend      what is asked of a device: train steps, calibrate, evaluate; and its errors
-//! reference    the lecture's step, operation by operation: in f64 what all the others are held against
+//! reference    the lecture's step, operation by operation: in f64 what all others are compared with
 //! cpu          the step in f32, by distinct contexts and tokens, for vector units
 //! gpu          the kernels, staged (one launch per operation) or resident (many steps in a launch)
 //! engine       which of them trains a model on an adapter; and what happens when a device is lost

@@ -47,14 +47,14 @@ pub enum Invocations {
     Each(Size),
     /// `(rows, cols, terms)`: one invocation for each slice of each tile of 8 x 4 sums.
     Tiles(Size, Size, Size),
-    /// `(fan_in, fan_out)`: one invocation for each slice of each tile of dW, and behind them for those of
+    /// `(fan_in, fan_out)`: one invocation for each slice of each tile of dW, and after them for those of
     /// dx.
     TwoGradients(Size, Size),
     /// `(rows, cols, terms)`: one invocation for each part of each tile.
     TilesInParts(Size, Size, Size),
     /// One invocation for each four values of a row of the sum of the parts.
     SumOfTiles(Size, Size, Size),
-    /// `(fan_in, fan_out)`: one invocation for each part of each tile of dW, and behind them for each part
+    /// `(fan_in, fan_out)`: one invocation for each part of each tile of dW, and after them for each part
     /// or each slice of each tile of dx.
     GradientsInParts(Size, Size, Dx),
     /// One invocation for each four values of the gradients of a layer.
