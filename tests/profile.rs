@@ -5,7 +5,7 @@ mod common;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use common::adapters::{self, Check, OnEach, Outcome};
+use common::adapters::{self, OnEach, Outcome};
 use common::{bits, lecture_steps};
 use gpu_makemore::backend::Backend;
 use gpu_makemore::backend::profile::{Basis, Profile};
@@ -26,29 +26,30 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wgpu::Features;
 
-/// What is asked of every adapter.
-const CHECKS: [Check; 2] = [
-    ("every_launch_of_the_staged_schedule_is_timed", staged),
-    (
+fn main() -> ExitCode {
+    let train = OnEach::new(
         "train_prints_where_the_time_went_and_trains_the_same_model",
         train,
-    ),
-];
-
-fn main() -> ExitCode {
+    );
     let without = OnEach::ignorable(
         "train_says_that_there_are_no_timestamps",
         train_without_timestamps,
     );
+    let staged = OnEach::new("every_launch_of_the_staged_schedule_is_timed", staged);
     // Thousands of dispatches: more than one submission has timestamps for.
     let resident = OnEach::new("every_dispatch_of_the_resident_schedule_is_timed", resident);
     let untimed = OnEach::new(
         "without_timestamps_submissions_are_timed",
         without_timestamps,
     );
-    let checks = CHECKS.iter().map(OnEach::from);
-    let others = [without, resident.long(), untimed.long()];
-    adapters::run(checks.chain(others), Vec::new())
+    let checks = [
+        train,
+        without,
+        staged.long(),
+        resident.long(),
+        untimed.long(),
+    ];
+    adapters::run(checks, Vec::new())
 }
 
 /// What steps leave: the losses and the parameters, bit for bit.
