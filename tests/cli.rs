@@ -223,6 +223,10 @@ fn unusable_data_is_refused() {
     place.write("empty", "");
     place.write("blank", "\u{feff}\n\r\n  \n\t\n");
     place.write("utf16", b"\xff\xfea\0b\0\n\0");
+    place.write("latin1", b"ab\nn\xe9\n");
+    place.write("gzip", b"\x1f\x8b\x08not gzip");
+    place.write("table", "anna;F\nbea;F\n".repeat(4));
+    place.write("words.json", "[1]");
     place.write("image", b"ab\ncd\x00\x01\n");
     place.write("five", "a\nb\nc\nd\ne\n");
     place.write("chinese", letters.join("\n"));
@@ -235,10 +239,19 @@ fn unusable_data_is_refused() {
         ("folder", &[], &["folder: is a directory", "give the path of a text file inside it"]),
         ("empty", &[], &["empty: is empty", "put one word on each line"]),
         ("blank", &[], &["blank: has no words", "put one word on each line"]),
-        ("utf16", &[], &["utf16, line 1: is not UTF-8", "byte 0", "save it as UTF-8"]),
+        ("utf16", &[], &["utf16: too few words", "1, but at least 6"]),
+        ("latin1", &[], &["latin1, line 2: byte 0xE9 (byte 4 of the file) is not UTF-8", "\"né\"", "--encoding windows-125", "--skip-bad-lines"]),
+        ("latin1", &["--encoding", "euc-kr"], &["latin1, line 2: is not text in the encoding EUC-KR", "--encoding"]),
+        ("latin1", &["--skip-bad-lines"], &["latin1: too few words", "1, but at least 6"]),
+        ("gzip", &[], &["gzip: cannot be unpacked"]),
+        ("table", &[], &["table, line 1: looks like a row of a table with 2 columns", "\"anna;F\"", "--column 1", "--as-text"]),
+        ("table", &["--column", "3"], &["no column \"3\"", "these: \"anna\", \"F\"", "--column"]),
+        ("words.json", &[], &["words.json, line 1: a word must be a string"]),
+        ("names", &["--encoding", "latin1"], &["names: is built in", "leave out --encoding"]),
+        ("names", &["--no-header"], &["names: is built in", "leave out --no-header"]),
         ("image", &[], &["image, line 2: control character U+0000", "give a text file"]),
         ("five", &[], &["five: too few words for three splits: 5", "at least 6 are needed"]),
-        ("chinese", &[], &["chinese: 256 distinct characters", "at most 255", "--clean"]),
+        ("chinese", &[], &["chinese: 256 distinct characters", "at most 255"]),
         ("dots", &[], &["dots, line 11", "\"st. john\"", "'.'", "take it out of the word"]),
         ("dots", &["--clean"], &["dots, line 11", "\"st. john\"", "'.'", "take it out of the word"]),
         ("two.csv", &[], &["two.csv: has several columns: \"id\", \"word\"", "choose one with --column"]),
@@ -800,7 +813,7 @@ fn data_that_the_model_cannot_read_is_refused() {
         "accents, line 3",
         "'ñ' (U+00F1)",
         "\"begoña\"",
-        "try --clean",
+        "try --lowercase or --clean",
     ];
     place.refuse(&eval("old", &["--data", "accents"]), 1, &parts);
     // The advice is good.

@@ -12,7 +12,7 @@ use crate::backend::Api;
 use crate::backend::Schedule;
 use crate::cli::data::{self, Source};
 use crate::cli::sweep::values::{self, Shard, Values};
-use crate::data::Split;
+use crate::data::{Encoding, Reading, Split, is_delimiter};
 use crate::gradcheck::explain::Topic;
 use crate::gradcheck::step::Checked;
 use crate::model::dims::Dims;
@@ -116,15 +116,64 @@ pub enum Command {
     Adapters(AdaptersArgs),
 }
 
-/// Which words.
+/// How words are read from a file.
 #[derive(Args, Clone, Debug)]
-pub struct ColumnArgs {
-    /// Column of a CSV file to read
-    #[arg(long, value_name = "NAME")]
+#[command(next_help_heading = "Reading the data")]
+pub struct ReadingArgs {
+    /// Column of a table to read, or member of JSON objects: its name, or its number from 1
+    #[arg(long, value_name = "NAME|N")]
     pub column: Option<String>,
-    /// Clean the words: the part before '/', 'X, Y' as 'Y X', ASCII, lower case, no ()'"
+    /// What separates the columns: a character, or tab [default: detected]
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    pub delimiter: Option<char>,
+    /// The first line of a table is data, not the names of the columns [default: detected]
+    #[arg(long)]
+    pub no_header: bool,
+    /// Each line is a word, even if the file looks like a table or JSON
+    #[arg(long, conflicts_with_all = ["column", "delimiter", "no_header"])]
+    pub as_text: bool,
+    /// Encoding of the file, like windows-1252 or shift_jis [default: UTF-8, or by its byte order mark]
+    #[arg(long, value_name = "NAME")]
+    pub encoding: Option<Encoding>,
+    /// Leave out lines that cannot be read, and count them
+    #[arg(long)]
+    pub skip_bad_lines: bool,
+    /// Bring the words to lower case
+    #[arg(long)]
+    pub lowercase: bool,
+    /// Clean the words: the part before '/', 'X, Y' as 'Y X', romanised to ASCII, lower case, no ()'"
     #[arg(long)]
     pub clean: bool,
+}
+
+impl From<ReadingArgs> for Reading {
+    fn from(args: ReadingArgs) -> Self {
+        Self {
+            column: args.column,
+            delimiter: args.delimiter,
+            no_header: args.no_header,
+            as_text: args.as_text,
+            encoding: args.encoding,
+            skip_bad_lines: args.skip_bad_lines,
+            lowercase: args.lowercase,
+            clean: args.clean,
+        }
+    }
+}
+
+impl From<Reading> for ReadingArgs {
+    fn from(reading: Reading) -> Self {
+        Self {
+            column: reading.column,
+            delimiter: reading.delimiter,
+            no_header: reading.no_header,
+            as_text: reading.as_text,
+            encoding: reading.encoding,
+            skip_bad_lines: reading.skip_bad_lines,
+            lowercase: reading.lowercase,
+            clean: reading.clean,
+        }
+    }
 }
 
 /// What to run on.
@@ -141,7 +190,7 @@ pub struct DeviceArgs {
 /// `train`
 #[derive(Args, Clone, Debug)]
 pub struct TrainArgs {
-    /// names, municipalities, or a file with one word a line
+    /// names, municipalities, or a file with one word a line, a table or JSON; - is standard input
     #[arg(
         long,
         default_value = "names",
@@ -150,7 +199,7 @@ pub struct TrainArgs {
     pub data: Source,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub columns: ColumnArgs,
+    pub reading: ReadingArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub device: DeviceArgs,
@@ -224,10 +273,7 @@ impl TrainArgs {
     pub fn of_recipe(recipe: &Recipe) -> Self {
         Self {
             data: recipe.data.parse().unwrap_or_else(|never| match never {}),
-            columns: ColumnArgs {
-                column: recipe.column.clone(),
-                clean: recipe.clean,
-            },
+            reading: Reading::from(recipe).into(),
             block_size: recipe.block_size,
             batch_size: recipe.batch_size,
             n_embd: recipe.n_embd,
@@ -243,7 +289,7 @@ impl TrainArgs {
 
     /// The recipe that the options ask for.
     pub fn recipe(&self) -> Recipe {
-        Recipe {
+        let mut recipe = Recipe {
             block_size: self.block_size,
             batch_size: self.batch_size,
             n_embd: self.n_embd,
@@ -254,17 +300,17 @@ impl TrainArgs {
             lr_decay_at: self.lr_decay_at.unwrap_or(self.steps / 2),
             seed: self.seed,
             data: self.data.to_string(),
-            column: self.columns.column.clone(),
-            clean: self.columns.clean,
-        }
+            ..Recipe::default()
+        };
+        Reading::from(self.reading.clone()).record(&mut recipe);
+        recipe
     }
 
     /// How the data is read.
     pub fn data_options(&self) -> data::Options {
         data::Options {
             source: self.data.clone(),
-            column: self.columns.column.clone(),
-            clean: self.columns.clean,
+            reading: self.reading.clone().into(),
             block: self.block_size as usize,
         }
     }
@@ -310,7 +356,7 @@ pub struct SweepArgs {
     /// What to do instead of training.
     #[command(subcommand)]
     pub command: Option<SweepCommand>,
-    /// names, municipalities, or a file with one word a line
+    /// names, municipalities, or a file with one word a line, a table or JSON; - is standard input
     #[arg(
         long,
         default_value = "names",
@@ -319,7 +365,7 @@ pub struct SweepArgs {
     pub data: Source,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub columns: ColumnArgs,
+    pub reading: ReadingArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub device: DeviceArgs,
@@ -422,12 +468,12 @@ pub struct EvalArgs {
     /// train, val, test or all (the three together) [default: each of the three]
     #[arg(long, value_name = "SPLIT")]
     pub split: Option<Split>,
-    /// names, municipalities, or a file [default: what the model was trained on]
+    /// names, municipalities, or a file, - for standard input [default: what the model was trained on]
     #[arg(long, value_name = "names|municipalities|FILE")]
     pub data: Option<Source>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub columns: ColumnArgs,
+    pub reading: ReadingArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub device: DeviceArgs,
@@ -583,6 +629,16 @@ fn listed<T>(
     value: fn(T) -> Value,
 ) -> impl Fn(&str) -> Result<Values, String> + Clone {
     move |text| Values::parse(text, |text| one(text).map(value))
+}
+
+/// A character that separates columns.
+fn delimiter(text: &str) -> Result<char, String> {
+    let mut chars = text.chars();
+    match (text, chars.next(), chars.next()) {
+        ("tab" | "\\t", ..) => Ok('\t'),
+        (_, Some(one), None) if is_delimiter(one) => Ok(one),
+        _ => Err("must be one character, like ';', or tab; no quotation mark".to_owned()),
+    }
 }
 
 fn seeds(text: &str) -> Result<Values, String> {

@@ -6,21 +6,24 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use super::error::Failure;
-use crate::data::{self, DataError, Dataset, MAX_FILE_BYTES, Vocabulary};
+use crate::data::{self, DataError, Dataset, Format, MAX_FILE_BYTES, Reading, Vocabulary};
 
 /// Where words come from.
 ///
-/// As text, `names` and `municipalities` are the data sets in the program and anything else is a
-/// path; a file that has one of these names is `./names`.
+/// As text, `names` and `municipalities` are the data sets in the program, `-` is standard input and
+/// anything else is a path; a file that has one of these names is `./names`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// [`data::Source::Names`].
     Names,
     /// [`data::Source::Municipalities`].
     Municipalities,
-    /// A file; it is CSV if a column is chosen or if its name ends in `.csv`.
+    /// Standard input.
+    Stdin,
+    /// A file.
     File(PathBuf),
 }
 
@@ -29,6 +32,7 @@ impl fmt::Display for Source {
         match self {
             Source::Names => f.pad(data::Source::Names.name()),
             Source::Municipalities => f.pad(data::Source::Municipalities.name()),
+            Source::Stdin => f.pad("-"),
             Source::File(path) => path.display().fmt(f),
         }
     }
@@ -41,6 +45,7 @@ impl FromStr for Source {
         Ok(match text {
             "names" => Source::Names,
             "municipalities" => Source::Municipalities,
+            "-" => Source::Stdin,
             path => Source::File(path.into()),
         })
     }
@@ -51,10 +56,8 @@ impl FromStr for Source {
 pub struct Options {
     /// Where the words come from.
     pub source: Source,
-    /// The CSV column to read.
-    pub column: Option<String>,
-    /// Whether to clean the words.
-    pub clean: bool,
+    /// How they are read.
+    pub reading: Reading,
     /// Context length.
     pub block: usize,
 }
@@ -114,12 +117,34 @@ fn advice(error: &DataError) -> String {
     match error {
         DataError::NothingLeft => "; leave out --clean".to_owned(),
         DataError::NoColumns { column } => format!("; leave out --column {column}"),
-        DataError::ColumnRequired { .. } => "; choose one with --column".to_owned(),
-        DataError::EndMark { .. } => " (--clean does not remove it)".to_owned(),
-        DataError::TooManyCharacters { .. } => {
-            "; --clean brings the words down to plain ASCII".to_owned()
+        DataError::ColumnRequired { .. } => {
+            "; choose one with --column, by its name or its number".to_owned()
         }
-        DataError::UnknownCharacter { .. } => ", or try --clean".to_owned(),
+        DataError::UnknownColumn { .. } | DataError::UnknownMember { .. } => {
+            "; choose one of them with --column".to_owned()
+        }
+        DataError::LooksLikeTable { .. } => {
+            "; choose a column with --column 1 (or its name), or take whole lines with --as-text"
+                .to_owned()
+        }
+        DataError::NotUtf8 {
+            guess: Some((encoding, _)),
+            ..
+        } => format!(
+            "; if that is right, add --encoding {encoding}, or leave out such lines with --skip-bad-lines"
+        ),
+        DataError::NotUtf8 { .. } => {
+            "; name its encoding with --encoding, or leave out such lines with --skip-bad-lines"
+                .to_owned()
+        }
+        DataError::NotInEncoding { .. } => {
+            "; choose another --encoding, or leave out such lines with --skip-bad-lines".to_owned()
+        }
+        DataError::OnlyForFiles { choice } => {
+            format!("; leave out --{}", choice.replace('_', "-"))
+        }
+        DataError::EndMark { .. } => " (--clean does not remove it)".to_owned(),
+        DataError::UnknownCharacter { .. } => ", or try --lowercase or --clean".to_owned(),
         _ => String::new(),
     }
 }
@@ -156,27 +181,58 @@ fn load_by(
     let source = match &options.source {
         Source::Names => data::Source::Names,
         Source::Municipalities => data::Source::Municipalities,
+        Source::Stdin => data::Source::Bytes {
+            name: &origin,
+            bytes: stdin()?,
+            format: Format::Detect,
+        },
         Source::File(path) => {
             bytes = read(path)?;
             data::Source::Bytes {
                 name: &origin,
                 bytes: &bytes,
-                csv: path
-                    .extension()
-                    .is_some_and(|e| e.eq_ignore_ascii_case("csv")),
+                format: format(path),
             }
         }
     };
     load(&data::Options {
         source,
-        column: options.column.clone(),
-        clean: options.clean,
+        reading: options.reading.clone(),
         block: options.block,
     })
     .map_err(|error| match error {
         DataError::Block(_) => DataFileError::Option(error),
         error => DataFileError::Content { origin, error },
     })
+}
+
+/// What a file's name says of its content, `.gz` at the end apart.
+fn format(path: &Path) -> Format {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    let extension = name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.');
+    match extension.map(|(_, extension)| extension) {
+        Some("csv" | "tsv" | "tab") => Format::Table,
+        Some("json" | "jsonl" | "ndjson") => Format::Json,
+        _ => Format::Detect,
+    }
+}
+
+/// What is on standard input. It can be read once, and a sweep asks for it again.
+fn stdin() -> Result<&'static [u8], DataFileError> {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(bytes) = BYTES.get() {
+        return Ok(bytes);
+    }
+    let mut bytes = Vec::new();
+    let read = io::stdin()
+        .lock()
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes);
+    read.map_err(|reason| DataFileError::Unreadable {
+        origin: Source::Stdin.to_string(),
+        reason,
+    })?;
+    Ok(BYTES.get_or_init(|| bytes))
 }
 
 /// The file's bytes; of a file that is too large, one byte more than the limit, which the core refuses.
@@ -211,8 +267,7 @@ mod tests {
     fn options(source: Source) -> Options {
         Options {
             source,
-            column: None,
-            clean: false,
+            reading: Reading::default(),
             block: 3,
         }
     }
@@ -253,11 +308,9 @@ mod tests {
         let loaded = |name: &str, column: Option<&str>| {
             let path = directory.path().join(name);
             fs::write(&path, format!("word\n{TEN}")).unwrap();
-            load(&Options {
-                column: column.map(str::to_owned),
-                ..options(Source::File(path))
-            })
-            .unwrap()
+            let mut options = options(Source::File(path));
+            options.reading.column = column.map(str::to_owned);
+            load(&options).unwrap()
         };
         let plain = loaded("words.txt", None);
         assert_eq!(plain.words.of(data::Split::All), 11);
@@ -294,9 +347,9 @@ mod tests {
             }
         };
         let column = |name: &'static str| {
-            move |options: &mut Options| options.column = Some(name.to_owned())
+            move |options: &mut Options| options.reading.column = Some(name.to_owned())
         };
-        let clean = |options: &mut Options| options.clean = true;
+        let clean = |options: &mut Options| options.reading.clean = true;
         let plain = |_: &mut Options| {};
         assert_eq!(
             message("words.txt", TEN, other("no.txt")),
@@ -305,8 +358,9 @@ mod tests {
         );
         assert_eq!(
             message("words.txt", b"ab\r\nc\xe9d\r\n", plain),
-            "words.txt, line 2: is not UTF-8 text (at byte 5 of the file); if it is text in another \
-             encoding, save it as UTF-8"
+            "words.txt, line 2: byte 0xE9 (byte 5 of the file) is not UTF-8; in windows-1252, the line reads \
+             \"céd\"; if that is right, add --encoding windows-1252, or leave out such lines with \
+             --skip-bad-lines"
         );
         assert_eq!(
             message("words.txt", "", plain),
@@ -319,11 +373,13 @@ mod tests {
         );
         assert_eq!(
             message("towns.csv", "id,town\n1,a\n", plain),
-            "towns.csv: has several columns: \"id\", \"town\"; choose one with --column"
+            "towns.csv: has several columns: \"id\", \"town\"; choose one with --column, by its name or its \
+             number"
         );
         assert_eq!(
             message("towns.csv", "id,town\n1,a\n", column("city")),
-            "towns.csv: has no column \"city\"; its first line names these: \"id\", \"town\""
+            "towns.csv: has no column \"city\"; its first line has these: \"id\", \"town\"; choose one of them \
+             with --column"
         );
         assert_eq!(
             message("words.txt", "ab\nSt. John\n", plain),
@@ -333,17 +389,14 @@ mod tests {
         let many: String = ('\u{4e00}'..).take(256).flat_map(|c| [c, '\n']).collect();
         assert_eq!(
             message("words.txt", many, plain),
-            "words.txt: 256 distinct characters, but at most 255 fit; --clean brings the words down \
-             to plain ASCII"
+            "words.txt: 256 distinct characters, but at most 255 fit"
         );
         assert_eq!(
             message("words.txt", TEN, |options| options.block = 17),
             "--block-size is 17, but must be between 1 and 16"
         );
-        let names = Options {
-            column: Some("name".to_owned()),
-            ..options(Source::Names)
-        };
+        let mut names = options(Source::Names);
+        names.reading.column = Some("name".to_owned());
         assert_eq!(
             load(&names).unwrap_err().to_string(),
             "names: has no columns, only lines; leave out --column name"
@@ -353,7 +406,7 @@ mod tests {
         assert_eq!(
             unknown.to_string(),
             "names, line 1: 'e' (U+0065) in the word \"emma\" is not in the vocabulary of the trained \
-             model; use data with the characters it was trained on, or try --clean"
+             model; use data with the characters it was trained on, or try --lowercase or --clean"
         );
     }
 
@@ -372,16 +425,5 @@ mod tests {
         // No system accepts this path, whoever runs the test.
         let error = load(&options(Source::File("words\0.txt".into())));
         assert!(matches!(error, Err(DataFileError::Unreadable { .. })));
-
-        let path = directory.path().join("words.txt");
-        let file = fs::File::create(&path).unwrap();
-        file.set_len(MAX_FILE_BYTES + 1).unwrap(); // a hole on the disk
-        let message = load(&options(Source::File(path))).unwrap_err().to_string();
-        assert!(
-            message.ends_with(
-                "words.txt: is larger than 64 MiB, the most a data set may have; use a part of it"
-            ),
-            "{message}"
-        );
     }
 }

@@ -7,7 +7,7 @@ use crate::cli::device::Device;
 use crate::cli::error::Error;
 use crate::cli::report::Output;
 use crate::cli::trained::Trained;
-use crate::data::Split;
+use crate::data::{Reading, Split};
 
 /// Prints the loss of each split that was asked for.
 pub async fn run(args: &EvalArgs) -> Result<(), Error> {
@@ -16,14 +16,13 @@ pub async fn run(args: &EvalArgs) -> Result<(), Error> {
     // Without --data the model's own data is read as it was read for training.
     let own = args.data.is_none();
     let Ok(own_source) = config.recipe.data.parse::<Source>(); // any text names a source
+    let mut reading = Reading::from(args.reading.clone());
+    if own {
+        reading = reading.or(Reading::from(&config.recipe));
+    }
     let options = data::Options {
         source: args.data.clone().unwrap_or(own_source),
-        column: args
-            .columns
-            .column
-            .clone()
-            .or_else(|| config.recipe.column.clone().filter(|_| own)),
-        clean: args.columns.clean || (own && config.recipe.clean),
+        reading,
         block: config.recipe.block_size as usize,
     };
     let dataset = data::load_with_vocabulary(&options, &trained.vocabulary)?;
@@ -37,6 +36,10 @@ pub async fn run(args: &EvalArgs) -> Result<(), Error> {
     ))?;
     out.line(&format!("why     {}", device.why()))?;
     out.line(&format!("data    {}", dataset.label))?;
+    let notes = dataset.notes.to_string();
+    if !notes.is_empty() {
+        out.line(&format!("        {notes}"))?;
+    }
     let splits = match args.split {
         Some(split) => vec![split],
         None => vec![Split::Train, Split::Val, Split::Test],

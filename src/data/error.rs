@@ -1,5 +1,6 @@
 //! What can be wrong with a data set.
 
+use super::encoding::Encoding;
 use super::source::MAX_FILE_BYTES;
 use crate::model::dims::DimsError;
 use crate::text::excerpt;
@@ -29,14 +30,78 @@ pub enum DataError {
 
     /// The bytes are not UTF-8.
     #[error(
-        "line {line}: is not UTF-8 text (at byte {offset} of the file); if it is text in \
-         another encoding, save it as UTF-8"
+        "line {line}: byte 0x{byte:02X} (byte {offset} of the file) is not UTF-8{}",
+        reads_as(.guess)
     )]
     NotUtf8 {
         /// Line of the first wrong byte.
         line: usize,
-        /// Offset of that byte from the start of the file, counted from 0.
+        /// That byte.
+        byte: u8,
+        /// Its offset from the start of the file, counted from 0.
         offset: usize,
+        /// The likeliest encoding, and the line in it.
+        guess: Option<(Encoding, String)>,
+    },
+
+    /// The bytes are no text in the encoding that was chosen.
+    #[error("line {line}: is not text in the encoding {encoding}")]
+    NotInEncoding {
+        /// The first line that is not.
+        line: usize,
+        /// The encoding.
+        encoding: Encoding,
+    },
+
+    /// The file begins as gzip does, and cannot be unpacked.
+    #[error("cannot be unpacked, though it begins as a gzip file does: {0}")]
+    Gzip(String),
+
+    /// A choice that only files have, of a data set that is built in.
+    #[error("is built in, and is always read in the same way")]
+    OnlyForFiles {
+        /// The field of the recipe.
+        choice: &'static str,
+    },
+
+    /// A list of words that is none: nearly all lines hold the same number of a delimiter.
+    #[error(
+        "line {line}: looks like a row of a table with {columns} columns, not like a word: {}",
+        quoted(.text)
+    )]
+    LooksLikeTable {
+        /// The first line that does.
+        line: usize,
+        /// The line.
+        text: String,
+        /// What separates the columns.
+        delimiter: char,
+        /// How many columns there are.
+        columns: usize,
+    },
+
+    /// Columns cannot be separated by this.
+    #[error("{0:?} cannot separate columns")]
+    Delimiter(char),
+
+    /// JSON that breaks the format, or has something else than words.
+    #[error("line {line}: {reason}, where JSON with strings is expected")]
+    Json {
+        /// Where.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// An object of a JSON file lacks the member asked for.
+    #[error("line {line}: no member {column:?}; there are these: {}", list(.columns))]
+    UnknownMember {
+        /// Where.
+        line: usize,
+        /// The member asked for.
+        column: String,
+        /// The members there are.
+        columns: Vec<String>,
     },
 
     /// A control character: the mark of a binary file.
@@ -59,15 +124,15 @@ pub enum DataError {
         column: String,
     },
 
-    /// A CSV file has several columns, and none was chosen.
+    /// A table has several columns, and none was chosen.
     #[error("has several columns: {}", list(.columns))]
     ColumnRequired {
         /// The columns there are.
         columns: Vec<String>,
     },
 
-    /// A CSV file lacks the column asked for.
-    #[error("has no column {column:?}; its first line names these: {}", list(.columns))]
+    /// A table lacks the column asked for.
+    #[error("has no column {column:?}; its first line has these: {}", list(.columns))]
     UnknownColumn {
         /// The column asked for.
         column: String,
@@ -75,15 +140,8 @@ pub enum DataError {
         columns: Vec<String>,
     },
 
-    /// The file's columns are not separated by commas.
-    #[error("its columns are separated by {separator:?}; save it as CSV with commas instead")]
-    Separator {
-        /// What separates the columns of the first line.
-        separator: char,
-    },
-
-    /// A CSV file breaks the format.
-    #[error("line {line}: malformed CSV: {reason}")]
+    /// A table breaks the format.
+    #[error("line {line}: malformed table: {reason}")]
     Csv {
         /// Line on which the record starts, or an open quotation mark stands.
         line: usize,
@@ -154,6 +212,10 @@ impl DataError {
         matches!(
             self,
             E::NotUtf8 { .. }
+                | E::NotInEncoding { .. }
+                | E::LooksLikeTable { .. }
+                | E::Json { .. }
+                | E::UnknownMember { .. }
                 | E::ControlCharacter { .. }
                 | E::Csv { .. }
                 | E::EndMark { .. }
@@ -169,6 +231,14 @@ const EXCERPT: usize = 40;
 /// A text from a file, quoted, and cut if it is long.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", excerpt(text, EXCERPT))
+}
+
+/// What a line would be in the likeliest encoding.
+fn reads_as(guess: &Option<(Encoding, String)>) -> String {
+    match guess {
+        Some((encoding, line)) => format!("; in {encoding}, the line reads {}", quoted(line)),
+        None => String::new(),
+    }
 }
 
 /// The most columns that a message lists.

@@ -5,21 +5,31 @@
 //! names it gives, example for example, what the lecture's notebook gives.
 
 mod cleaning;
+mod decode;
+mod encoding;
 mod error;
 mod examples;
+mod json;
 mod reader;
+mod reading;
 mod source;
 mod split;
+mod table;
+mod unicode;
 mod vocabulary;
+mod words;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 pub use cleaning::clean;
+pub use encoding::{Encoding, UnknownEncoding};
 pub use error::DataError;
 pub use examples::Examples;
-pub use source::{MAX_FILE_BYTES, Source};
+pub use reading::{Column, Notes, Reading};
+pub use source::{Format, MAX_FILE_BYTES, Source};
 pub use split::{ParseSplitError, Split};
+pub use table::is_delimiter;
+pub use unicode::normalized;
 pub use vocabulary::{Vocabulary, VocabularyError};
 
 use sha2::{Digest, Sha256};
@@ -27,7 +37,7 @@ use sha2::{Digest, Sha256};
 use crate::model::dims::{Dims, DimsError};
 use crate::rng::PythonRandom;
 use crate::text::hex;
-use reader::Word;
+use words::Words;
 
 /// Seed of the shuffle that precedes the split, the lecture's `random.seed(42)`. It is fixed: the
 /// same words are held out from every training.
@@ -38,10 +48,8 @@ const SHUFFLE_SEED: u64 = 42;
 pub struct Options<'a> {
     /// Where the words come from.
     pub source: Source<'a>,
-    /// The CSV column to read; the first, if several have this name.
-    pub column: Option<String>,
-    /// Whether to [`clean`] the words. The municipalities are cleaned in any case.
-    pub clean: bool,
+    /// How they are read.
+    pub reading: Reading,
     /// Context length, within [`Dims::BLOCK`].
     pub block: usize,
 }
@@ -51,22 +59,16 @@ impl Default for Options<'_> {
     fn default() -> Self {
         Self {
             source: Source::Names,
-            column: None,
-            clean: false,
+            reading: Reading::default(),
             block: Dims::LECTURE.block,
         }
     }
 }
 
 impl Options<'_> {
-    /// Whether the words are cleaned.
-    fn cleans(&self) -> bool {
-        self.clean || self.source == Source::Municipalities
-    }
-
     /// The source and, unless it is the only one there is to read, the column.
     fn label(&self) -> String {
-        match &self.column {
+        match &self.reading.column {
             Some(column) => format!("{}, column {column}", self.source.name()),
             None => self.source.name().to_owned(),
         }
@@ -101,8 +103,8 @@ impl WordCounts {
 pub struct Dataset {
     /// What was loaded, for people to read: `names`, or `towns.csv, column name`.
     pub label: String,
-    /// Whether the words were cleaned.
-    pub cleaned: bool,
+    /// What happened on the way from the file to the words.
+    pub notes: Notes,
     /// The characters.
     pub vocab: Vocabulary,
     /// How many words there are.
@@ -162,12 +164,18 @@ impl Dataset {
 ///
 /// Whatever [`DataError`] lists, except for an unknown character.
 pub fn load(options: &Options<'_>) -> Result<Dataset, DataError> {
-    let words = words(options)?;
-    let letters: BTreeSet<char> = words.iter().flat_map(|word| word.text.chars()).collect();
+    let (words, notes) = words(options)?;
+    // One bit for each character that there is.
+    let mut seen = vec![0_u64; (char::MAX as usize + 1) / 64];
+    for c in words.iter().flat_map(|(_, word)| word.chars()) {
+        seen[c as usize / 64] |= 1 << (c as usize % 64);
+    }
+    let is_letter = |c: &char| seen[*c as usize / 64] & (1 << (*c as usize % 64)) != 0;
+    let letters: Vec<char> = ('\0'..=char::MAX).filter(is_letter).collect();
     let count = letters.len();
     // With the checks that `words` has made, the count is all that can be wrong.
     let vocab = Vocabulary::new(letters).map_err(|_| DataError::TooManyCharacters { count })?;
-    assemble(options, &words, vocab)
+    assemble(options, &words, notes, vocab)
 }
 
 /// Loads a data set for a model that is already trained: words are encoded with its vocabulary,
@@ -180,12 +188,12 @@ pub fn load_with_vocabulary(
     options: &Options<'_>,
     vocab: &Vocabulary,
 ) -> Result<Dataset, DataError> {
-    assemble(options, &words(options)?, vocab.clone())
+    let (words, notes) = words(options)?;
+    assemble(options, &words, notes, vocab.clone())
 }
 
-/// The words, cleaned if the options say so; at least one, and none empty or with an end mark.
-fn words(options: &Options<'_>) -> Result<Vec<Word>, DataError> {
-    let mut words = reader::read(&options.source, options.column.as_deref())?;
+/// The words, and what there is to say of them; at least one, and none empty or with an end mark.
+fn words<'a>(options: &Options<'a>) -> Result<(Words<'a>, Notes), DataError> {
     if !Dims::BLOCK.contains(&options.block) {
         return Err(DataError::Block(DimsError {
             name: "--block-size",
@@ -194,79 +202,64 @@ fn words(options: &Options<'_>) -> Result<Vec<Word>, DataError> {
             max: *Dims::BLOCK.end(),
         }));
     }
-    if options.cleans() {
-        for word in &mut words {
-            word.text = clean(&word.text);
-        }
-        words.retain(|word| !word.text.is_empty());
-        if words.is_empty() {
-            return Err(DataError::NothingLeft);
-        }
-    }
-    match words
+    let (words, notes) = reader::read(&options.source, &options.reading)?;
+    let has_mark = words
         .iter()
-        .find(|word| word.text.contains(Vocabulary::END))
-    {
-        Some(word) => Err(DataError::EndMark {
-            line: word.line,
-            word: word.text.clone(),
+        .find(|(_, word)| word.contains(Vocabulary::END));
+    match has_mark {
+        Some((line, word)) => Err(DataError::EndMark {
+            line,
+            word: word.to_owned(),
         }),
-        None => Ok(words),
+        None => Ok((words, notes)),
     }
 }
 
 /// Encodes, shuffles and splits the words, and makes examples of them.
 fn assemble(
     options: &Options<'_>,
-    words: &[Word],
+    words: &Words<'_>,
+    notes: Notes,
     vocab: Vocabulary,
 ) -> Result<Dataset, DataError> {
-    if words.len() < split::MIN_WORDS {
+    let count = words.len();
+    if count < split::MIN_WORDS {
         return Err(DataError::TooFewWords {
-            count: words.len(),
+            count,
             minimum: split::MIN_WORDS,
         });
     }
     // Before the shuffle, for errors to come in the order of the file.
-    let mut tokens = words
-        .iter()
-        .map(|word| encode(word, &vocab))
-        .collect::<Result<Vec<_>, _>>()?;
-    PythonRandom::seed(SHUFFLE_SEED).shuffle(&mut tokens);
-
-    let (n1, n2) = split::boundaries(tokens.len());
-    let (train, val, test) = (&tokens[..n1], &tokens[n1..n2], &tokens[n2..]);
-    let examples =
-        |words: &[Vec<u8>]| Examples::build(words.iter().map(Vec::as_slice), options.block);
+    for (line, word) in words.iter() {
+        if let Some(character) = word.chars().find(|&c| vocab.encode(c).is_none()) {
+            return Err(DataError::UnknownCharacter {
+                line,
+                character,
+                word: word.to_owned(),
+            });
+        }
+    }
+    let mut shuffled = words.shuffled(|order| PythonRandom::seed(SHUFFLE_SEED).shuffle(order));
+    let (n1, n2) = split::boundaries(count);
+    let mut examples = |words: usize| {
+        let tokens = |word: &str| word.chars().filter_map(|c| vocab.encode(c)).collect();
+        let words: Vec<Vec<_>> = shuffled.by_ref().take(words).map(tokens).collect();
+        Examples::build(words.iter().map(Vec::as_slice), options.block)
+    };
+    let (train, val, test) = (examples(n1), examples(n2 - n1), examples(count - n2));
     Ok(Dataset {
         label: options.label(),
-        cleaned: options.cleans(),
+        notes,
         vocab,
         words: WordCounts {
-            train: train.len(),
-            val: val.len(),
-            test: test.len(),
+            train: n1,
+            val: n2 - n1,
+            test: count - n2,
         },
-        train: examples(train),
-        val: examples(val),
-        test: examples(test),
+        train,
+        val,
+        test,
     })
-}
-
-/// The tokens of a word, without the end mark.
-fn encode(word: &Word, vocab: &Vocabulary) -> Result<Vec<u8>, DataError> {
-    word.text
-        .chars()
-        .map(|character| {
-            vocab
-                .encode(character)
-                .ok_or_else(|| DataError::UnknownCharacter {
-                    line: word.line,
-                    character,
-                    word: word.text.clone(),
-                })
-        })
-        .collect()
 }
 
 #[cfg(test)]

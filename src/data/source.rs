@@ -1,10 +1,20 @@
 //! Where words come from.
 
-/// Longest file that is read, in bytes (64 MiB, about 300 times the names).
-///
-/// Examples take up to 17 bytes for each byte of the file, and `/dev/zero` has no end at all: a
-/// wrong path must not exhaust the memory.
-pub const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Longest file that is read, in bytes (1 GiB). `/dev/zero` has no end at all: a wrong path must not
+/// exhaust the memory.
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// What a file is, as far as its name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// It is told by its content: JSON, or a list with a word on each line. What looks like a table is
+    /// one only if a column, a delimiter or the lack of a header is chosen, else it is refused.
+    Detect,
+    /// A table.
+    Table,
+    /// JSON: an array, or a value on each line.
+    Json,
+}
 
 /// Where words come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,17 +24,14 @@ pub enum Source<'a> {
     /// The 8,133 municipalities of Spain, always cleaned. CSV with the columns `province` and
     /// `name`; `name` unless another is chosen.
     Municipalities,
-    /// Text in UTF-8, with any line breaks: one word a line, or CSV.
-    ///
-    /// It is read as CSV if a column is chosen or `csv` says so. The first record of a CSV file names the
-    /// columns; a column must be chosen unless there is only one.
+    /// A text with any line breaks, perhaps compressed by gzip: one word a line, a table, or JSON.
     Bytes {
         /// What people call it.
         name: &'a str,
-        /// The text, of which [`MAX_FILE_BYTES`] are read at most.
+        /// The file, of [`MAX_FILE_BYTES`] at most.
         bytes: &'a [u8],
-        /// Whether it is CSV even if no column is chosen.
-        csv: bool,
+        /// What it is.
+        format: Format,
     },
 }
 

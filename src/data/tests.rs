@@ -15,20 +15,46 @@ fn file<'a>(name: &'a str, content: &'a (impl AsRef<[u8]> + ?Sized)) -> Options<
         source: Source::Bytes {
             name,
             bytes: content.as_ref(),
-            csv: name.to_lowercase().ends_with(".csv"),
+            format: match name.to_lowercase().ends_with(".csv") {
+                true => Format::Table,
+                false => Format::Detect,
+            },
         },
         ..Options::default()
     }
 }
 
-fn column(name: &str) -> Option<String> {
-    Some(name.to_owned())
+fn column(name: &str) -> Reading {
+    Reading {
+        column: Some(name.to_owned()),
+        ..Reading::default()
+    }
+}
+
+fn cleaning() -> Reading {
+    Reading {
+        clean: true,
+        ..Reading::default()
+    }
+}
+
+/// Reads the words of a file with these choices.
+fn read(
+    name: &str,
+    content: impl AsRef<[u8]>,
+    reading: &Reading,
+) -> Result<(Vec<String>, Notes), DataError> {
+    let (words, notes) = reader::read(&file(name, &content).source, reading)?;
+    Ok((
+        words.iter().map(|(_, word)| word.to_owned()).collect(),
+        notes,
+    ))
 }
 
 /// The words of a file, in its order.
 fn words_of(name: &str, content: &str, column: Option<&str>) -> Result<Vec<String>, DataError> {
-    let words = reader::read(&file(name, content).source, column)?;
-    Ok(words.into_iter().map(|word| word.text).collect())
+    let reading = column.map_or(Reading::default(), self::column);
+    Ok(read(name, content, &reading)?.0)
 }
 
 /// The message of the error that loading gives.
@@ -38,7 +64,7 @@ fn message(
     column: Option<&str>,
 ) -> Result<String, Box<dyn Error>> {
     message_of(&Options {
-        column: column.map(str::to_owned),
+        reading: column.map_or(Reading::default(), self::column),
         ..file(name, &content)
     })
 }
@@ -91,7 +117,7 @@ mod embedded {
     fn names_give_the_lectures_examples() -> Outcome {
         let names = load(&Options::default())?;
         assert_eq!(names.label, "names");
-        assert!(!names.cleaned);
+        assert!(!names.notes.cleaned);
         assert_eq!(
             names.vocab.chars().collect::<String>(),
             ".abcdefghijklmnopqrstuvwxyz"
@@ -205,10 +231,10 @@ mod embedded {
     #[test]
     fn cleaning_leaves_the_names_as_they_are() -> Outcome {
         let cleaned = load(&Options {
-            clean: true,
+            reading: cleaning(),
             ..Options::default()
         })?;
-        assert!(cleaned.cleaned);
+        assert!(cleaned.notes.cleaned);
         assert_eq!(cleaned.train, load(&Options::default())?.train);
         Ok(())
     }
@@ -220,7 +246,7 @@ mod embedded {
             ..Options::default()
         };
         let towns = load(&options)?;
-        assert!(towns.cleaned);
+        assert!(towns.notes.cleaned);
         assert_eq!(
             towns.vocab.chars().collect::<String>(),
             ". -abcdefghijklmnopqrstuvwxyz"
@@ -230,8 +256,10 @@ mod embedded {
         // Asking for what happens anyway changes nothing.
         assert_eq!(
             load(&Options {
-                clean: true,
-                column: column("name"),
+                reading: Reading {
+                    clean: true,
+                    ..column("name")
+                },
                 ..options
             })?
             .train,
@@ -244,7 +272,7 @@ mod embedded {
     fn municipalities_have_a_second_column() -> Outcome {
         let options = Options {
             source: Source::Municipalities,
-            column: column("province"),
+            reading: column("province"),
             ..Options::default()
         };
         let provinces = load(&options)?;
@@ -262,7 +290,7 @@ mod embedded {
     #[test]
     fn columns_that_are_not_there() {
         let names = Options {
-            column: column("name"),
+            reading: column("name"),
             ..Options::default()
         };
         assert_eq!(
@@ -271,12 +299,12 @@ mod embedded {
         );
         let towns = Options {
             source: Source::Municipalities,
-            column: column("town"),
+            reading: column("town"),
             ..names
         };
         assert_eq!(
             load(&towns).map_err(|e| e.to_string()),
-            Err("has no column \"town\"; its first line names these: \
+            Err("has no column \"town\"; its first line has these: \
                  \"province\", \"name\""
                 .to_owned())
         );
@@ -336,6 +364,7 @@ mod text {
             let options = file("words.txt", &text);
             let mut loaded = load(&options)?;
             loaded.label.clone_from(&expected.label);
+            loaded.notes.empty = 0;
             assert_eq!(loaded, expected, "{text:?}");
         }
         Ok(())
@@ -360,7 +389,7 @@ mod text {
     #[test]
     fn cleaning_on_request() -> Outcome {
         let mut options = file("words.txt", "Zé\nÁb\n()\nña/x\nRia, A\nbc\nC'D\n");
-        options.clean = true;
+        options.reading.clean = true;
         let dataset = load(&options)?;
         // `()` is gone, which leaves six.
         assert_eq!(dataset.words.of(Split::All), 6);
@@ -442,15 +471,6 @@ mod bad_files {
     use super::*;
 
     #[test]
-    fn too_large() {
-        let bytes = vec![b'\n'; MAX_FILE_BYTES as usize + 1];
-        let error = load(&file("words.txt", &bytes));
-        assert!(matches!(error, Err(DataError::TooLarge)));
-        let error = load(&file("words.txt", &bytes[1..]));
-        assert!(matches!(error, Err(DataError::OnlyBlank)));
-    }
-
-    #[test]
     fn without_words() -> Outcome {
         for content in ["", "\u{feff}"] {
             assert_eq!(
@@ -463,7 +483,7 @@ mod bad_files {
         assert_eq!(message("words.txt", " \r\n\t\r\n\u{3000}", None)?, blank);
 
         let mut options = file("words.txt", "()\n'\n/x\n");
-        options.clean = true;
+        options.reading.clean = true;
         assert_eq!(
             message_of(&options)?,
             "cleaning leaves nothing of any word (it keeps what can be written in \
@@ -476,12 +496,14 @@ mod bad_files {
     fn not_utf8() -> Outcome {
         assert_eq!(
             message("words.txt", b"ab\r\nc\xe9d\r\n", None)?,
-            "line 2: is not UTF-8 text (at byte 5 of the file); if it is text in \
-             another encoding, save it as UTF-8"
+            "line 2: byte 0xE9 (byte 5 of the file) is not UTF-8; in windows-1252, the line reads \"céd\""
         );
-        // UTF-16 with its mark, and text cut within a character.
-        assert!(message("words.txt", b"\xff\xfea\0\n\0", None)?.contains("line 1: is not UTF-8"));
-        assert!(message("words.csv", b"a\nb\n\xc3", None)?.contains("line 3: is not UTF-8"));
+        // Text cut within a character.
+        let cut = message("words.csv", b"a\nb\n\xc3", None)?;
+        assert!(
+            cut.starts_with("line 3: byte 0xC3 (byte 4 of the file) is not UTF-8"),
+            "{cut}"
+        );
         Ok(())
     }
 
@@ -511,7 +533,7 @@ mod bad_files {
              words; take it out of the word"
         );
         let mut options = file("words.txt", text);
-        options.clean = true;
+        options.reading.clean = true;
         assert!(message_of(&options)?.contains("line 3: the word \"st. john\""));
         Ok(())
     }
@@ -565,8 +587,8 @@ mod csv_files {
             TOWNS.replace('\n', "\r"),
         ] {
             let options = file("towns.csv", &text);
-            let words = reader::read(&options.source, Some("town"))?;
-            let lines: Vec<usize> = words.iter().map(|word| word.line).collect();
+            let (words, _) = reader::read(&options.source, &column("town"))?;
+            let lines: Vec<usize> = words.iter().map(|(line, _)| line).collect();
             assert_eq!(lines, [2, 5, 8]);
         }
         Ok(())
@@ -581,12 +603,12 @@ mod csv_files {
         let content = format!("word\n{TEN}");
         let mut options = file("words.csv", &content);
         let chosen = Options {
-            column: column("word"),
+            reading: column("word"),
             ..options.clone()
         };
         assert_eq!(load(&options)?.train, load(&chosen)?.train);
         assert_eq!(load(&chosen)?.label, "words.csv, column word");
-        options.column = column("Word");
+        options.reading = column("Word");
         assert!(matches!(
             load(&options),
             Err(DataError::UnknownColumn { .. })
@@ -602,7 +624,7 @@ mod csv_files {
         );
         assert_eq!(
             message("towns.csv", TOWNS, Some("city"))?,
-            "has no column \"city\"; its first line names these: \
+            "has no column \"city\"; its first line has these: \
              \"id\", \"town\", \"note\""
         );
         Ok(())
@@ -622,17 +644,96 @@ mod csv_files {
 
     #[test]
     fn other_separators() -> Outcome {
-        let expected = "its columns are separated by ';'; save it as CSV with commas instead";
-        assert_eq!(
-            message("towns.csv", "id;town\n1;a\n", Some("town"))?,
-            expected
-        );
+        for text in [
+            "id;town\n1;a\n",
+            "id\ttown\n1\ta\n",
+            "id|town\n1|a\n",
+            "sep=;\nid;town\n1;a\n",
+            "sep=,\r\nid,town\r\n1,a\r\n",
+        ] {
+            assert_eq!(
+                words_of("towns.csv", text, Some("town"))?,
+                ["a"],
+                "{text:?}"
+            );
+            assert_eq!(words_of("towns.csv", text, Some("2"))?, ["a"], "{text:?}");
+        }
+        let expected = "has several columns: \"id\", \"town\"";
         assert_eq!(message("towns.csv", "id;town\n1;a\n", None)?, expected);
-        assert!(message("towns.csv", "id\ttown\n1\ta\n", None)?.contains("separated by '\\t'"));
-        // Whoever spells such a name means it.
+        let separated = |delimiter: char, text: &str| {
+            let delimiter = Some(delimiter);
+            read(
+                "towns.csv",
+                text,
+                &Reading {
+                    delimiter,
+                    ..column("2")
+                },
+            )
+        };
+        assert_eq!(separated('，', "1，a,b\n2，c\n")?.0, ["a,b", "c"]);
+        assert_eq!(separated('x', "1xa\n2xb\n")?.0, ["a", "b"]);
+        assert!(matches!(
+            separated('"', "1\"a\n"),
+            Err(DataError::Delimiter('"'))
+        ));
+        Ok(())
+    }
+
+    #[test]
+    fn a_table_without_names_of_columns_loses_no_row() -> Outcome {
+        let (words, notes) = read("names.csv", "emma,F\nolivia,F\nliam,M\n", &column("1"))?;
+        assert_eq!(words, ["emma", "olivia", "liam"]);
         assert_eq!(
-            words_of("towns.csv", "id;town\n1;a\n", Some("id;town"))?,
-            ["1;a"]
+            notes.to_string(),
+            "column 1 of 2, separated by ',', the first line taken as data"
+        );
+        let (words, notes) = read("names.csv", "emma\nolivia\n", &Reading::default())?;
+        assert_eq!(words, ["emma", "olivia"]);
+        assert_eq!(notes.to_string(), "column 1, the first line taken as data");
+        let (words, notes) = read("names.csv", "sex;name\nF;emma\nF;emma\nF;\n", &column("2"))?;
+        assert_eq!(words, ["emma", "emma"]);
+        assert_eq!(
+            notes.to_string(),
+            "column 2 of 2, separated by ';', which the first line names \"name\", 1 duplicate kept, 1 empty"
+        );
+        // Whoever says so has no names of columns.
+        let no_header = Reading {
+            no_header: true,
+            ..Reading::default()
+        };
+        let (words, _) = read("names.csv", "name\nemma\n", &no_header)?;
+        assert_eq!(words, ["name", "emma"]);
+        // A name that is no usual one is a word, unless it is asked for.
+        assert_eq!(
+            words_of("x.csv", "Gemeente\nEde\n", None)?,
+            ["Gemeente", "Ede"]
+        );
+        assert_eq!(
+            words_of("x.csv", "Gemeente\nEde\n", Some("Gemeente"))?,
+            ["Ede"]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_list_that_looks_like_a_table_is_refused() -> Outcome {
+        let text = "name;sex\nemma;F\nolivia;F\n";
+        assert_eq!(
+            message("names.txt", text, None)?,
+            "line 1: looks like a row of a table with 2 columns, not like a word: \"name;sex\""
+        );
+        assert_eq!(
+            words_of("names.txt", text, Some("name"))?,
+            ["emma", "olivia"]
+        );
+        let as_text = Reading {
+            as_text: true,
+            ..Reading::default()
+        };
+        assert_eq!(
+            read("names.txt", text, &as_text)?.0,
+            ["name;sex", "emma;F", "olivia;F"]
         );
         Ok(())
     }
@@ -641,18 +742,18 @@ mod csv_files {
     fn malformed() -> Outcome {
         assert_eq!(
             message("towns.csv", "id,town\n1,a\n\n2,b,c\n", Some("town"))?,
-            "line 4: malformed CSV: the first line names 2 columns, but this one has 3; \
-             quote fields that contain commas"
+            "line 4: malformed table: the first line has 2 columns, but this one has 3; quote \
+             fields that contain ','"
         );
         assert!(message("towns.csv", "id,town\n1\n", Some("town"))?.contains("line 2: malformed"));
         assert_eq!(
             message("towns.csv", "id,town\n1,\"a\n2,b\n3,c\n", Some("id"))?,
-            "line 2: malformed CSV: a quotation mark opens a field here and is never \
+            "line 2: malformed table: a quotation mark opens a field here and is never \
              closed; close it, or double it and quote the field"
         );
         assert_eq!(
             message("towns.csv", "id,town\n1,a\n2,\"b\nc\"\n", Some("town"))?,
-            "line 3: malformed CSV: the word goes over several lines; put it on one"
+            "line 3: malformed table: the word goes over several lines; put it on one"
         );
         Ok(())
     }
@@ -662,6 +763,156 @@ mod csv_files {
         let words = words_of("towns.csv", "town\na 5\" b\n\"c\" d\n", None)?;
         assert_eq!(words, ["a 5\" b", "c d"]);
         Ok(())
+    }
+}
+
+mod encodings {
+    use super::*;
+    use std::io::Write;
+
+    fn in_encoding(name: &str) -> Reading {
+        Reading {
+            encoding: name.parse().ok(),
+            ..Reading::default()
+        }
+    }
+
+    #[test]
+    fn utf16_by_its_mark() -> Outcome {
+        let bytes = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            "\u{feff}né\r\n名\r\n"
+                .encode_utf16()
+                .flat_map(unit)
+                .collect()
+        };
+        for bytes in [bytes(u16::to_le_bytes), bytes(u16::to_be_bytes)] {
+            let (words, notes) = read("words.txt", &bytes, &Reading::default())?;
+            assert_eq!(words, ["né", "名"]);
+            assert!(notes.to_string().starts_with("read as UTF-16"), "{notes}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_encoding_that_is_named() -> Outcome {
+        let (words, notes) = read("words.txt", b"caf\xe9\n", &in_encoding("latin1"))?;
+        assert_eq!(words, ["café"]);
+        assert_eq!(notes.to_string(), "read as windows-1252");
+        let (words, _) = read("words.txt", b"\x96\xbc\n", &in_encoding("shift_jis"))?;
+        assert_eq!(words, ["名"]);
+        let error = read("words.txt", b"ab\n\x96\n", &in_encoding("shift_jis"));
+        let Err(error) = error else {
+            return Err("read".into());
+        };
+        assert_eq!(
+            error.to_string(),
+            "line 2: is not text in the encoding Shift_JIS"
+        );
+        assert!("klingon".parse::<Encoding>().is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn bad_lines_are_skipped_and_counted() -> Outcome {
+        let skip = Reading {
+            skip_bad_lines: true,
+            ..Reading::default()
+        };
+        let (words, notes) = read("words.txt", b"ab\r\nc\xe9\r\n\r\nd\x07\r\ne\n", &skip)?;
+        assert_eq!(words, ["ab", "e"]);
+        assert_eq!(
+            notes.to_string(),
+            "1 line skipped (not in its encoding), 1 line skipped (control characters), 1 empty"
+        );
+        let skip = Reading {
+            skip_bad_lines: true,
+            ..column("name")
+        };
+        let (words, notes) = read("t.csv", "name,sex\na,F\nb\nc,M\n", &skip)?;
+        assert_eq!(words, ["a", "c"]);
+        assert_eq!(notes.malformed, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn gzip_by_its_first_bytes() -> Outcome {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        packed.write_all("né\nb\n".as_bytes())?;
+        let packed = packed.finish()?;
+        assert_eq!(
+            read("words.txt", &packed, &Reading::default())?.0,
+            ["né", "b"]
+        );
+        let error = message("words.txt", &packed[..packed.len() - 4], None)?;
+        assert!(error.starts_with("cannot be unpacked"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_built_in_has_no_encoding() {
+        let options = Options {
+            reading: in_encoding("latin1"),
+            ..Options::default()
+        };
+        let error = load(&options);
+        assert!(matches!(
+            error,
+            Err(DataError::OnlyForFiles { choice: "encoding" })
+        ));
+    }
+}
+
+mod json_files {
+    use super::*;
+
+    fn words(content: &str, column: Option<&str>) -> Result<Vec<String>, DataError> {
+        let reading = column.map_or(Reading::default(), super::column);
+        Ok(read("words.txt", content, &reading)?.0)
+    }
+
+    #[test]
+    fn arrays_and_lines() -> Outcome {
+        assert_eq!(words("[\"a\\u00e9\",\n \"b\"]", None)?, ["aé", "b"]);
+        let objects = "[{\"name\": \"a\", \"n\": 1},\n{\"n\": 2, \"name\": \"b\"}]";
+        assert_eq!(words(objects, Some("name"))?, ["a", "b"]);
+        let lines = "{\"name\": \"a\"}\n\n{\"name\": \"b\"}\n{\"name\": null}\n";
+        assert_eq!(words(lines, Some("name"))?, ["a", "b"]);
+        // A list of words may begin with a bracket.
+        assert_eq!(words("[a]\n[b]\n", None)?, ["[a]", "[b]"]);
+        Ok(())
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let error = |content: &str, column: Option<&str>| {
+            let reading = column.map_or(Reading::default(), super::column);
+            let json = Options {
+                source: Source::Bytes {
+                    name: "words.json",
+                    bytes: content.as_bytes(),
+                    format: Format::Json,
+                },
+                reading,
+                ..Options::default()
+            };
+            load(&json).unwrap_err().to_string()
+        };
+        assert_eq!(
+            error("[\"a\",\n3]", None),
+            "line 2: a word must be a string, where JSON with strings is expected"
+        );
+        assert!(error("[\"a\",\n", None).starts_with("line 2: EOF"));
+        assert!(error("\"a\"\nb\n", None).starts_with("line 2: expected value"));
+        assert_eq!(
+            error("[\"a\",\n\"b\\nc\"]", None),
+            "line 2: the word goes over several lines; put it on one, where JSON with strings is expected"
+        );
+        assert_eq!(error("{\"a\": \"x\"}", None), "has several columns: \"a\"");
+        assert_eq!(
+            error("{\"a\": \"x\"}\n{\"b\": \"x\"}", Some("a")),
+            "line 2: no member \"a\"; there are these: \"b\""
+        );
+        assert_eq!(error("[\"a\"]", Some("a")), "has no columns, only lines");
     }
 }
 
@@ -684,8 +935,10 @@ mod random {
             content in prop::collection::vec(any::<u8>(), 0..200),
             name in "words\\.(txt|csv)",
             clean: bool,
+            skip_bad_lines: bool,
         ) {
-            let _ = load(&Options { clean, ..file(&name, &content) });
+            let reading = Reading { clean, skip_bad_lines, ..Reading::default() };
+            let _ = load(&Options { reading, ..file(&name, &content) });
         }
 
         #[test]
@@ -698,7 +951,8 @@ mod random {
         ) {
             let content = lines.join(&newline);
             let options = file(&name, &content);
-            if let Err(error) = load(&Options { clean, column, ..options }) {
+            let reading = Reading { clean, column, ..Reading::default() };
+            if let Err(error) = load(&Options { reading, ..options }) {
                 prop_assert!(!error.to_string().contains('\n'));
             }
         }
@@ -711,7 +965,7 @@ mod random {
                 .map_err(|e| TestCaseError::fail(e.to_string()))?;
             let all = dataset.split(Split::All);
             let mut spelled = spelled(&all, &dataset.vocab).unwrap_or_default();
-            let mut expected = words;
+            let mut expected: Vec<String> = words.iter().map(|word| normalized(word).into_owned()).collect();
             expected.sort();
             spelled.sort();
             prop_assert_eq!(spelled, expected);
@@ -729,7 +983,8 @@ mod random {
                 .collect();
             let read = words_of("words.csv", &format!("id,word\r\n{quoted}"), Some("word"))
                 .map_err(|e| TestCaseError::fail(e.to_string()))?;
-            prop_assert_eq!(read, words);
+            let expected: Vec<String> = words.iter().map(|word| normalized(word).into_owned()).collect();
+            prop_assert_eq!(read, expected);
         }
     }
 }

@@ -13,11 +13,11 @@ use super::steps::LearningRate;
 
 /// Declares the recipe and the list of its fields. The kind of a field says which [`Value`] it is.
 macro_rules! recipe {
-    ($($(#[$doc:meta])* $name:ident: $type:ty = $kind:ident, $default:expr;)*) => {
+    ($($(#[$attribute:meta])* $name:ident: $type:ty = $kind:ident, $default:expr;)*) => {
         /// Every choice that shapes a model. What it runs on adds rounding errors and is recorded apart.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         pub struct Recipe {
-            $($(#[$doc])* pub $name: $type,)*
+            $($(#[$attribute])* pub $name: $type,)*
         }
 
         impl Default for Recipe {
@@ -62,9 +62,32 @@ recipe! {
     /// What the model is trained on: the name of a data set or of a file.
     data: String = Text, "names".to_owned();
     /// The column of the data that is read, if it has columns.
-    column: Option<String> = Column, None;
+    column: Option<String> = Optional, None;
     /// Whether the cleaning rules are applied to the data.
     clean: bool = Switch, false;
+    /// What separates the columns of the data, if that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delimiter: Option<String> = Optional, None;
+    /// Whether the first line of a table of data does not name its columns.
+    #[serde(default, skip_serializing_if = "is_off")]
+    no_header: bool = Switch, false;
+    /// Whether each line of the data is a word, whatever it looks like.
+    #[serde(default, skip_serializing_if = "is_off")]
+    as_text: bool = Switch, false;
+    /// The encoding of the data, if that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoding: Option<String> = Optional, None;
+    /// Whether lines of the data that cannot be read are left out.
+    #[serde(default, skip_serializing_if = "is_off")]
+    skip_bad_lines: bool = Switch, false;
+    /// Whether the words are brought to lower case.
+    #[serde(default, skip_serializing_if = "is_off")]
+    lowercase: bool = Switch, false;
+}
+
+/// Files leave out a switch that was added later, unless it is on: those of the versions before have none.
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 /// A field of a [`Recipe`].
@@ -99,8 +122,8 @@ pub enum Value {
     Real(f64),
     /// A name.
     Text(String),
-    /// The name of a column, if there is one.
-    Column(Option<String>),
+    /// A text, if there is one.
+    Optional(Option<String>),
     /// On or off.
     Switch(bool),
 }
@@ -111,7 +134,7 @@ impl Value {
         match self {
             Self::Whole(value) => *value as f64,
             Self::Real(value) => *value,
-            Self::Text(_) | Self::Column(_) | Self::Switch(_) => f64::NAN,
+            Self::Text(_) | Self::Optional(_) | Self::Switch(_) => f64::NAN,
         }
     }
 }
@@ -121,7 +144,7 @@ impl Ord for Value {
         match (self, other) {
             (Self::Whole(a), Self::Whole(b)) => a.cmp(b),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            (Self::Column(a), Self::Column(b)) => a.cmp(b),
+            (Self::Optional(a), Self::Optional(b)) => a.cmp(b),
             (Self::Switch(a), Self::Switch(b)) => a.cmp(b),
             (a, b) => a.to_f64().total_cmp(&b.to_f64()),
         }
@@ -149,8 +172,8 @@ impl Display for Value {
             Self::Whole(value) => write!(f, "{value}"),
             Self::Real(value) if value.fract() == 0.0 && value.abs() < 1e15 => write!(f, "{value}"),
             Self::Real(value) => write!(f, "{value:?}"),
-            Self::Text(text) | Self::Column(Some(text)) => f.write_str(text),
-            Self::Column(None) => f.write_str("not given"),
+            Self::Text(text) | Self::Optional(Some(text)) => f.write_str(text),
+            Self::Optional(None) => f.write_str("not given"),
             Self::Switch(on) => write!(f, "{on}"),
         }
     }
@@ -212,14 +235,30 @@ mod tests {
         assert_eq!(2 * recipe.lr_decay_at, recipe.steps);
     }
 
+    /// Of the default recipe, files have the first twelve fields, as they always had; of another, all.
     #[test]
     fn the_fields_are_those_of_the_files() {
-        let recipe = serde_json::to_value(Recipe::default()).unwrap();
-        let names: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
-        assert_eq!(recipe.as_object().unwrap().len(), names.len());
-        for name in names {
-            assert!(recipe.get(name).is_some(), "{name}");
+        let names = |recipe: &Recipe| -> Vec<String> {
+            let text = serde_json::to_string(recipe).unwrap();
+            assert_eq!(&serde_json::from_str::<Recipe>(&text).unwrap(), recipe);
+            let fields: serde_json::Map<_, _> = serde_json::from_str(&text).unwrap();
+            fields.keys().cloned().collect()
+        };
+        let mut all: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
+        let mut first = all[..12].to_vec();
+        first.sort_unstable();
+        assert_eq!(names(&Recipe::default()), first);
+        let mut other = Recipe::default();
+        for field in FIELDS {
+            let value = match (field.get)(&other) {
+                Value::Optional(_) => Value::Optional(Some("x".to_owned())),
+                Value::Switch(_) => Value::Switch(true),
+                value => value,
+            };
+            (field.set)(&mut other, value);
         }
+        all.sort_unstable();
+        assert_eq!(names(&other), all);
         assert_eq!(Field::of("n_hidden").unwrap().option(), "--n-hidden");
     }
 
@@ -231,7 +270,7 @@ mod tests {
                 Value::Whole(value) => Value::Whole(value + 1),
                 Value::Real(value) => Value::Real(value + 1.0),
                 Value::Text(text) => Value::Text(text + "x"),
-                Value::Column(_) => Value::Column(Some("name".to_owned())),
+                Value::Optional(_) => Value::Optional(Some("name".to_owned())),
                 Value::Switch(on) => Value::Switch(!on),
             };
             (field.set)(&mut recipe, other.clone());

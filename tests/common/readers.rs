@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use gpu_makemore::checkpoint::{Checkpoint, CheckpointError};
-use gpu_makemore::data::{self, Source, Vocabulary};
+use gpu_makemore::data::{self, Format, Reading, Source, Vocabulary};
 use gpu_makemore::gradcheck::against::Given;
 use gpu_makemore::model::statistics::Statistics;
 use gpu_makemore::sample::Sampler;
@@ -97,7 +97,7 @@ pub fn data(bytes: &[u8]) {
     let Some((&options, bytes)) = bytes.split_first() else {
         return;
     };
-    words(bytes, "words.txt", false, None, options);
+    words(bytes, "words.txt", Format::Detect, None, options);
 }
 
 /// Any bytes as a CSV file. The first byte chooses the options.
@@ -106,14 +106,22 @@ pub fn csv(bytes: &[u8]) {
         return;
     };
     let column = [None, Some("word"), Some("name"), Some("")][usize::from(options >> 6)];
-    words(bytes, "words.csv", true, column, options);
+    words(bytes, "words.csv", Format::Table, column, options);
 }
 
-fn words(bytes: &[u8], name: &str, csv: bool, column: Option<&str>, options: u8) {
+fn words(bytes: &[u8], name: &str, format: Format, column: Option<&str>, options: u8) {
     let options = data::Options {
-        source: Source::Bytes { name, bytes, csv },
-        column: column.map(str::to_owned),
-        clean: options & 1 == 1,
+        source: Source::Bytes {
+            name,
+            bytes,
+            format,
+        },
+        reading: Reading {
+            column: column.map(str::to_owned),
+            clean: options & 1 == 1,
+            skip_bad_lines: options & 32 == 32,
+            ..Reading::default()
+        },
         block: 1 + usize::from(options >> 1 & 15),
     };
     let dataset = match data::load(&options) {
@@ -133,7 +141,7 @@ fn words(bytes: &[u8], name: &str, csv: bool, column: Option<&str>, options: u8)
     assert_eq!(ends(dataset.train.y()), dataset.words.train);
     assert_eq!(ends(dataset.val.y()), dataset.words.val);
     assert_eq!(ends(dataset.test.y()), dataset.words.test);
-    if !options.clean {
+    if !options.reading.clean {
         assert!(dataset.total() <= bytes.len() + dataset.words.of(data::Split::All));
     }
 }

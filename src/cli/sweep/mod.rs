@@ -75,7 +75,7 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
     let manifest = Manifest {
         version: crate::VERSION.to_owned(),
         data: dataset.label.clone(),
-        clean: dataset.cleaned,
+        clean: dataset.notes.cleaned,
         data_sha256: dataset.sha256(),
         grid: grid.texts(),
         log: grid.log(),
@@ -165,8 +165,7 @@ fn load(args: &SweepArgs, points: &[Recipe]) -> Result<BTreeMap<u64, Dataset>, E
     for block in blocks {
         let dataset = data::load(&data::Options {
             source: args.data.clone(),
-            column: args.columns.column.clone(),
-            clean: args.columns.clean,
+            reading: args.reading.clone().into(),
             block: block as usize,
         })?;
         datasets.insert(block, dataset);
@@ -483,8 +482,11 @@ fn set_up(
         format!("device      {}", device.name()),
         format!("why         {}", device.why()),
         format!("data        {}", dataset.label),
-        format!("sweep       {total} {}: {}", models(total), grid.shape()),
     ];
+    let notes = dataset.notes.to_string();
+    lines.extend((!notes.is_empty()).then(|| format!("            {notes}")));
+    let sweep_line = format!("sweep       {total} {}: {}", models(total), grid.shape());
+    lines.push(sweep_line);
     if shard != Shard::WHOLE {
         let own = (0..total).filter(|&point| shard.has(point)).count();
         lines.push(format!("shard       {shard}: {own} of them"));

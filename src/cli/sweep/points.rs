@@ -7,6 +7,7 @@ use rand::Rng;
 use super::error::SweepError;
 use super::values::Values;
 use crate::cli::args::SweepArgs;
+use crate::data::Reading;
 use crate::model::recipe::{Field, Recipe, tenth};
 use crate::rng::TorchGenerator;
 
@@ -76,11 +77,14 @@ impl Grid {
             }),
             (None, Some(_)) => Err(SweepError::NothingToDraw),
             _ => Ok(Self {
-                base: Recipe {
-                    data: args.data.to_string(),
-                    column: args.columns.column.clone(),
-                    clean: args.columns.clean,
-                    ..Recipe::default()
+                base: {
+                    let data = args.data.to_string();
+                    let mut base = Recipe {
+                        data,
+                        ..Recipe::default()
+                    };
+                    Reading::from(args.reading.clone()).record(&mut base);
+                    base
                 },
                 options,
                 lr_decay_at: args.lr_decay_at,

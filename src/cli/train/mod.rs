@@ -20,12 +20,13 @@ use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::model_file;
 use crate::cli::report::{Metrics, ProfileReport, Progress, RunDir, Summary, loss_png};
-use crate::data::Dataset;
+use crate::data::{Dataset, Vocabulary};
 use crate::engine::Opened;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
 use crate::sample::{self, Sampler};
+use crate::text::excerpt;
 use crate::training::evaluation::{self, worst};
 use crate::training::log::{Validation, lecture_line};
 use crate::training::{Event, Snapshot, State, Training};
@@ -441,6 +442,13 @@ fn first_record(args: &TrainArgs, dataset: &Dataset, info: &BackendInfo) -> Reco
     }
 }
 
+/// The characters of a vocabulary, as many as a line has room for.
+fn characters(vocab: &Vocabulary) -> String {
+    const SHOWN: usize = 60;
+    let all: String = vocab.chars().collect();
+    excerpt(all, SHOWN)
+}
+
 /// The lines that say what is about to be done.
 fn set_up(
     recipe: &Recipe,
@@ -460,19 +468,17 @@ fn set_up(
     } else if !why.is_empty() {
         lines.push(format!("cores       {why}"));
     }
+    lines.extend([format!(
+        "data        {}: {words} words; {} examples to train, {} to validate, {} to test",
+        dataset.label,
+        dataset.train.len(),
+        dataset.val.len(),
+        dataset.test.len()
+    )]);
+    let notes = dataset.notes.to_string();
+    lines.extend((!notes.is_empty()).then(|| format!("            {notes}")));
     lines.extend([
-        format!(
-            "data        {}: {words} words; {} examples to train, {} to validate, {} to test",
-            dataset.label,
-            dataset.train.len(),
-            dataset.val.len(),
-            dataset.test.len()
-        ),
-        format!(
-            "vocabulary  {}: {}",
-            dims.vocab,
-            dataset.vocab.chars().collect::<String>()
-        ),
+        format!("vocabulary  {}: {}", dims.vocab, characters(&dataset.vocab)),
         format!(
             "model       block {}, embd {}, hidden {}: {} parameters",
             dims.block,

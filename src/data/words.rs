@@ -1,0 +1,213 @@
+//! The words of a data set, packed: large lists take little more memory than their file.
+
+use std::borrow::Cow;
+
+use super::cleaning::clean;
+use super::error::DataError;
+use super::reading::{Notes, Reading};
+use super::unicode::normalize;
+
+/// Words in their order, with the lines on which they stand.
+pub(super) struct Words<'a> {
+    /// Has the words. Each ends before the next line feed, without white space at the end. As long as no
+    /// word is changed, this is the file.
+    text: Cow<'a, str>,
+    /// Where the words start.
+    starts: Vec<u32>,
+    /// Words that do not stand on the line after that of the word before, and their lines.
+    jumps: Vec<(usize, usize)>,
+    last_line: usize,
+}
+
+impl Words<'_> {
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The word that starts at a byte of the text.
+    fn at(&self, start: u32) -> &str {
+        let rest = &self.text[start as usize..];
+        let end = rest.as_bytes().iter().position(|&byte| byte == b'\n');
+        rest[..end.unwrap_or(rest.len())].trim_end()
+    }
+
+    /// The words with their lines, from 1.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
+        let mut jumps = self.jumps.iter().peekable();
+        let mut line = 0;
+        self.starts.iter().enumerate().map(move |(i, &start)| {
+            line = match jumps.next_if(|jump| jump.0 == i) {
+                Some(jump) => jump.1,
+                None => line + 1,
+            };
+            (line, self.at(start))
+        })
+    }
+
+    /// The words in another order: `shuffle` moves their numbers.
+    pub(super) fn shuffled(&self, shuffle: impl FnOnce(&mut [u32])) -> impl Iterator<Item = &str> {
+        let mut starts = self.starts.clone();
+        shuffle(&mut starts);
+        starts.into_iter().map(|start| self.at(start))
+    }
+
+    /// How many words stand in the list before.
+    pub(super) fn duplicates(&self) -> usize {
+        use std::hash::BuildHasher;
+        // Hashes of 64 bits: among a hundred million words, two different ones share one with a
+        // probability of 0.0003.
+        let hasher = std::hash::RandomState::new();
+        let mut hashes: Vec<u64> = self.iter().map(|(_, word)| hasher.hash_one(word)).collect();
+        hashes.sort_unstable();
+        hashes.windows(2).filter(|pair| pair[0] == pair[1]).count()
+    }
+}
+
+/// Collects words, and brings them to their final form.
+pub(super) struct Collector<'a, 'n> {
+    words: Words<'a>,
+    lowercase: bool,
+    clean: bool,
+    pub(super) notes: &'n mut Notes,
+}
+
+impl<'a, 'n> Collector<'a, 'n> {
+    /// A collector of words that are parts of `text`, if it is given, as long as nothing changes them.
+    pub(super) fn new(text: Option<&'a str>, reading: &Reading, notes: &'n mut Notes) -> Self {
+        notes.lowercase = reading.lowercase;
+        notes.cleaned = reading.clean;
+        Self {
+            words: Words {
+                text: text.map_or(Cow::Owned(String::new()), Cow::Borrowed),
+                starts: Vec::new(),
+                jumps: Vec::new(),
+                last_line: 0,
+            },
+            lowercase: reading.lowercase,
+            clean: reading.clean,
+            notes,
+        }
+    }
+
+    /// Takes the word in `field`, which has no line feed.
+    pub(super) fn add(&mut self, line: usize, field: &str) -> Result<(), DataError> {
+        let mut word = normalize(field.trim(), self.notes);
+        if self.lowercase {
+            word = Cow::Owned(word.to_lowercase());
+        }
+        if word.trim().is_empty() {
+            self.notes.empty += 1;
+            return Ok(());
+        }
+        if self.clean {
+            word = Cow::Owned(clean(&word));
+            if word.is_empty() {
+                self.notes.cleaned_away += 1;
+                return Ok(());
+            }
+        }
+        let start = match (&self.words.text, &word) {
+            (Cow::Borrowed(text), Cow::Borrowed(word)) => {
+                // `field` is a part of the text.
+                word.as_ptr() as usize - text.as_ptr() as usize
+            }
+            _ => {
+                let text = self.own_text();
+                let start = text.len();
+                text.push_str(word.trim());
+                text.push('\n');
+                start
+            }
+        };
+        self.words
+            .starts
+            .push(u32::try_from(start).map_err(|_| DataError::TooLarge)?);
+        if line != self.words.last_line + 1 {
+            self.words.jumps.push((self.words.starts.len() - 1, line));
+        }
+        self.words.last_line = line;
+        Ok(())
+    }
+
+    /// A text that can be added to: until here the words were parts of the file.
+    fn own_text(&mut self) -> &mut String {
+        if let Cow::Borrowed(_) = self.words.text {
+            let mut own = String::new();
+            let mut starts = Vec::with_capacity(self.words.starts.len());
+            for &start in &self.words.starts {
+                starts.push(own.len() as u32); // no longer than the file, which is below 4 GiB
+                own.push_str(self.words.at(start));
+                own.push('\n');
+            }
+            self.words.starts = starts;
+            self.words.text = Cow::Owned(own);
+        }
+        self.words.text.to_mut()
+    }
+
+    /// The words.
+    pub(super) fn finish(self) -> Words<'a> {
+        self.words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(text: &'static str, reading: &Reading) -> (Vec<(usize, String)>, Notes, bool) {
+        let mut notes = Notes::default();
+        let mut collector = Collector::new(Some(text), reading, &mut notes);
+        for (line, field) in (1..).zip(text.split('\n')) {
+            collector.add(line, field).unwrap();
+        }
+        let words = collector.finish();
+        let borrowed = matches!(words.text, Cow::Borrowed(_));
+        let list = words.iter().map(|(line, word)| (line, word.to_owned()));
+        (list.collect(), notes, borrowed)
+    }
+
+    #[test]
+    fn words_stay_in_the_file_until_one_changes() {
+        let (words, _, borrowed) = collect("ab \n\n  c d\ne", &Reading::default());
+        let expected = [(1, "ab"), (3, "c d"), (4, "e")];
+        assert_eq!(words, expected.map(|(line, word)| (line, word.to_owned())));
+        assert!(borrowed);
+
+        let (words, notes, borrowed) = collect("ab \n\n e\u{301} \nx", &Reading::default());
+        let expected = [(1, "ab"), (3, "é"), (4, "x")];
+        assert_eq!(words, expected.map(|(line, word)| (line, word.to_owned())));
+        assert!(!borrowed);
+        assert_eq!((notes.composed, notes.empty), (1, 1));
+    }
+
+    #[test]
+    fn each_loss_is_counted() {
+        let reading = Reading {
+            lowercase: true,
+            ..Reading::default()
+        };
+        let (words, notes, _) = collect("Ab\nÉ\n\u{200b}\n \nAB", &reading);
+        let expected = [(1, "ab"), (2, "é"), (5, "ab")];
+        assert_eq!(words, expected.map(|(line, word)| (line, word.to_owned())));
+        assert_eq!((notes.empty, notes.invisible), (2, 1));
+
+        let reading = Reading {
+            clean: true,
+            ..Reading::default()
+        };
+        let (words, notes, _) = collect("Ñu\n()\nb", &reading);
+        assert_eq!(words, [(1, "nu".to_owned()), (3, "b".to_owned())]);
+        assert_eq!((notes.empty, notes.cleaned_away), (0, 1));
+    }
+
+    #[test]
+    fn duplicates_are_counted_once_each() {
+        let mut notes = Notes::default();
+        let mut collector = Collector::new(None, &Reading::default(), &mut notes);
+        for (line, word) in (1..).zip(["a", "b", "a", "a", "c", "b"]) {
+            collector.add(line, word).unwrap();
+        }
+        assert_eq!(collector.finish().duplicates(), 3);
+    }
+}
