@@ -118,7 +118,6 @@ pub enum Command {
 
 /// How words are read from a file.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Reading the data")]
 pub struct ReadingArgs {
     /// Column of a table to read, or member of JSON objects: its name, or its number from 1
     #[arg(long, value_name = "NAME|N")]
