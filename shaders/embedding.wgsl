@@ -27,8 +27,7 @@
 //:               for j in range(Xb.shape[1]):
 //:                   dC[Xb[k,j]] += demb[k,j]
 
-// The tokens at four positions, each from the word that holds it: tokens are bytes, four to a word; the
-// vocabulary has at most 256 of them.
+// The tokens at four positions, each from the word that holds it: tokens have 16 bits, two to a word.
 fn embedding_token(words: vec4<u32>, positions: vec4<u32>) -> vec4<u32> {
-    return (words >> (8u * (positions % 4u))) & vec4<u32>(0xffu);
+    return (words >> (16u * (positions % 2u))) & vec4<u32>(0xffffu);
 }

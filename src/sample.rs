@@ -1,7 +1,7 @@
 //! Names that a trained model invents.
 
 use crate::data::Vocabulary;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::reference::Model;
@@ -11,7 +11,7 @@ use crate::rng::TorchGenerator;
 const LONGEST: usize = 1000;
 
 /// Tokens as text.
-pub fn text(vocabulary: &Vocabulary, tokens: &[u8]) -> String {
+pub fn text(vocabulary: &Vocabulary, tokens: &[Token]) -> String {
     tokens
         .iter()
         .filter_map(|&t| vocabulary.decode(t))
@@ -41,7 +41,7 @@ impl Sampler {
     }
 
     /// The tokens of one name that begins with `prefix`, without the end mark.
-    pub fn name(&mut self, prefix: &[u8]) -> Vec<u8> {
+    pub fn name(&mut self, prefix: &[Token]) -> Vec<Token> {
         let block = self.model.dims.block;
         let mut tokens = vec![Vocabulary::END_TOKEN; block];
         tokens.extend(prefix);
@@ -51,7 +51,7 @@ impl Sampler {
                 .model
                 .infer(context, &self.stats.bnmean, &self.stats.bnvar);
             let probs = softmax(logits, self.temperature);
-            let next = self.generator.multinomial(&probs) as u8;
+            let next = self.generator.multinomial(&probs) as Token;
             if next == Vocabulary::END_TOKEN {
                 break;
             }

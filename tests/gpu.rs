@@ -21,7 +21,7 @@ use gpu_makemore::gpu::layout::{Layout, Slot, pitch};
 use gpu_makemore::gpu::shader::{chunked_modules, staged_modules};
 use gpu_makemore::gpu::staged::{Staged, step_of};
 use gpu_makemore::model::contexts::Rows;
-use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::params::Tensor;
 use gpu_makemore::model::statistics::Statistics;
 use gpu_makemore::model::steps::Steps;
@@ -128,8 +128,8 @@ const KERNEL_CHECKS: [KernelCheck; 3] = [
 /// A minibatch with its step by the twin, which has a row for each example, and the rows of the device.
 struct Minibatch {
     dims: Dims,
-    x: Vec<u8>,
-    y: Vec<u8>,
+    x: Vec<Token>,
+    y: Vec<Token>,
     model: Model<f64>,
     /// The examples of each row of the device. Those of no example are filled up with the first context.
     rows: Vec<Vec<usize>>,
@@ -525,7 +525,7 @@ static MUTATIONS: [Mutation; 24] = [
     mutation("a pad taken for a column", "embedding_forward_kernel", "staged/embedding.wgsl",
         "cols < vec4<u32>(shape.fan_in)", "cols <= vec4<u32>(shape.fan_in)"),
     mutation("a row counted once for all its examples", "embedding_forward_kernel", "staged/embedding.wgsl",
-        "examples += target_examples(targets[t]);", "examples += 1.0;"),
+        "examples += target_examples(t);", "examples += 1.0;"),
     mutation("a row counted once in the mean", "batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
         "weights.x * hprebn[i.x]", "hprebn[i.x]"),
     mutation("a row counted once in the variance", "batchnorm_tanh_forward_kernel", "staged/batchnorm.wgsl",
@@ -535,11 +535,11 @@ static MUTATIONS: [Mutation; 24] = [
     mutation("a row counted once in the variance term", "batchnorm_backward_kernel", "staged/batchnorm.wgsl",
         "examples[r] * sum_dhpreact_bnraw,", "sum_dhpreact_bnraw,"),
     mutation("a target counted once in the loss", "softmax_cross_entropy_kernel", "staged/softmax_cross_entropy.wgsl",
-        "loss += target_examples(targets[t]) * ", "loss += "),
+        "loss += target_examples(t) * ", "loss += "),
     mutation("a target counted once in the row", "softmax_cross_entropy_kernel", "staged/softmax_cross_entropy.wgsl",
-        "examples += target_examples(targets[t]);", "examples += 1.0;"),
+        "examples += target_examples(t);", "examples += 1.0;"),
     mutation("a target counted once in its column", "softmax_cross_entropy_kernel", "staged/softmax_cross_entropy.wgsl",
-        "vec4<f32>(target_examples(targets[t]))", "vec4<f32>(1.0)"),
+        "vec4<f32>(target_examples(t))", "vec4<f32>(1.0)"),
     mutation("a part of the sum lost", "linear_forward_kernel", "staged/parts.wgsl",
         "sum += parts[", "sum = parts["),
     mutation("the last part left out", "linear_tanh_backward_kernel", "staged/parts.wgsl",

@@ -12,7 +12,7 @@ use common::{Fixture, Tolerance, compare, f64s};
 use gpu_makemore::backend::Backend;
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset, Options, Source, Split};
-use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::rng::{PythonRandom, TorchGenerator};
 use gpu_makemore::{model::steps::LearningRate, training::Stream};
@@ -138,11 +138,11 @@ fn the_first_minibatches_are_pytorchs() {
     // In two pieces: where the stream is cut must not matter.
     let (first, rest) = (stream.take(1), stream.take(2));
     assert_eq!((first.first, rest.first), (0, 1));
-    let x: Vec<u8> = rows
+    let x: Vec<Token> = rows
         .iter()
         .flat_map(|&row| names.train.context(row as usize).to_vec())
         .collect();
-    let y: Vec<u8> = rows
+    let y: Vec<Token> = rows
         .iter()
         .map(|&row| names.train.y()[row as usize])
         .collect();

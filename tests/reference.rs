@@ -7,7 +7,7 @@ use common::{Fixture, SIZES, Tolerance, compare, compare_params, f64s, inputs, r
 use gpu_makemore::backend::Backend;
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::cpu::by_token::ByToken;
-use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::model::steps::Steps;
 use gpu_makemore::model::tensors::LectureTensor;
@@ -97,7 +97,7 @@ fn check_chunks(name: &str) {
 }
 
 /// A step of the CPU backend's layout in `f64`. Each way to cut it into tiles is compiled once, here.
-type Step = fn(&mut ByToken<f64>, &[u8], &[u8], f64) -> f64;
+type Step = fn(&mut ByToken<f64>, &[Token], &[Token], f64) -> f64;
 
 const WITH_GRADS: [Step; 3] = [
     |model, x, y, lr| model.step_with_grads(PLAIN, x, y, lr),
@@ -118,7 +118,7 @@ const BY_TOKEN: Tolerance = Tolerance {
 fn check_by_token(
     step: Step,
     before: &Params<f64>,
-    inputs: (&[u8], &[u8]),
+    inputs: (&[Token], &[Token]),
     want: &Params<f64>,
     dims: Dims,
 ) -> f64 {

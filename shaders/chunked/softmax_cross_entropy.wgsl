@@ -130,7 +130,7 @@ fn dlogprobs_kernel(
     let i = invocation_index(id, workgroups);
     if is_logit(i) {
         let row = i / pitch(shape.vocab);
-        let y = (Y[row / 4u] >> (8u * (row % 4u))) & 0xffu;
+        let y = (Y[row / 2u] >> (16u * (row % 2u))) & 0xffffu;
         dlogprobs[i] = select(0.0, -1.0 / f32(shape.examples), i % pitch(shape.vocab) == y);
     }
 }

@@ -168,13 +168,13 @@ fn columns(col4: u32) -> vec4<u32> {
 
 // The word of X that has the token at a position.
 fn word_of(position: u32) -> u32 {
-    return inputs[words + position / 4u];
+    return inputs[words + position / 2u];
 }
 
 // The target of an example.
 fn target_of(row: u32) -> u32 {
-    let word = inputs[words + Y + row / 4u];
-    return (word >> (8u * (row % 4u))) & 0xffu;
+    let word = inputs[words + Y + row / 2u];
+    return (word >> (16u * (row % 2u))) & 0xffffu;
 }
 
 // How many uses the tokens before this one have: its own are listed from there on.

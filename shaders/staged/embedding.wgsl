@@ -8,16 +8,16 @@
 @group(0) @binding(4) var<storage, read_write> embcat: array<vec4<f32>>; // (rows, block * embd)
 @group(0) @binding(5) var<storage, read> dembcat: array<f32>;            // (rows, block * embd)
 @group(0) @binding(6) var<storage, read_write> dC: array<f32>;           // (vocab, embd)
-@group(0) @binding(7) var<storage, read> targets: array<u32>;            // (steps, rows + 1 + examples): see targets.wgsl
+@group(0) @binding(7) var<storage, read> targets: array<u32>;            // (steps, rows + 1 + 2 * examples): see targets.wgsl
 @group(0) @binding(8) var<storage, read_write> examples: array<f32>;     // (rows)
 
 // Four elements of a row of embcat, from column `first` on.
 fn embedded(step: u32, row: u32, first: u32) -> vec4<f32> {
     let cols = vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u);
     let at = min(cols, vec4<u32>(shape.fan_in - 1u));
-    let words_per_step = (shape.rows * shape.block + 3u) / 4u;
+    let words_per_step = (shape.rows * shape.block + 1u) / 2u;
     let positions = row * shape.block + at / shape.embd;
-    let words = step * words_per_step + positions / 4u;
+    let words = step * words_per_step + positions / 2u;
     let packed = vec4<u32>(X[words.x], X[words.y], X[words.z], X[words.w]);
     let i = embedding_token(packed, positions) * pitch(shape.embd) + at % shape.embd;
     let values = vec4<f32>(C[i.x], C[i.y], C[i.z], C[i.w]);
@@ -28,8 +28,8 @@ fn embedded(step: u32, row: u32, first: u32) -> vec4<f32> {
 fn examples_of_row(step: u32, row: u32) -> f32 {
     let list = targets_of_row(step, row);
     var examples = 0.0;
-    for (var t = list.first; t < list.end; t++) {
-        examples += target_examples(targets[t]);
+    for (var t = list.first; t < list.end; t += 2u) {
+        examples += target_examples(t);
     }
     return examples;
 }

@@ -2,7 +2,7 @@
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read_write> progress: Progress;
-@group(0) @binding(2) var<storage, read> targets: array<u32>;             // (steps, rows + 1 + examples): see targets.wgsl
+@group(0) @binding(2) var<storage, read> targets: array<u32>;             // (steps, rows + 1 + 2 * examples): see targets.wgsl
 @group(0) @binding(3) var<storage, read> logits: array<vec4<f32>>;        // (rows, vocab)
 @group(0) @binding(4) var<storage, read_write> losses: array<f32>;        // (steps, rows)
 @group(0) @binding(5) var<storage, read_write> dlogits: array<vec4<f32>>; // (rows, vocab)
@@ -57,9 +57,9 @@ fn counts(i: u32, row_start: u32, logit_max: f32) -> vec4<f32> {
 // How many examples of a row have each of a vector's four tokens as their target.
 fn followed(i: u32, list: Targets) -> vec4<f32> {
     var sum = vec4<f32>();
-    for (var t = list.first; t < list.end; t++) {
-        let hit = columns(i) == vec4<u32>(target_token(targets[t]));
-        sum += select(vec4<f32>(), vec4<f32>(target_examples(targets[t])), hit);
+    for (var t = list.first; t < list.end; t += 2u) {
+        let hit = columns(i) == vec4<u32>(target_token(t));
+        sum += select(vec4<f32>(), vec4<f32>(target_examples(t)), hit);
     }
     return sum;
 }
@@ -99,11 +99,11 @@ fn softmax_cross_entropy_kernel(
     // Every slice needs the number of examples; the first one stores their loss.
     var examples = 0.0;
     var loss = 0.0;
-    for (var t = list.first; t < list.end; t++) {
-        let token = target_token(targets[t]);
+    for (var t = list.first; t < list.end; t += 2u) {
+        let token = target_token(t);
         let norm_logit = logits[row_start + token / 4u][token % 4u] - logit_max;
-        loss += target_examples(targets[t]) * cross_entropy_loss(norm_logit, counts_sum);
-        examples += target_examples(targets[t]);
+        loss += target_examples(t) * cross_entropy_loss(norm_logit, counts_sum);
+        examples += target_examples(t);
     }
     if slice == 0u && row < shape.rows {
         losses[step * shape.rows + row] = loss;

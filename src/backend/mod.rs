@@ -8,7 +8,7 @@ pub mod profile;
 pub use api::{Api, Schedule};
 pub use error::DeviceError;
 
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
@@ -49,14 +49,14 @@ pub trait Backend {
     async fn set_params(&mut self, params: &Params<f32>) -> Result<(), DeviceError>;
 
     /// Batch-norm statistics over all contexts `x (examples, block)`; two examples at least.
-    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError>;
+    async fn calibrate(&mut self, x: &[Token]) -> Result<Statistics, DeviceError>;
 
     /// Mean loss over the examples `x (examples, block)`, `y (examples)` with fixed statistics.
     async fn evaluate(
         &mut self,
         stats: &Statistics,
-        x: &[u8],
-        y: &[u8],
+        x: &[Token],
+        y: &[Token],
     ) -> Result<f64, DeviceError>;
 
     /// Measures from now on where the time of training steps goes, if this is a GPU. Their results

@@ -5,6 +5,7 @@ use crate::cli::error::{Error, Failure, USAGE};
 use crate::cli::report::Output;
 use crate::cli::trained::Trained;
 use crate::data::Vocabulary;
+use crate::model::dims::Token;
 use crate::sample::{Sampler, text};
 
 /// `--prefix` has a character that the model does not know.
@@ -41,7 +42,7 @@ pub fn run(args: &SampleArgs) -> Result<(), Error> {
                 vocabulary: vocabulary.letters().iter().collect(),
             }),
         })
-        .collect::<Result<Vec<u8>, UnknownCharacter>>()?;
+        .collect::<Result<Vec<Token>, UnknownCharacter>>()?;
     let mut sampler = Sampler::new(config.dims(), params, stats, args.seed);
     sampler.temperature = args.temperature as f32;
     let mut out = Output::new();

@@ -14,7 +14,7 @@ use multiversion::target::match_target;
 
 use crate::backend::{Backend, BackendInfo, DeviceError};
 use crate::model::contexts::Rows;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::statistics::{MergedStatistics, Statistics};
 use crate::model::steps::Steps;
@@ -32,7 +32,7 @@ use by_token::{ByToken, Minibatch, NATIVE, Team};
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
-fn step_by_token(model: &mut ByToken<f32>, x: &[u8], y: &[u8], lr: f32) -> f32 {
+fn step_by_token(model: &mut ByToken<f32>, x: &[Token], y: &[Token], lr: f32) -> f32 {
     match_target! {
         "x86_64+avx512f" => model.run(FUSED_8X32, &NATIVE, x, y, lr),
         "x86_64+avx2+fma" => model.run(FUSED_4X16, &NATIVE, x, y, lr),
@@ -60,7 +60,7 @@ fn work_by_token(team: &Team<'_>, me: usize, steps: &[Minibatch<'_>]) -> Vec<f32
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
-fn hidden_inputs<'a>(model: &'a mut Model<f32>, x: &[u8], rows: usize) -> &'a mut [f32] {
+fn hidden_inputs<'a>(model: &'a mut Model<f32>, x: &[Token], rows: usize) -> &'a mut [f32] {
     match_target! {
         "x86_64+avx512f" => model.hidden_inputs(FUSED_8X32, x, rows),
         "x86_64+avx2+fma" => model.hidden_inputs(FUSED_4X16, x, rows),
@@ -74,7 +74,7 @@ fn hidden_inputs<'a>(model: &'a mut Model<f32>, x: &[u8], rows: usize) -> &'a mu
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
-fn infer<'a>(model: &'a mut Model<f32>, x: &[u8], bnmean: &[f32], bnvar: &[f32]) -> &'a [f32] {
+fn infer<'a>(model: &'a mut Model<f32>, x: &[Token], bnmean: &[f32], bnvar: &[f32]) -> &'a [f32] {
     match_target! {
         "x86_64+avx512f" => model.infer_tiled(FUSED_8X32, x, bnmean, bnvar),
         "x86_64+avx2+fma" => model.infer_tiled(FUSED_4X16, x, bnmean, bnvar),
@@ -200,7 +200,7 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
-    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+    async fn calibrate(&mut self, x: &[Token]) -> Result<Statistics, DeviceError> {
         let model = self.large();
         let (block, hidden) = (model.dims.block, model.dims.hidden);
         let mut merged = MergedStatistics::new(hidden);
@@ -219,8 +219,8 @@ impl Backend for CpuBackend {
     async fn evaluate(
         &mut self,
         stats: &Statistics,
-        x: &[u8],
-        y: &[u8],
+        x: &[Token],
+        y: &[Token],
     ) -> Result<f64, DeviceError> {
         let model = self.large();
         let Dims { block, vocab, .. } = model.dims;

@@ -39,7 +39,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use crate::model::contexts::Rows;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::reference::batchnorm::{
     batchnorm_backward, batchnorm_normalize, batchnorm_scale, batchnorm_var_inv, batchnorm_variance,
@@ -48,7 +48,7 @@ use crate::reference::softmax_cross_entropy::{counts, cross_entropy_loss};
 use crate::reference::tanh::tanh_backward;
 
 /// Loss and gradients of the minibatch `x (batch, block)`, `y (batch)`.
-fn loss_and_grads(dims: &Dims, p: &Params<f64>, x: &[u8], y: &[u8]) -> (f64, Params<f64>) {
+fn loss_and_grads(dims: &Dims, p: &Params<f64>, x: &[Token], y: &[Token]) -> (f64, Params<f64>) {
     let Dims {
         vocab,
         block,
@@ -187,10 +187,10 @@ fn the_plain_step_equals_the_reference_and_the_fast_step() {
         };
         let mut generator = TorchGenerator::manual_seed(5);
         let params = Params::init(&dims, &mut generator).map(f64::from);
-        let mut tokens = |count: usize| -> Vec<u8> {
+        let mut tokens = |count: usize| -> Vec<Token> {
             let mut tokens = vec![0; count];
             generator.randint_into(vocab as u32, &mut tokens);
-            tokens.into_iter().map(|token| token as u8).collect()
+            tokens.into_iter().map(|token| token as Token).collect()
         };
         let (mut x, y) = (tokens(batch * dims.block), tokens(batch));
         // Every fourth example has the context of the first.

@@ -1,6 +1,7 @@
 //! Examples: contexts and the tokens that follow them.
 
 use super::Vocabulary;
+use crate::model::dims::Token;
 
 /// Training examples: for each, a context of `block` tokens and the token that follows it.
 ///
@@ -16,13 +17,13 @@ use super::Vocabulary;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examples {
     block: usize,
-    x: Vec<u8>,
-    y: Vec<u8>,
+    x: Vec<Token>,
+    y: Vec<Token>,
 }
 
 impl Examples {
     /// Slides a context of `block` tokens over each word. Words are tokens without the end mark.
-    pub(crate) fn build<'a>(words: impl IntoIterator<Item = &'a [u8]>, block: usize) -> Self {
+    pub(crate) fn build<'a>(words: impl IntoIterator<Item = &'a [Token]>, block: usize) -> Self {
         let mut examples = Self {
             block,
             x: Vec::new(),
@@ -68,12 +69,12 @@ impl Examples {
     }
 
     /// All contexts, `(len, block)` row-major: `Xtr` of the lecture.
-    pub fn x(&self) -> &[u8] {
+    pub fn x(&self) -> &[Token] {
         &self.x
     }
 
     /// The token after each context, `(len)`: `Ytr` of the lecture.
-    pub fn y(&self) -> &[u8] {
+    pub fn y(&self) -> &[Token] {
         &self.y
     }
 
@@ -82,7 +83,7 @@ impl Examples {
     /// # Panics
     ///
     /// If `i` is not below [`len`](Self::len), as indexing a slice does.
-    pub fn context(&self, i: usize) -> &[u8] {
+    pub fn context(&self, i: usize) -> &[Token] {
         &self.x[i * self.block..(i + 1) * self.block]
     }
 }
@@ -91,7 +92,7 @@ impl Examples {
 mod tests {
     use super::*;
 
-    fn rows(examples: &Examples) -> Vec<(&[u8], u8)> {
+    fn rows(examples: &Examples) -> Vec<(&[Token], Token)> {
         (0..examples.len())
             .map(|i| (examples.context(i), examples.y()[i]))
             .collect()
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn concatenation_is_the_same_as_building_from_all_words() {
-        let (a, b): (&[u8], &[u8]) = (&[1, 2, 3], &[4]);
+        let (a, b): (&[Token], &[Token]) = (&[1, 2, 3], &[4]);
         let parts = [Examples::build([a], 2), Examples::build([b], 2)];
         assert_eq!(
             Examples::concat(2, &[&parts[0], &parts[1]]),

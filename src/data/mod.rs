@@ -132,13 +132,20 @@ impl Dataset {
     }
 
     /// A checksum of the vocabulary and of all words in their order, as 64 hexadecimal digits. It does
-    /// not depend on the context length.
+    /// not depend on the context length. Tokens are one byte long where they all fit one, else two, the
+    /// lower one first.
     pub fn sha256(&self) -> String {
+        let bytes = if self.vocab.len() <= 256 { 1 } else { 2 };
         let mut digest = Sha256::new();
         digest.update(self.vocab.chars().collect::<String>());
         for part in [&self.train, &self.val, &self.test] {
             digest.update((part.len() as u64).to_le_bytes());
-            digest.update(part.y());
+            let tokens = part.y().iter().map(|token| token.to_le_bytes());
+            digest.update(
+                tokens
+                    .flat_map(|token| token.into_iter().take(bytes))
+                    .collect::<Vec<u8>>(),
+            );
         }
         hex(&digest.finalize())
     }

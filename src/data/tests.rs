@@ -144,7 +144,7 @@ mod embedded {
             ["yuheng", "diondre", "xavien", "jori", "juanluis"]
         );
 
-        let spell = |tokens: &[u8]| -> String {
+        let spell = |tokens: &[Token]| -> String {
             tokens
                 .iter()
                 .filter_map(|&token| names.vocab.decode(token))
@@ -175,10 +175,11 @@ mod embedded {
 
     /// One checksum over the contexts and targets of the three splits.
     fn checksum(dataset: &Dataset) -> String {
+        let bytes = |tokens: &[Token]| tokens.iter().map(|&t| t as u8).collect::<Vec<u8>>();
         let mut sum = Sha256::new();
         for part in [&dataset.train, &dataset.val, &dataset.test] {
-            sum.update(part.x());
-            sum.update(part.y());
+            sum.update(bytes(part.x()));
+            sum.update(bytes(part.y()));
         }
         hex(&sum.finalize())
     }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::model::dims::Token;
+
 /// The characters of a data set, numbered: tokens are `0..len()`.
 ///
 /// Token 0 is the end mark `.`, which ends every word and fills the context before its first
@@ -23,7 +25,7 @@ use std::collections::HashMap;
 pub struct Vocabulary {
     /// All characters, the end mark first; the position is the token.
     chars: Vec<char>,
-    tokens: HashMap<char, u8>,
+    tokens: HashMap<char, Token>,
 }
 
 /// Why a list of letters makes no vocabulary.
@@ -50,7 +52,7 @@ impl Vocabulary {
     /// The end mark, token [`END_TOKEN`](Self::END_TOKEN).
     pub const END: char = '.';
     /// Token of the end mark.
-    pub const END_TOKEN: u8 = 0;
+    pub const END_TOKEN: Token = 0;
     /// Most letters: with the end mark they make the 256 values of a byte.
     pub const MAX_LETTERS: usize = 255;
 
@@ -68,7 +70,7 @@ impl Vocabulary {
             return Err(VocabularyError::Count(count));
         }
         let mut tokens = HashMap::with_capacity(chars.len());
-        for (token, &c) in (0..=u8::MAX).zip(&chars) {
+        for (token, &c) in (0..=Token::MAX).zip(&chars) {
             // Vocabularies also come from checkpoints, and their characters reach the terminal:
             // no file must be able to put an escape sequence there.
             if !can_be_in_a_word(c) {
@@ -94,12 +96,12 @@ impl Vocabulary {
     }
 
     /// Token of a character, if it has one.
-    pub fn encode(&self, character: char) -> Option<u8> {
+    pub fn encode(&self, character: char) -> Option<Token> {
         self.tokens.get(&character).copied()
     }
 
     /// Character of a token, if there is one.
-    pub fn decode(&self, token: u8) -> Option<char> {
+    pub fn decode(&self, token: Token) -> Option<char> {
         self.chars.get(usize::from(token)).copied()
     }
 

@@ -39,7 +39,7 @@ macro_rules! backend_by_match {
                 }
             }
 
-            async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+            async fn calibrate(&mut self, x: &[Token]) -> Result<Statistics, DeviceError> {
                 match self {
                     $(Self::$variant(backend) => backend.calibrate(x).await,)+
                 }
@@ -48,8 +48,8 @@ macro_rules! backend_by_match {
             async fn evaluate(
                 &mut self,
                 stats: &Statistics,
-                x: &[u8],
-                y: &[u8],
+                x: &[Token],
+                y: &[Token],
             ) -> Result<f64, DeviceError> {
                 match self {
                     $(Self::$variant(backend) => backend.evaluate(stats, x, y).await,)+

@@ -3,7 +3,7 @@
 
 use crate::backend::{Backend, BackendInfo, DeviceError};
 use crate::cpu::CpuBackend;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
@@ -61,11 +61,16 @@ impl Backend for Fake {
         self.cpu.set_params(params).await
     }
 
-    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+    async fn calibrate(&mut self, x: &[Token]) -> Result<Statistics, DeviceError> {
         self.cpu.calibrate(x).await
     }
 
-    async fn evaluate(&mut self, s: &Statistics, x: &[u8], y: &[u8]) -> Result<f64, DeviceError> {
+    async fn evaluate(
+        &mut self,
+        s: &Statistics,
+        x: &[Token],
+        y: &[Token],
+    ) -> Result<f64, DeviceError> {
         self.cpu.evaluate(s, x, y).await
     }
 }

@@ -20,7 +20,7 @@ use crate::gpu::probe::Probe;
 use crate::gpu::resident::Resident;
 use crate::gpu::shader::ProbeModules;
 use crate::gpu::staged::Staged;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
@@ -292,7 +292,7 @@ async fn faster(
 /// Examples whose contexts repeat about as often as those of names, since the staged schedule computes each
 /// distinct context once. Of 128 contexts drawn like this 109 are distinct, of 128 of the names 99; of 512,
 /// 413 and 324. Every seventh is the beginning of a name, and some letters are frequent.
-fn like_names(dims: &Dims, count: usize) -> (Vec<u8>, Vec<u8>) {
+fn like_names(dims: &Dims, count: usize) -> (Vec<Token>, Vec<Token>) {
     const PARTS: u32 = 1 << 12;
     let examples = count * dims.batch;
     let mut draws = vec![0; examples * (dims.block + 2)];
@@ -300,7 +300,7 @@ fn like_names(dims: &Dims, count: usize) -> (Vec<u8>, Vec<u8>) {
     // The square of a number between 0 and 1.
     let token = |&draw: &u32| {
         let square = u64::from(draw).pow(2) / u64::from(PARTS);
-        (dims.vocab as u64 * square / u64::from(PARTS)) as u8
+        (dims.vocab as u64 * square / u64::from(PARTS)) as Token
     };
     let (mut x, mut y) = (Vec::new(), Vec::new());
     for draws in draws.chunks_exact(dims.block + 2) {

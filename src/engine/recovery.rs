@@ -10,7 +10,7 @@ use super::dispatch::backend_by_match;
 use crate::backend::profile::Profile;
 use crate::backend::{Backend, BackendInfo, DeviceError};
 use crate::cpu::CpuBackend;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
@@ -185,7 +185,7 @@ impl<O: Reopen> Backend for Rebuilding<O> {
             .await
     }
 
-    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+    async fn calibrate(&mut self, x: &[Token]) -> Result<Statistics, DeviceError> {
         self.attempt_at_last(async |backend| backend.calibrate(x).await)
             .await
     }
@@ -193,8 +193,8 @@ impl<O: Reopen> Backend for Rebuilding<O> {
     async fn evaluate(
         &mut self,
         stats: &Statistics,
-        x: &[u8],
-        y: &[u8],
+        x: &[Token],
+        y: &[Token],
     ) -> Result<f64, DeviceError> {
         self.attempt_at_last(async |backend| backend.evaluate(stats, x, y).await)
             .await

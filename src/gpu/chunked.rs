@@ -17,7 +17,7 @@ use super::staged::{
     STEP,
 };
 use crate::backend::DeviceError;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::{Params, Tensor};
 use crate::model::tensors::{LectureTensor, LectureTensors};
 
@@ -183,8 +183,8 @@ impl Chunked {
         found: &Found,
         dims: Dims,
         params: &Params<f32>,
-        x: &[u8],
-        y: &[u8],
+        x: &[Token],
+        y: &[Token],
         modules: &[Module],
     ) -> Result<Self, DeviceError> {
         let layout = Layout::of(found, dims);

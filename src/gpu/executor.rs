@@ -19,6 +19,7 @@ use super::timestamps::Profiler;
 use crate::backend::DeviceError;
 use crate::cores::{cores, share_out};
 use crate::model::contexts::Rows;
+use crate::model::dims::Token;
 use crate::model::params::{Params, Tensor};
 
 use Slot as S;
@@ -222,22 +223,22 @@ impl Executor {
 
     /// Uploads the minibatch and learning rate of a single step, whose launches can then be run one by one
     /// with [`Executor::run`]. Each example has a row of its own, as in the lecture.
-    pub fn write_step(&self, x: &[u8], y: &[u8], lr: f32) {
+    pub fn write_step(&self, x: &[Token], y: &[Token], lr: f32) {
         let dims = &self.layout.dims;
         self.write_steps(&[Rows::apart(x, y, dims.block)], dims.batch, &[lr]);
         // The kernels of the chunked pass have a row for each example, with its target in `Y`.
         if self.buffers.contains_key(&S::Y) {
             let mut packed = y.to_vec();
-            packed.resize(4 * packed_words(y.len()), 0);
-            self.upload(S::Y, &packed);
+            packed.resize(2 * packed_words(y.len()), 0);
+            self.upload(S::Y, bytemuck::cast_slice(&packed));
         }
     }
 
     /// Uploads contexts that are to be evaluated.
     pub fn write_rows(&self, rows: &Rows) {
         let mut packed = rows.x().to_vec();
-        packed.resize(4 * packed_words(packed.len()), 0);
-        self.upload(S::X, &packed);
+        packed.resize(2 * packed_words(packed.len()), 0);
+        self.upload(S::X, bytemuck::cast_slice(&packed));
         let targets: usize = (0..rows.len()).map(|row| rows.targets(row).len()).sum();
         let mut list = vec![0; targets_words(rows.len(), targets)];
         list_targets(rows, rows.len(), &mut list);

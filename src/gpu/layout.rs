@@ -208,7 +208,7 @@ impl Layout {
             }
             S::Uses => (1, self.steps * uses_words(&self.dims, batch)),
             S::Targets => {
-                let evaluated = self.rows + 1 + (self.rows * vocab).min(Rows::MOST);
+                let evaluated = targets_words(self.rows, (self.rows * vocab).min(Rows::MOST));
                 let words = self.steps * targets_words(batch, batch);
                 (1, words.max(evaluated))
             }
@@ -405,14 +405,14 @@ fn pad(values: &[f32], cols: usize) -> Vec<f32> {
     padded
 }
 
-/// Words that `tokens` tokens take, four to a word.
+/// Words that `tokens` tokens take, two to a word.
 pub(super) fn packed_words(tokens: usize) -> usize {
-    tokens.div_ceil(4)
+    tokens.div_ceil(2)
 }
 
 /// Words of a step's lists of targets.
 pub(super) fn targets_words(rows: usize, targets: usize) -> usize {
-    rows + 1 + targets
+    rows + 1 + 2 * targets
 }
 
 /// Words of a step's lists of uses.

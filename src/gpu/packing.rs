@@ -2,7 +2,7 @@
 
 use super::layout::{Layout, packed_words, pitch, targets_words, uses_words};
 use crate::model::contexts::{Rows, Target};
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 
 impl Layout {
     /// The words of `X`, `Uses` and `Targets` for some minibatches. Each takes `rows` rows; those beyond its
@@ -22,7 +22,7 @@ impl Layout {
             .zip(uses.chunks_exact_mut(lengths[1]))
             .zip(targets.chunks_exact_mut(lengths[2]));
         for (((minibatch, x), uses), targets) in records {
-            let x: &mut [u8] = bytemuck::cast_slice_mut(x);
+            let x: &mut [Token] = bytemuck::cast_slice_mut(x);
             fill_up(minibatch.x(), dims.block, &mut x[..rows * dims.block]);
             list_uses(dims, pitch(dims.fan_in()), minibatch.x(), uses);
             list_targets(minibatch, rows, targets);
@@ -33,7 +33,7 @@ impl Layout {
 
 /// Copies the contexts `x (.., block)` and fills the rest of `all` with copies of the first: rows that are
 /// computed like the others, so without NaN, and whose results are not used.
-fn fill_up(x: &[u8], block: usize, all: &mut [u8]) {
+fn fill_up(x: &[Token], block: usize, all: &mut [Token]) {
     let (own, others) = all.split_at_mut(x.len());
     own.copy_from_slice(x);
     for other in others.chunks_exact_mut(block) {
@@ -42,7 +42,7 @@ fn fill_up(x: &[u8], block: usize, all: &mut [u8]) {
 }
 
 /// The targets of each row, as shaders/staged/targets.wgsl reads them: a 0 and the end of each row's list,
-/// then the lists, row after row. Rows beyond the last have no targets.
+/// then the lists, row after row, with two words for each target. Rows beyond the last have no targets.
 pub(super) fn list_targets(minibatch: &Rows, rows: usize, list: &mut [u32]) {
     let (ends, targets) = list.split_at_mut(rows + 1);
     let mut end = 0;
@@ -50,8 +50,8 @@ pub(super) fn list_targets(minibatch: &Rows, rows: usize, list: &mut [u32]) {
     for (row, to) in ends[1..].iter_mut().enumerate() {
         if row < minibatch.len() {
             for &Target { token, examples } in minibatch.targets(row) {
-                targets[end] = u32::from(token) | examples << 8;
-                end += 1;
+                targets[end..][..2].copy_from_slice(&[u32::from(token), examples]);
+                end += 2;
             }
         }
         *to = end as u32;
@@ -61,7 +61,7 @@ pub(super) fn list_targets(minibatch: &Rows, rows: usize, list: &mut [u32]) {
 /// The uses of each token in the contexts `x (rows, block)` of a step: a row of dC is the sum over the list
 /// of its token. First a 0 and the end of each token's list; then the lists, token after token. An entry is
 /// the place in `dembcat` where the embedding of a use begins; rows of `dembcat` are `row` values apart.
-pub(super) fn list_uses(dims: &Dims, row: usize, x: &[u8], uses: &mut [u32]) {
+pub(super) fn list_uses(dims: &Dims, row: usize, x: &[Token], uses: &mut [u32]) {
     let (ends, places) = uses.split_at_mut(dims.vocab + 1);
     // A counting sort: first the lengths of the lists, then their starts, which become their ends as
     // the lists are filled.
@@ -105,11 +105,11 @@ mod tests {
 
     #[test]
     fn the_targets_of_each_row_are_listed_and_the_rows_filled_up() {
-        let y = [7, 8, 7, 7];
+        let y = [700, 8, 700, 700];
         let rows = Rows::merged(&[1, 2, 1, 2, 3, 4, 1, 2], Some(&y), 2);
-        let mut list = [9; 4 + 1 + 4];
+        let mut list = [9; 4 + 1 + 2 * 4];
         list_targets(&rows, 4, &mut list);
-        let (ends, lists) = ([0, 2, 3, 3, 3], [7 | 2 << 8, 8 | 1 << 8, 7 | 1 << 8, 9]);
+        let (ends, lists) = ([0, 4, 6, 6, 6], [700, 2, 8, 1, 700, 1, 9, 9]);
         assert_eq!(list, [&ends[..], &lists].concat()[..]);
         let mut x = [9; 8];
         fill_up(rows.x(), 2, &mut x);

@@ -10,7 +10,7 @@ use super::adapter::{Found, Needs};
 use super::layout::{packed_words, uses_words};
 use super::packing::list_uses;
 use crate::backend::DeviceError;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::{Params, Tensor};
 use crate::model::steps::Steps;
 
@@ -468,9 +468,9 @@ impl Plan {
             let (x, y, lr) = steps.step(i);
             let (tokens, uses) = words.split_at_mut(places.uses);
             let (uses, rate) = uses.split_at_mut(places.lr - places.uses);
-            let tokens: &mut [u8] = bytemuck::cast_slice_mut(tokens);
+            let tokens: &mut [Token] = bytemuck::cast_slice_mut(tokens);
             tokens[..x.len()].copy_from_slice(x);
-            tokens[4 * places.y..][..y.len()].copy_from_slice(y);
+            tokens[2 * places.y..][..y.len()].copy_from_slice(y);
             list_uses(&self.dims, 4 * places.fan_in4, x, uses);
             rate[0] = lr.to_bits();
         }

@@ -22,7 +22,7 @@ use super::work::kernels_of;
 use crate::backend::profile::{Kernel, Profile, Work};
 use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
 use crate::cores::{cores, share_out};
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
@@ -408,15 +408,15 @@ impl Backend for Resident {
         self.gpu.check()
     }
 
-    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+    async fn calibrate(&mut self, x: &[Token]) -> Result<Statistics, DeviceError> {
         self.staged().await?.calibrate(x).await
     }
 
     async fn evaluate(
         &mut self,
         stats: &Statistics,
-        x: &[u8],
-        y: &[u8],
+        x: &[Token],
+        y: &[Token],
     ) -> Result<f64, DeviceError> {
         self.staged().await?.evaluate(stats, x, y).await
     }

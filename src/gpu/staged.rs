@@ -24,7 +24,7 @@ use crate::backend::profile::Profile;
 use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
 use crate::cores::{cores, share_out};
 use crate::model::contexts::Rows;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::{Params, Tensor};
 use crate::model::statistics::{MergedStatistics, Statistics};
 use crate::model::steps::Steps;
@@ -438,7 +438,7 @@ impl Backend for Staged {
         self.executor.gpu.check()
     }
 
-    async fn calibrate(&mut self, x: &[u8]) -> Result<Statistics, DeviceError> {
+    async fn calibrate(&mut self, x: &[Token]) -> Result<Statistics, DeviceError> {
         let Layout {
             rows: most, dims, ..
         } = self.executor.layout;
@@ -457,8 +457,8 @@ impl Backend for Staged {
     async fn evaluate(
         &mut self,
         stats: &Statistics,
-        x: &[u8],
-        y: &[u8],
+        x: &[Token],
+        y: &[Token],
     ) -> Result<f64, DeviceError> {
         let Layout {
             rows: most, dims, ..

@@ -2,7 +2,7 @@
 
 use super::error::GradcheckError;
 use crate::data;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::rng::TorchGenerator;
 
@@ -14,9 +14,9 @@ pub struct Inputs {
     /// The seven parameters.
     pub params: Params<f32>,
     /// Contexts, `(batch, block)`.
-    pub x: Vec<u8>,
+    pub x: Vec<Token>,
     /// Targets, `(batch)`.
-    pub y: Vec<u8>,
+    pub y: Vec<Token>,
 }
 
 impl Inputs {

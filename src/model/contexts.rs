@@ -1,13 +1,18 @@
 //! Examples by their contexts. What a model makes of equal contexts is equal, so each of them is computed
 //! once: every seventh example of the names is the beginning of one.
 
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 
-/// A context as one number: a byte for each of its tokens, the first one lowest. A context has at
-/// most as many tokens as the number has bytes.
-pub type Key = u128;
+/// The tokens of a context, and zeros up to the longest one that there can be.
+pub type Key = [Token; *Dims::BLOCK.end()];
 
-const _: () = assert!(*Dims::BLOCK.end() == size_of::<Key>());
+/// A key as numbers, which are compared at once. Most contexts need the first one only.
+type Halves = [u128; 2];
+
+/// Tokens of a half.
+const HALF: usize = size_of::<u128>() / size_of::<Token>();
+
+const _: () = assert!(size_of::<Key>() == size_of::<Halves>());
 
 /// Numbers contexts: equal ones alike, in the order in which they first come.
 ///
@@ -19,7 +24,7 @@ pub struct Numbering {
     /// How many there are.
     count: usize,
     /// Their tokens; and one more place, as `read` compares with that of a next one.
-    keys: Vec<Key>,
+    keys: Vec<Halves>,
     /// The table: a context's number is at the place that its key gives, or at the next that is free.
     slots: Vec<u32>,
     /// Number of the context of each example.
@@ -34,7 +39,7 @@ impl Numbering {
     pub fn new(examples: usize) -> Self {
         Self {
             count: 0,
-            keys: vec![0; examples + 1],
+            keys: vec![[0; 2]; examples + 1],
             // A quarter full at most, so that the first place is nearly always the one.
             slots: vec![Self::FREE; 4 * examples.next_power_of_two()],
             number_of: vec![0; examples],
@@ -44,17 +49,32 @@ impl Numbering {
     /// Numbers the contexts of `x (examples, block)`, of as many examples as there is room for, and has
     /// `each` look at the number of each example.
     #[inline(always)]
-    pub fn read(&mut self, x: &[u8], block: usize, mut each: impl FnMut(usize)) {
+    pub fn read(&mut self, x: &[Token], block: usize, each: impl FnMut(usize)) {
+        if block <= HALF {
+            self.read_as::<false>(x, block, each);
+        } else {
+            self.read_as::<true>(x, block, each);
+        }
+    }
+
+    /// Reads contexts that are `LONG`er than half a key, or are not.
+    #[inline(always)]
+    fn read_as<const LONG: bool>(
+        &mut self,
+        x: &[Token],
+        block: usize,
+        mut each: impl FnMut(usize),
+    ) {
         self.slots.fill(Self::FREE);
         let bits = self.slots.len().trailing_zeros();
         let mask = self.slots.len() - 1;
         let mut count = 0;
         for (b, number_of) in self.number_of.iter_mut().enumerate() {
-            let key = key(&x[b * block..], block);
-            let mut place = slot(key, bits);
+            let key = key::<LONG>(&x[b * block..], block);
+            let mut place = slot::<LONG>(key, bits);
             let number = loop {
                 let number = self.slots[place].min(count);
-                if number == count || self.keys[number as usize] == key {
+                if number == count || are_equal::<LONG>(self.keys[number as usize], key) {
                     break number;
                 }
                 place = (place + 1) & mask;
@@ -70,7 +90,7 @@ impl Numbering {
 
     /// The tokens of each context.
     pub fn keys(&self) -> &[Key] {
-        &self.keys[..self.count]
+        bytemuck::cast_slice(&self.keys[..self.count])
     }
 
     /// The number of the context of each example.
@@ -81,24 +101,49 @@ impl Numbering {
 
 /// The first `block` tokens of `x`.
 #[inline(always)]
-fn key(x: &[u8], block: usize) -> Key {
+fn key<const LONG: bool>(x: &[Token], block: usize) -> Halves {
+    if LONG {
+        [half(x, HALF), half(&x[HALF..], block - HALF)]
+    } else {
+        [half(x, block), 0]
+    }
+}
+
+/// The first `count` tokens of `x`, at least one, in half a key.
+#[inline(always)]
+fn half(x: &[Token], count: usize) -> u128 {
     match x.first_chunk() {
-        // As many tokens as a number has bytes: those that follow are taken off.
-        Some(&tokens) => Key::from_le_bytes(tokens) & (Key::MAX >> (Key::BITS - 8 * block as u32)),
+        // As many tokens as there is room for: those that follow are taken off.
+        Some(&tokens) => {
+            let all: u128 = bytemuck::cast::<[Token; HALF], _>(tokens);
+            all & (u128::MAX >> (u128::BITS - Token::BITS * count as u32))
+        }
         None => {
-            let tokens = x[..block].iter().rev();
-            tokens.fold(0, |key, &token| key << 8 | Key::from(token))
+            let tokens = x[..count].iter().rev();
+            tokens.fold(0, |key, &token| key << Token::BITS | u128::from(token))
         }
     }
+}
+
+#[inline(always)]
+fn are_equal<const LONG: bool>(a: Halves, b: Halves) -> bool {
+    a[0] == b[0] && (!LONG || a[1] == b[1])
 }
 
 /// The place in a table of `2**bits` for a key: the upper bits of a product, which all of its bits
 /// have a part in.
 #[inline(always)]
-fn slot(key: Key, bits: u32) -> usize {
+fn slot<const LONG: bool>(key: Halves, bits: u32) -> usize {
     // 2**64 divided by the golden ratio, odd: Knuth's multiplicative hashing.
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let folded = (key as u64).wrapping_mul(FACTOR) ^ (key >> 64) as u64;
+    let fold = |sum: u64, half: u128| {
+        let sum = sum.wrapping_mul(FACTOR) ^ half as u64;
+        sum.wrapping_mul(FACTOR) ^ (half >> 64) as u64
+    };
+    let mut folded = fold(0, key[0]);
+    if LONG {
+        folded = fold(folded, key[1]);
+    }
     (folded.wrapping_mul(FACTOR) >> (u64::BITS - bits)) as usize
 }
 
@@ -106,7 +151,7 @@ fn slot(key: Key, bits: u32) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The token.
-    pub token: u8,
+    pub token: Token,
     /// How many examples.
     pub examples: u32,
 }
@@ -117,7 +162,7 @@ pub struct Rows {
     /// Tokens of a context.
     block: usize,
     /// The contexts, `(rows, block)`.
-    x: Vec<u8>,
+    x: Vec<Token>,
     /// What follows each of them, row after row.
     targets: Vec<Target>,
     /// Where the targets of each row end, behind a 0.
@@ -130,7 +175,7 @@ impl Rows {
 
     /// The examples `x (examples, block)`, `y (examples)`, each context once; without `y` each target is
     /// token 0.
-    pub fn merged(x: &[u8], y: Option<&[u8]>, block: usize) -> Self {
+    pub fn merged(x: &[Token], y: Option<&[Token]>, block: usize) -> Self {
         let examples = x.len() / block;
         let mut numbering = Numbering::new(examples);
         // A counting sort of the targets by context: how many each has; where they begin, which moves on
@@ -150,7 +195,8 @@ impl Rows {
             *end += 1;
         }
         let mut targets = Vec::with_capacity(examples);
-        let mut times = [0; 256];
+        let most = y.unwrap_or_default().iter().max();
+        let mut times = vec![0; most.map_or(1, |&token| usize::from(token) + 1)];
         for row in 0..rows {
             let tokens = &tokens[ends[row]..ends[row + 1]];
             for &token in tokens {
@@ -170,9 +216,7 @@ impl Rows {
         let keys = numbering.keys().iter();
         Self {
             block,
-            x: keys
-                .flat_map(|key| key.to_le_bytes().into_iter().take(block))
-                .collect(),
+            x: keys.flat_map(|key| &key[..block]).copied().collect(),
             targets,
             ends,
         }
@@ -180,12 +224,12 @@ impl Rows {
 
     /// Any number of examples with their contexts merged, in batches of at most `most` rows.
     pub fn batches<'a>(
-        x: &'a [u8],
-        y: Option<&'a [u8]>,
+        x: &'a [Token],
+        y: Option<&'a [Token]>,
         block: usize,
         most: usize,
     ) -> impl Iterator<Item = Self> + 'a {
-        // Their tables would grow without bounds, and a device is told of a target's examples in 24 bits.
+        // Their tables would grow without bounds.
         let examples = x.len() / block;
         (0..examples).step_by(Self::MOST).flat_map(move |first| {
             let end = examples.min(first + Self::MOST);
@@ -195,7 +239,7 @@ impl Rows {
     }
 
     /// A row for each example `x (examples, block)`, `y (examples)`, also where several have one context.
-    pub fn apart(x: &[u8], y: &[u8], block: usize) -> Self {
+    pub fn apart(x: &[Token], y: &[Token], block: usize) -> Self {
         let target = |&token| Target { token, examples: 1 };
         Self {
             block,
@@ -216,7 +260,7 @@ impl Rows {
     }
 
     /// The contexts, `(rows, block)`.
-    pub fn x(&self) -> &[u8] {
+    pub fn x(&self) -> &[Token] {
         &self.x
     }
 
@@ -250,16 +294,16 @@ impl Rows {
 mod tests {
     use super::*;
 
-    /// Contexts of 16 tokens that differ in one byte each, some of them often, with a few targets each.
+    /// Contexts of 16 tokens that differ in one token each, some of them often, with a few targets each.
     #[test]
     fn rows_are_the_contexts_with_their_targets_counted() {
         const BLOCK: usize = 16;
         let kinds: Vec<usize> = (0..100).map(|b| (b % 3) * (b % 40)).collect();
         let mut x = vec![0; kinds.len() * BLOCK];
         for (x, &kind) in x.chunks_exact_mut(BLOCK).zip(&kinds) {
-            x[kind % BLOCK] = (kind / BLOCK) as u8 + 1;
+            x[kind % BLOCK] = 300 * ((kind / BLOCK) as Token + 1);
         }
-        let y: Vec<u8> = (0..kinds.len()).map(|b| (b % 7 * 30) as u8).collect();
+        let y: Vec<Token> = (0..kinds.len()).map(|b| (b % 7 * 9000) as Token).collect();
         let mut distinct: Vec<usize> = Vec::new();
         for &kind in &kinds {
             if !distinct.contains(&kind) {

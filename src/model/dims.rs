@@ -3,6 +3,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+/// A character as a number: its row of `C` and its column of the logits.
+pub type Token = u16;
+
 /// The five sizes that fix every shape in the program, under the names used throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dims {

@@ -1,5 +1,7 @@
 //! Training steps as a backend gets them, and the learning rate of each.
 
+use super::dims::Token;
+
 /// The learning rate of each step.
 #[derive(Clone, Copy, Debug)]
 pub struct LearningRate {
@@ -28,9 +30,9 @@ pub struct Steps {
     /// Number of the first step in the run, for messages.
     pub first: u64,
     /// Context tokens, `(steps, batch, block)`.
-    pub x: Vec<u8>,
+    pub x: Vec<Token>,
     /// Target tokens, `(steps, batch)`.
-    pub y: Vec<u8>,
+    pub y: Vec<Token>,
     /// Learning rate of each step, `(steps)`.
     pub lr: Vec<f32>,
 }
@@ -47,7 +49,7 @@ impl Steps {
     }
 
     /// Contexts, targets and learning rate of step `i`.
-    pub fn step(&self, i: usize) -> (&[u8], &[u8], f32) {
+    pub fn step(&self, i: usize) -> (&[Token], &[Token], f32) {
         let (xs, ys) = (self.x.len() / self.len(), self.y.len() / self.len());
         (
             &self.x[i * xs..(i + 1) * xs],

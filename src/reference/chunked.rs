@@ -6,6 +6,7 @@
 
 use super::real::Real;
 use super::{Model, batchnorm, embedding, linear, tanh};
+use crate::model::dims::Token;
 use crate::model::params::Tensor;
 use crate::model::tensors::{LectureTensor, LectureTensors};
 
@@ -15,8 +16,8 @@ use crate::model::tensors::{LectureTensor, LectureTensors};
 /// Each line below quotes its line of the notebook.
 pub fn pass<R: Real>(
     model: &mut Model<R>,
-    x: &[u8],
-    y: &[u8],
+    x: &[Token],
+    y: &[Token],
 ) -> (LectureTensors<R>, LectureTensors<R>) {
     model.forward(x, y);
     let dims = model.dims;

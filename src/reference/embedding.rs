@@ -3,12 +3,13 @@
 //! `emb (batch, block, embd)` and `embcat (batch, block * embd)` are the same memory.
 
 use super::real::Real;
+use crate::model::dims::Token;
 
 /// `embcat[p, :] = C[X[p], :]` for every position `p` of `(batch, block)`.
 ///
 /// `x (batch, block)` tokens, `c (vocab, embd)`, `embcat (batch, block * embd)`.
 #[inline(always)]
-pub fn forward<R: Real>(x: &[u8], c: &[R], embd: usize, embcat: &mut [R]) {
+pub fn forward<R: Real>(x: &[Token], c: &[R], embd: usize, embcat: &mut [R]) {
     for (row, &token) in embcat.chunks_exact_mut(embd).zip(x) {
         let token = usize::from(token);
         row.copy_from_slice(&c[token * embd..(token + 1) * embd]);
@@ -18,7 +19,7 @@ pub fn forward<R: Real>(x: &[u8], c: &[R], embd: usize, embcat: &mut [R]) {
 /// `dC[X[p], :] += demb[p, :]`: the gradient of a character is the sum over all positions that hold it. They
 /// are visited in order, so the sum has the same bits in every run.
 #[inline(always)]
-pub fn backward<R: Real>(x: &[u8], dembcat: &[R], embd: usize, dc: &mut [R]) {
+pub fn backward<R: Real>(x: &[Token], dembcat: &[R], embd: usize, dc: &mut [R]) {
     dc.fill(R::zero());
     for (row, &token) in dembcat.chunks_exact(embd).zip(x) {
         let token = usize::from(token);

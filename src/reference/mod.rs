@@ -13,7 +13,7 @@ pub mod sgd;
 pub mod softmax_cross_entropy;
 pub mod tanh;
 
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::{Params, Tensor};
 use batchnorm::BatchStatistics;
 use linear::{PLAIN, Tile};
@@ -101,7 +101,7 @@ impl<R: Real> Model<R> {
 
     /// Forward pass over one minibatch: `x (batch, block)` and `y (batch)` are tokens. Returns the
     /// mean loss. It also computes `dlogits`, because softmax and loss share their work.
-    pub fn forward(&mut self, x: &[u8], y: &[u8]) -> R {
+    pub fn forward(&mut self, x: &[Token], y: &[Token]) -> R {
         let Self {
             dims,
             params: p,
@@ -126,7 +126,7 @@ impl<R: Real> Model<R> {
     }
 
     /// Backward pass of the last [`Model::forward`]: every gradient, derived by hand.
-    pub fn backward(&mut self, x: &[u8]) {
+    pub fn backward(&mut self, x: &[Token]) {
         let Self {
             dims,
             params: p,
@@ -168,7 +168,7 @@ impl<R: Real> Model<R> {
     }
 
     /// One step of gradient descent. Returns the loss before the update.
-    pub fn step(&mut self, x: &[u8], y: &[u8], lr: R) -> R {
+    pub fn step(&mut self, x: &[Token], y: &[Token], lr: R) -> R {
         let loss = self.forward(x, y);
         self.backward(x);
         self.update(lr);
@@ -185,7 +185,7 @@ impl<R: Real> Model<R> {
     >(
         &mut self,
         tile: Tile<FMA, ROWS, COLS, PARTS>,
-        x: &[u8],
+        x: &[Token],
         rows: usize,
     ) -> &mut [R] {
         let Self {
@@ -204,7 +204,7 @@ impl<R: Real> Model<R> {
 
     /// Logits of `x`, at most `batch` contexts, by the trained model: batch norm with fixed
     /// statistics, so that one example does not depend on the others beside it.
-    pub fn infer(&mut self, x: &[u8], bnmean: &[R], bnvar: &[R]) -> &[R] {
+    pub fn infer(&mut self, x: &[Token], bnmean: &[R], bnvar: &[R]) -> &[R] {
         self.infer_tiled(PLAIN, x, bnmean, bnvar)
     }
 
@@ -217,7 +217,7 @@ impl<R: Real> Model<R> {
     >(
         &mut self,
         tile: Tile<FMA, ROWS, COLS, PARTS>,
-        x: &[u8],
+        x: &[Token],
         bnmean: &[R],
         bnvar: &[R],
     ) -> &[R] {

@@ -2,6 +2,7 @@
 //! `shaders/softmax_cross_entropy.wgsl`, where the derivation stands.
 
 use super::real::Real;
+use crate::model::dims::Token;
 
 /// `-logprobs[i, y] = log(counts_sum) - norm_logits[i, y]`
 #[inline(always)]
@@ -32,7 +33,7 @@ pub fn counts<R: Real>(logits: &[R]) -> (R, R) {
 /// The loss of each example into `row_loss (batch)` and `dlogits (batch, vocab)`, in one pass:
 /// the softmax that the loss needs is most of its gradient.
 #[inline(always)]
-pub fn forward_backward<R: Real>(logits: &[R], y: &[u8], row_loss: &mut [R], dlogits: &mut [R]) {
+pub fn forward_backward<R: Real>(logits: &[R], y: &[Token], row_loss: &mut [R], dlogits: &mut [R]) {
     let vocab = logits.len() / y.len();
     let n = R::of(y.len() as f64);
     let rows = logits

@@ -3,7 +3,7 @@
 
 use crate::backend::{Backend, DeviceError};
 use crate::data::{Dataset, Examples};
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::training::Snapshot;
@@ -17,7 +17,7 @@ use crate::training::Snapshot;
 pub async fn calibrate(
     backend: &mut impl Backend,
     params: &Params<f32>,
-    x: &[u8],
+    x: &[Token],
 ) -> Result<Statistics, DeviceError> {
     backend.set_params(params).await?;
     backend.calibrate(x).await

@@ -374,6 +374,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::dims::Token;
 
     fn chunk_after(chunk: usize, len: usize, took: Duration) -> usize {
         let mut pace = Pace { chunk };
@@ -419,7 +420,7 @@ mod tests {
         ahead: bool,
         bad: Option<u64>,
     ) -> (Vec<Steps>, Vec<Event>, Option<Box<Diverged>>) {
-        let words: [&[u8]; 4] = [&[1, 2], &[2], &[1, 1, 2], &[2, 1]];
+        let words: [&[Token]; 4] = [&[1, 2], &[2], &[1, 1, 2], &[2, 1]];
         let examples = Examples::build(words, 1);
         let state = State::first(recipe, &DIMS, 3);
         let mut training = Training::new(&examples, recipe, state, every);
@@ -458,7 +459,7 @@ mod tests {
         assert_eq!(events.last(), Some(&Event::Finished));
         // The pace of a chunk that is drawn ahead is that of the chunk before.
         let (ahead, also, _) = drive(&recipe, 8, true, None);
-        let flat = |chunks: &[Steps]| -> (Vec<u8>, Vec<u8>) {
+        let flat = |chunks: &[Steps]| -> (Vec<Token>, Vec<Token>) {
             let x = chunks.iter().flat_map(|steps| steps.x.clone());
             let y = chunks.iter().flat_map(|steps| steps.y.clone());
             (x.collect(), y.collect())

@@ -11,7 +11,7 @@ use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data;
 use gpu_makemore::gradcheck::compare::Element;
 pub use gpu_makemore::gradcheck::compare::Tolerance;
-use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::model::steps::Steps;
 use gpu_makemore::reference::Model;
@@ -95,10 +95,10 @@ impl Fixture {
         bytemuck::pod_collect_to_vec(&bytes)
     }
 
-    pub fn tokens(&self, name: &str) -> Vec<u8> {
+    pub fn tokens(&self, name: &str) -> Vec<Token> {
         self.i64(name)
             .into_iter()
-            .map(|t| u8::try_from(t).expect("a token fits a byte"))
+            .map(|t| Token::try_from(t).expect("a token fits 16 bits"))
             .collect()
     }
 
@@ -143,8 +143,8 @@ const fn dims(vocab: usize, block: usize, embd: usize, hidden: usize, batch: usi
 /// Parameters and one minibatch, the same for the same seed.
 pub struct Inputs {
     pub params: Params<f32>,
-    pub x: Vec<u8>,
-    pub y: Vec<u8>,
+    pub x: Vec<Token>,
+    pub y: Vec<Token>,
 }
 
 pub fn inputs(dims: &Dims, seed: u64) -> Inputs {
@@ -153,7 +153,7 @@ pub fn inputs(dims: &Dims, seed: u64) -> Inputs {
     let mut tokens = |len: usize| {
         let mut tokens = vec![0u32; len];
         generator.randint_into(dims.vocab as u32, &mut tokens);
-        tokens.iter().map(|&t| t as u8).collect::<Vec<u8>>()
+        tokens.iter().map(|&t| t as Token).collect::<Vec<Token>>()
     };
     Inputs {
         params,

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use gpu_makemore::checkpoint::{Checkpoint, CheckpointError};
 use gpu_makemore::data::{self, Format, Reading, Source, Vocabulary};
 use gpu_makemore::gradcheck::against::Given;
+use gpu_makemore::model::dims::Token;
 use gpu_makemore::model::statistics::Statistics;
 use gpu_makemore::sample::Sampler;
 use gpu_makemore::text::one_line;
@@ -137,7 +138,7 @@ fn words(bytes: &[u8], name: &str, format: Format, column: Option<&str>, options
         assert!(tokens.copied().all(|t| dataset.vocab.decode(t).is_some()));
     }
     // Each word ends once, and what is in the file is all that there is.
-    let ends = |y: &[u8]| y.iter().filter(|&&t| t == Vocabulary::END_TOKEN).count();
+    let ends = |y: &[Token]| y.iter().filter(|&&t| t == Vocabulary::END_TOKEN).count();
     assert_eq!(ends(dataset.train.y()), dataset.words.train);
     assert_eq!(ends(dataset.val.y()), dataset.words.val);
     assert_eq!(ends(dataset.test.y()), dataset.words.test);

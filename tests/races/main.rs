@@ -18,7 +18,7 @@ use gpu_makemore::gpu::plan::{Plan, WorkSplit};
 use gpu_makemore::gpu::shader::{Module, Source, chunked_modules, resident_module, staged_modules};
 use gpu_makemore::gpu::staged::{CALIBRATE, EVALUATE, step_of};
 use gpu_makemore::model::contexts::Rows;
-use gpu_makemore::model::dims::Dims;
+use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::model::steps::Steps;
 use gpu_makemore::reference::Model;
@@ -75,7 +75,7 @@ impl Tensors {
     }
 
     /// Uploads a minibatch in so many rows.
-    fn write(&mut self, minibatch: &Rows, rows: usize, y: &[u8], lr: f32) {
+    fn write(&mut self, minibatch: &Rows, rows: usize, y: &[Token], lr: f32) {
         let packed = self
             .layout
             .pack_steps(std::slice::from_ref(minibatch), rows);
@@ -84,7 +84,7 @@ impl Tensors {
         }
         self.words_mut(Slot::Lr)[0] = lr.to_bits();
         for (b, &token) in y.iter().enumerate() {
-            self.words_mut(Slot::Y)[b / 4] |= u32::from(token) << (8 * (b % 4));
+            self.words_mut(Slot::Y)[b / 2] |= u32::from(token) << (16 * (b % 2));
         }
     }
 

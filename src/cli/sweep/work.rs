@@ -24,7 +24,7 @@ use crate::gpu::adapter::Found;
 use crate::gpu::device::Gpu;
 use crate::gpu::resident::Resident;
 use crate::gpu::staged::Staged;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
 use crate::model::steps::Steps;
@@ -327,7 +327,7 @@ async fn waves(
 
 /// Steps that change no parameter.
 fn idle_steps(dims: &Dims, count: usize) -> Steps {
-    let tokens = |len: usize| (0..len).map(|i| (i % dims.vocab) as u8).collect();
+    let tokens = |len: usize| (0..len).map(|i| (i % dims.vocab) as Token).collect();
     Steps {
         first: 0,
         x: tokens(count * dims.batch * dims.block),

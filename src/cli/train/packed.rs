@@ -4,6 +4,7 @@ use crate::backend::{Backend, BackendInfo};
 use crate::checkpoint::{Checkpoint, Config};
 use crate::cli::error::Error;
 use crate::data::Dataset;
+use crate::model::dims::Token;
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
 use crate::model::statistics::Statistics;
@@ -25,7 +26,7 @@ pub(crate) async fn finish(
     backend: &mut impl Backend,
     config: Config,
     params: Params<f32>,
-    contexts: &[u8],
+    contexts: &[Token],
 ) -> Result<Checkpoint, Error> {
     let Statistics { bnmean, bnvar } = evaluation::calibrate(backend, &params, contexts).await?;
     Ok(Checkpoint {

@@ -3,7 +3,7 @@
 use super::lines::LINE;
 pub use crate::model::contexts::Key;
 use crate::model::contexts::Numbering;
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::reference::real::Real;
 
 /// Contexts that are worked on at a time: as many as a line has lanes. (`Dims::block` is something else, the
@@ -26,7 +26,7 @@ pub struct Contexts<R> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     pub lane: u8,
-    pub token: u8,
+    pub token: Token,
 }
 
 impl<R: Real> Contexts<R> {
@@ -43,7 +43,7 @@ impl<R: Real> Contexts<R> {
 
     /// Lists the contexts of `x (batch, block)` with their targets `y (batch)`.
     #[inline(always)]
-    pub fn read(&mut self, x: &[u8], y: &[u8], dims: &Dims) {
+    pub fn read(&mut self, x: &[Token], y: &[Token], dims: &Dims) {
         let uses = self.uses.as_flattened_mut();
         uses.fill(R::zero());
         self.numbering
@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    /// Contexts of 16 tokens that differ in one byte, one of them in many examples.
+    /// Contexts of 16 tokens that differ in one of them, one of them in many examples.
     #[test]
     fn each_context_is_listed_once_with_its_uses_and_targets() {
         let dims = Dims {
@@ -147,9 +147,9 @@ mod tests {
                 .collect();
             let mut x = vec![0; dims.batch * dims.block];
             for (x, &kind) in x.chunks_exact_mut(dims.block).zip(&kinds) {
-                x[kind % 16] = (kind / 16) as u8 + 1;
+                x[kind % 16] = 300 * ((kind / 16) as Token + 1);
             }
-            let y: Vec<u8> = (0..dims.batch).map(|b| b as u8).collect();
+            let y: Vec<Token> = (0..dims.batch).map(|b| 600 * b as Token).collect();
             contexts.read(&x, &y, &dims);
             let mut distinct: Vec<usize> = Vec::new();
             for &kind in &kinds {
@@ -159,9 +159,11 @@ mod tests {
             }
             assert!(distinct.len() > CONTEXT_BLOCK && distinct.len() < dims.batch);
             assert_eq!(contexts.blocks(), distinct.len().div_ceil(CONTEXT_BLOCK));
-            let keys = distinct
-                .iter()
-                .map(|kind| (*kind as Key / 16 + 1) << (8 * (kind % 16)));
+            let keys = distinct.iter().map(|kind| {
+                let mut key = Key::default();
+                key[kind % 16] = 300 * ((kind / 16) as Token + 1);
+                key
+            });
             assert_eq!(contexts.keys(), keys.collect::<Vec<_>>());
             let users =
                 |kind: usize| (0..dims.batch).filter(move |&b| (b % 3 + first) * (b % 40) == kind);

@@ -39,7 +39,7 @@ mod shared;
 mod team;
 mod tokens;
 
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::{Params, Tensor};
 use crate::reference::linear::Tile;
 use crate::reference::real::Real;
@@ -188,8 +188,8 @@ impl<R: Real + Transpose> ByToken<R> {
     pub fn step<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
         &mut self,
         tile: Tile<FMA, ROWS, COLS, PARTS>,
-        x: &[u8],
-        y: &[u8],
+        x: &[Token],
+        y: &[Token],
         lr: R,
     ) -> R {
         let phases = Phases::of::<FMA, ROWS, COLS, PARTS, false>(tile);
@@ -206,8 +206,8 @@ impl<R: Real + Transpose> ByToken<R> {
     >(
         &mut self,
         tile: Tile<FMA, ROWS, COLS, PARTS>,
-        x: &[u8],
-        y: &[u8],
+        x: &[Token],
+        y: &[Token],
         lr: R,
     ) -> R {
         let phases = Phases::of::<FMA, ROWS, COLS, PARTS, true>(tile);
@@ -220,8 +220,8 @@ impl<R: Real + Transpose> ByToken<R> {
         &mut self,
         tile: Tile<FMA, ROWS, COLS, PARTS>,
         phases: &Phases<R>,
-        x: &[u8],
-        y: &[u8],
+        x: &[Token],
+        y: &[Token],
         lr: R,
     ) -> R {
         let Self {

@@ -6,7 +6,7 @@ use super::contexts::{CONTEXT_BLOCK, Contexts, Target};
 use super::lines::{LANES, LINE, Line, each, tile_of, tile_of_mut, totals};
 use super::panel::{Panel, Step};
 use super::tokens::{Piece, Tokens, pieces};
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::reference::fma::mul_add;
 use crate::reference::linear::{Tile, by_rows, tile, tiles};
 use crate::reference::real::Real;
@@ -107,7 +107,7 @@ impl<R: Real> Shared<R> {
 
     /// Reads a minibatch, cut into tiles of at most `tile_rows` rows.
     #[inline(always)]
-    pub fn begin(&mut self, x: &[u8], y: &[u8], tile_rows: usize) {
+    pub fn begin(&mut self, x: &[Token], y: &[Token], tile_rows: usize) {
         let dims = &self.dims;
         self.contexts.read(x, y, dims);
         self.tokens.read(&self.contexts, dims, tile_rows);

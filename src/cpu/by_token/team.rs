@@ -17,6 +17,7 @@ use super::ByToken;
 use super::panel::Panel;
 use super::phases::NATIVE;
 use super::shared::{LogitSums, Logits, Shared};
+use crate::model::dims::Token;
 use crate::reference::linear::Tile;
 
 /// Blocks between two barriers. A longer span waits less often, but its activations have to stay in the
@@ -25,7 +26,7 @@ use crate::reference::linear::Tile;
 const SPAN: usize = 4;
 
 /// A minibatch with its learning rate: `x (batch, block)`, `y (batch)`.
-pub type Minibatch<'a> = (&'a [u8], &'a [u8], f32);
+pub type Minibatch<'a> = (&'a [Token], &'a [Token], f32);
 
 /// Workers on the steps of one model. ([`SPAN`] also limits how many of them work on the logits, which are a
 /// sixth of a step.)

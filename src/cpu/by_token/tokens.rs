@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::contexts::{Contexts, Key};
+use super::contexts::Contexts;
 use super::lines::{LANES, tile_of};
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::reference::linear::tiles;
 use crate::reference::real::Real;
 
@@ -23,7 +23,7 @@ pub struct Tokens<R> {
     /// The rows of each position.
     pub positions: Vec<Range<usize>>,
     /// The token of each row.
-    pub token: Vec<u8>,
+    pub token: Vec<Token>,
     /// How many examples have the token at that position.
     pub uses: Vec<R>,
     /// The rows, cut into tiles: position and rows.
@@ -75,9 +75,9 @@ impl<R: Real> Tokens<R> {
     pub fn read(&mut self, contexts: &Contexts<R>, dims: &Dims, tile_rows: usize) {
         let vocab = dims.vocab;
         self.uses_of.fill(R::zero());
-        for (&(mut key), &count) in contexts.keys().iter().zip(contexts.uses()) {
-            for uses in self.uses_of.chunks_exact_mut(vocab) {
-                uses[next_token(&mut key)] += count;
+        for (key, &count) in contexts.keys().iter().zip(contexts.uses()) {
+            for (uses, &token) in self.uses_of.chunks_exact_mut(vocab).zip(key) {
+                uses[usize::from(token)] += count;
             }
         }
         self.tiles.clear();
@@ -89,7 +89,7 @@ impl<R: Real> Tokens<R> {
                 // No branch on whether a token occurs, which would be unpredictable: a row written for one
                 // that does not is overwritten by the next.
                 *row_of = row as u32;
-                self.token[row] = token as u8;
+                self.token[row] = token as Token;
                 self.uses[row] = uses;
                 row += usize::from(uses > R::zero());
             }
@@ -98,10 +98,10 @@ impl<R: Real> Tokens<R> {
             self.tiles.extend(cut.map(|rows| (t, rows)));
         }
         self.rows.clear();
-        for &(mut key) in contexts.keys() {
-            let row_of = self.row_of.chunks_exact(vocab);
+        for key in contexts.keys() {
+            let row_of = self.row_of.chunks_exact(vocab).zip(key);
             self.rows
-                .extend(row_of.map(|row_of| row_of[next_token(&mut key)]));
+                .extend(row_of.map(|(row_of, &token)| row_of[usize::from(token)]));
         }
     }
 
@@ -114,7 +114,7 @@ impl<R: Real> Tokens<R> {
         for rows in &self.positions {
             let (token, uses) = (&self.token[rows.clone()], &self.uses[rows.clone()]);
             for piece in 0..pieces {
-                let embedding = |token: u8| &c[usize::from(token) * pieces + piece];
+                let embedding = |token: Token| &c[usize::from(token) * pieces + piece];
                 let mut mean = [R::zero(); LANES];
                 for (&token, &uses) in token.iter().zip(uses) {
                     let embedding = embedding(token);
@@ -155,14 +155,6 @@ impl<R: Real> Tokens<R> {
     }
 }
 
-/// Removes the first token and returns it.
-#[inline(always)]
-fn next_token(key: &mut Key) -> usize {
-    let token = *key as u8;
-    *key >>= 8;
-    usize::from(token)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +167,7 @@ mod tests {
         batch: 3,
     };
 
-    fn contexts(x: &[u8]) -> Contexts<f64> {
+    fn contexts(x: &[Token]) -> Contexts<f64> {
         let mut contexts = Contexts::new(&DIMS);
         contexts.read(x, &[0; DIMS.batch], &DIMS);
         contexts

@@ -9,7 +9,7 @@ use super::{Claim, Given, Notes, claims};
 use crate::checkpoint::header::Tensors;
 use crate::gradcheck::Inputs;
 use crate::gradcheck::compare::index;
-use crate::model::dims::{Dims, DimsError};
+use crate::model::dims::{Dims, DimsError, Token};
 use crate::model::params::{Params, Tensor};
 
 /// The largest file that is read. All tensors of the largest sizes that [`Dims`] allows take 1.3 GB
@@ -298,7 +298,7 @@ impl Reader<'_> {
         name: &'static str,
         shape: &[usize],
         vocab: usize,
-    ) -> Result<Vec<u8>, AgainstError> {
+    ) -> Result<Vec<Token>, AgainstError> {
         let tensor = self.shaped(name, shape)?;
         let values: Vec<i64> = match tensor.dtype() {
             Dtype::I32 => numbers(tensor.data(), |b| i32::from_le_bytes(b).into()),
@@ -306,8 +306,9 @@ impl Reader<'_> {
             other => return Err(self.dtype_error(name, other, "I32 or I64", ".long()")),
         };
         let token = |(at, &value): (usize, &i64)| {
-            // A vocabulary has at most 256 characters, so a token within it fits a byte.
-            let token = u8::try_from(value).ok().filter(|&t| usize::from(t) < vocab);
+            let token = Token::try_from(value)
+                .ok()
+                .filter(|&t| usize::from(t) < vocab);
             token.ok_or_else(|| AgainstError::Token {
                 name,
                 index: index(shape, at),
