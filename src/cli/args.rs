@@ -544,7 +544,8 @@ pub struct GradcheckArgs {
     /// Folder for the pictures of exercise 2
     #[arg(long, default_value = "runs/gradcheck", value_name = "DIR")]
     pub out: PathBuf,
-    /// Check a file instead: X, Y, the seven parameters, and values and gradients (d.NAME) of yours
+    /// Check a file instead: X, Y, the seven parameters, and values and gradients (d.NAME, dNAME or
+    /// NAME.grad) of yours
     #[arg(
         long,
         value_name = "FILE.safetensors",

@@ -58,6 +58,8 @@ fn main() -> ExitCode {
         Trial::test("cpu::each_wrong_tensor_of_a_file_is_named", wrong_tensors),
         Trial::test("command::codes", codes_from_outside),
         Trial::test("command::against", against_from_outside),
+        Trial::test("command::against_under_other_names", other_names),
+        Trial::test("command::against_another_format", other_formats),
         Trial::test("command::explain", explain_from_outside),
     ];
     cpu.extend(MISTAKES.iter().map(cpu::Mistake::test));
@@ -421,6 +423,105 @@ fn against_from_outside() -> Outcome {
     expect(stderr.contains("it lacks W2"), &stderr)?;
     let (output, _, stderr) = run(&[&cpu[..], &["--n-hidden", "64"]].concat())?;
     expect(output.status.code() == Some(2), &stderr)
+}
+
+/// `lecture` with other names for its tensors.
+fn renamed(path: &Path, rename: impl Fn(&str) -> String) -> Outcome {
+    let bytes = fs::read(fixture("lecture"))?;
+    let file = SafeTensors::deserialize(&bytes)?;
+    let tensors = file.iter().map(|(name, tensor)| (rename(name), tensor));
+    Ok(safetensors::serialize_to_file(tensors, None, path)?)
+}
+
+/// A wrong gradient is found under each name that one may have, and under a name that is not read the file
+/// does not pass.
+fn other_names() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("mine.safetensors");
+    let cpu = ["--backend", "cpu", "--against"];
+    let cpu = [&cpu[..], &[path.to_str().ok_or("a path that is no text")?]].concat();
+    let gradient = |name: &str| name.strip_prefix("d.").map(str::to_owned);
+    let as_notebook = |name: &str| match (name, gradient(name)) {
+        ("X" | "Y", _) => format!("{name}b"),
+        (_, Some(of)) => format!("d{of}"),
+        _ => name.to_owned(),
+    };
+    let as_pytorch = |name: &str| match gradient(name) {
+        Some(of) => format!("{of}.grad"),
+        None => name.to_owned(),
+    };
+    let names: [&dyn Fn(&str) -> String; 2] = [&as_notebook, &as_pytorch];
+    for name in names {
+        renamed(&path, name)?;
+        let (output, stdout, stderr) = run(&cpu)?;
+        expect(output.status.code() == Some(0), &stderr)?;
+        expect(stdout.contains("45 of 45 tensors agree"), &stdout)?;
+        // The gradient of h under the name of that of hpreact, which has the same shape.
+        renamed(&path, |old| match old {
+            "d.hpreact" => "d.h without a name".to_owned(),
+            "d.h" => name("d.hpreact"),
+            _ => name(old),
+        })?;
+        let (output, stdout, stderr) = run(&cpu)?;
+        expect(output.status.code() == Some(1), &stdout)?;
+        let first = format!("the first is {}\n", name("d.hpreact"));
+        expect(stderr.ends_with(&first), &stderr)?;
+        expect(stdout.ends_with("--explain hpreact\n"), &stdout)?;
+    }
+    // All values are right, but no gradient is looked at.
+    renamed(&path, |name| match gradient(name) {
+        Some(of) => format!("grad_{of}"),
+        None => name.to_owned(),
+    })?;
+    let (output, stdout, stderr) = run(&cpu)?;
+    expect(output.status.code() == Some(1), &stdout)?;
+    expect(stderr.contains("'grad_C', 'grad_W1', "), &stderr)?;
+    expect(stderr.contains("d.logits, dlogits or logits.grad"), &stderr)
+}
+
+/// What PyTorch and NumPy write by themselves is named, with the lines that convert it.
+fn other_formats() -> Outcome {
+    for (name, what, lines) in [
+        (
+            "other.pt",
+            "a PyTorch file (torch.save)",
+            ["mine = torch.load(\"", "`safetensors.torch.save_file({"],
+        ),
+        (
+            "other.npz",
+            "a NumPy archive (np.savez)",
+            [
+                "mine = dict(numpy.load(\"",
+                "`safetensors.numpy.save_file(mine, ",
+            ],
+        ),
+        (
+            "other.npy",
+            "a NumPy array (np.save)",
+            [
+                "mine = {\"other\": numpy.load(\"",
+                "`safetensors.numpy.save_file(mine, ",
+            ],
+        ),
+        (
+            "other.pkl",
+            "a Python pickle",
+            [
+                "mine = pickle.load(open(\"",
+                "`safetensors.torch.save_file({",
+            ],
+        ),
+    ] {
+        let path = fixture("lecture").with_file_name(name);
+        let path = path.to_str().ok_or("a path that is no text")?;
+        let (output, stdout, stderr) = run(&["--backend", "cpu", "--against", path])?;
+        expect(output.status.code() == Some(1), &stdout)?;
+        expect(stderr.contains(&format!("{name}: it is {what}, ")), &stderr)?;
+        expect(lines.iter().all(|line| stderr.contains(line)), &stderr)?;
+        expect(stderr.contains("/other.safetensors\")`"), &stderr)?;
+        expect(stderr.lines().count() == 1, &stderr)?;
+    }
+    Ok(())
 }
 
 /// The table says which code computed each tensor, and `--schedule` chooses it.

@@ -1,10 +1,11 @@
 //! The file of `gradcheck --against`.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::cli::error::Failure;
 use crate::cli::files::{FileError, OpenError, open_regular};
-use crate::gradcheck::against::{AgainstError, Given};
+use crate::gradcheck::against::{AgainstError, Foreign, Given};
 
 /// Why the file cannot be checked. Every message is one line that names it.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +26,7 @@ pub enum GivenFileError {
     #[error(transparent)]
     File(#[from] FileError),
     /// What is in the file cannot be checked.
-    #[error("cannot check {}: {source}", .path.display())]
+    #[error("cannot check {}: {source}{}", .path.display(), conversion(.source, .path))]
     Content {
         /// The file.
         path: PathBuf,
@@ -35,6 +36,54 @@ pub enum GivenFileError {
 }
 
 impl Failure for GivenFileError {}
+
+/// The two lines of Python that make a safetensors file of another one.
+fn conversion(error: &AgainstError, path: &Path) -> String {
+    let AgainstError::Foreign(foreign) = error else {
+        return String::new();
+    };
+    // Text in JSON is text in Python.
+    let quoted = |text: &OsStr| serde_json::Value::from(text.to_string_lossy()).to_string();
+    let (from, to) = (quoted(path.as_os_str()), path.with_extension("safetensors"));
+    // The file itself may have that name.
+    let to = if to == path {
+        path.with_extension("converted.safetensors")
+    } else {
+        to
+    };
+    let to = quoted(to.as_os_str());
+    // PyTorch's writer refuses views and tensors that share memory.
+    let tensors = "{k: torch.as_tensor(t).detach().contiguous().clone() for k, t in mine.items()}";
+    let (module, load, writer, tensors) = match foreign {
+        Foreign::PyTorch => {
+            let load = format!("torch.load({from}, map_location=\"cpu\")");
+            ("torch", load, "torch", tensors)
+        }
+        Foreign::Pickle => {
+            let load = format!("pickle.load(open({from}, \"rb\"))");
+            ("pickle, torch", load, "torch", tensors)
+        }
+        Foreign::Npz => (
+            "numpy",
+            format!("dict(numpy.load({from}))"),
+            "numpy",
+            "mine",
+        ),
+        Foreign::Npy => {
+            let name = quoted(path.file_stem().unwrap_or_default());
+            let load = format!("{{{name}: numpy.load({from})}}");
+            ("numpy", load, "numpy", "mine")
+        }
+    };
+    let others = match foreign {
+        Foreign::Npy => "; all tensors go into one file: put the others into `mine` beside it",
+        _ => "",
+    };
+    format!(
+        "; two lines of Python convert it: `import {module}, safetensors.{writer}; mine = {load}` and \
+         `safetensors.{writer}.save_file({tensors}, {to})`{others}"
+    )
+}
 
 /// Reads the file and checks that its tensors belong together.
 ///

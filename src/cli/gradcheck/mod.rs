@@ -174,7 +174,7 @@ async fn run_against(path: &Path, args: &GradcheckArgs, out: &mut Output) -> Res
         if let Some(first) = rows.iter().find(|row| !row.comparison.pass) {
             out.line(&format!(
                 "how the first of them is derived: gpu-makemore gradcheck --explain {}",
-                first.label.trim_start_matches("d.")
+                first.chunk.name()
             ))?;
         }
     }

@@ -3,8 +3,10 @@
 //!
 //! The file is a safetensors file with tensors under the notebook's names: `X`, `Y` and the seven
 //! parameters, from which the device computes its own pass; any values of the forward pass; and any
-//! gradients, under `d.` and the name. The README shows the lines of PyTorch that write one.
+//! gradients: that of `logits` is `d.logits`, `dlogits` or `logits.grad`. The README shows the lines of
+//! PyTorch that write one.
 
+mod foreign;
 mod reader;
 
 use serde::Serialize;
@@ -15,6 +17,7 @@ use super::{GradcheckError, Inputs, Row};
 use crate::gradcheck::compare::{Tolerance, compare};
 use crate::model::tensors::LectureTensor;
 
+pub use foreign::Foreign;
 pub use reader::{AgainstError, MAX_FILE_BYTES};
 
 /// The values to compare, in the order of the forward pass, so that the first that is wrong is the
@@ -60,24 +63,21 @@ struct Claim {
     chunk: LectureTensor,
     /// Whether it is the chunk's gradient and not its value.
     gradient: bool,
-    /// What the file says; nothing if it says nothing.
+    /// What the file says.
     values: Vec<f64>,
 }
 
-/// Everything that a file may have beside its inputs, in the order of the table.
-fn claims() -> Vec<Claim> {
-    let values = VALUES.map(|chunk| (chunk.name().to_owned(), chunk, false));
-    let grads = LectureTensor::ALL.map(|chunk| (format!("d.{}", chunk.name()), chunk, true));
-    values
-        .into_iter()
-        .chain(grads)
-        .map(|(label, chunk, gradient)| Claim {
-            label,
-            chunk,
-            gradient,
-            values: Vec::new(),
-        })
-        .collect()
+/// Everything that a file may have beside its inputs, in the order of the table: the names it may have,
+/// the tensor, and whether it is the tensor's gradient.
+fn claims() -> impl Iterator<Item = (Vec<String>, LectureTensor, bool)> {
+    let values = VALUES.map(|chunk| (vec![chunk.name().to_owned()], chunk, false));
+    let grads = LectureTensor::ALL.map(|chunk| {
+        let name = chunk.name();
+        let names = ["d.", "d"].map(|d| format!("{d}{name}"));
+        let names = names.into_iter().chain([format!("{name}.grad")]);
+        (names.collect(), chunk, true)
+    });
+    values.into_iter().chain(grads)
 }
 
 /// Names of tensors that are not in the table.
@@ -140,6 +140,19 @@ pub async fn check(engine: &Engine, given: &Given) -> Result<Vec<Row>, Gradcheck
 mod tests {
     use super::*;
     use crate::model::params::Tensor;
+
+    /// `dNAME` is the gradient of NAME, and nothing else's name.
+    #[test]
+    fn each_name_is_that_of_one_tensor() {
+        let names: Vec<String> = claims().flat_map(|(names, ..)| names).collect();
+        let parameters = Tensor::ALL.map(|t| t.name().to_owned());
+        let inputs = ["X", "Xb", "Y", "Yb"].map(str::to_owned);
+        let all = [&names[..], &parameters, &inputs].concat();
+        for (at, name) in all.iter().enumerate() {
+            assert!(!all[..at].contains(name), "{name}");
+        }
+        assert_eq!(names.len(), 19 + 3 * 26);
+    }
 
     #[test]
     fn the_values_and_the_parameters_are_the_26_tensors() {

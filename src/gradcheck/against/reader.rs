@@ -5,12 +5,14 @@ use std::io::{self, Read};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use super::{Claim, Given, Notes, claims};
+use super::{Claim, Foreign, Given, Notes, claims};
 use crate::checkpoint::header::Tensors;
 use crate::gradcheck::Inputs;
 use crate::gradcheck::compare::index;
 use crate::model::dims::{Dims, DimsError, Token};
 use crate::model::params::{Params, Tensor};
+use crate::model::tensors::LectureTensor;
+use crate::text::excerpt;
 
 /// The largest file that is read. All tensors of the largest sizes that [`Dims`] allows take 1.3 GB
 /// in F64.
@@ -18,6 +20,9 @@ pub const MAX_FILE_BYTES: u64 = 2 << 30;
 
 /// The most tensors that a file may have: the lecture has 26, each with a gradient, and its inputs.
 const MAX_TENSORS: usize = 1024;
+
+/// Names that a message lists at most, and the characters of each.
+const LISTED: (usize, usize) = (10, 40);
 
 /// Why a file cannot be checked. Every message is one line in which the file is "it".
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +43,22 @@ pub enum AgainstError {
         "it is not a safetensors file, or it is damaged: {0}; write it with safetensors.torch.save_file"
     )]
     NotSafetensors(String),
+    /// The file has another format, which can be converted.
+    #[error("it is {0}, and no safetensors file")]
+    Foreign(Foreign),
     /// Without these there is nothing to compute from.
-    #[error("it lacks {}; the inputs X, Y, C, W1, b1, W2, b2, bngain and bnbias have to be in it", .0.join(", "))]
+    #[error("it lacks {}; the inputs X, Y, C, W1, b1, W2, b2, bngain and bnbias have to be in it (X and Y may be Xb and Yb)", .0.join(", "))]
     MissingInputs(Vec<&'static str>),
+    /// Two names of one tensor: which of them is meant?
+    #[error(
+        "it has both '{first}' and '{second}', which are names of the same tensor; keep one of them"
+    )]
+    Twice {
+        /// One name.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// A tensor's values have a type that is not read.
     #[error(
         "the tensor '{name}' holds {found:?} values instead of {expected}; convert it with {convert}"
@@ -71,7 +89,7 @@ pub enum AgainstError {
     #[error("the shape {found:?} of the tensor '{name}' means that {source}")]
     Size {
         /// The tensor's name.
-        name: &'static str,
+        name: String,
         /// Its shape.
         found: Vec<usize>,
         /// The size and its range.
@@ -80,12 +98,12 @@ pub enum AgainstError {
     /// A token that is no row of C.
     #[error("{name}{index} is {value}, but C has {vocab} rows: tokens are 0 to {}", .vocab - 1)]
     Token {
-        /// `X` or `Y`.
-        name: &'static str,
+        /// Its name for X or Y.
+        name: String,
         /// Its place, as the notebook would write it.
         index: String,
         /// The token.
-        value: i64,
+        value: i128,
         /// Rows of C.
         vocab: usize,
     },
@@ -106,6 +124,24 @@ pub enum AgainstError {
         "it has inputs, but nothing to compare: save values of the forward pass under their names, like probs, or gradients, like d.probs"
     )]
     Nothing,
+    /// Gradients that nobody looks at.
+    #[error(
+        "it has no gradient under a name that is read, but {}; name the gradient of logits d.logits, dlogits or logits.grad, and the others likewise, or leave them out",
+        listed(.0)
+    )]
+    NoGradient(Vec<String>),
+}
+
+/// Names from a file, in a message.
+fn listed(names: &[String]) -> String {
+    let (most, characters) = LISTED;
+    let mut shown: Vec<_> = (names.iter().take(most))
+        .map(|name| format!("'{}'", excerpt(name, characters)))
+        .collect();
+    if let Some(more) = names.len().checked_sub(most).filter(|&more| more > 0) {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
 }
 
 impl Given {
@@ -129,8 +165,10 @@ impl Given {
     ///
     /// As [`Given::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, AgainstError> {
-        let file = Tensors::parse(bytes, MAX_TENSORS)
-            .map_err(|e| AgainstError::NotSafetensors(e.to_string()))?;
+        let file = Tensors::parse(bytes, MAX_TENSORS).map_err(|e| match Foreign::of(bytes) {
+            Some(foreign) => AgainstError::Foreign(foreign),
+            None => AgainstError::NotSafetensors(e.to_string()),
+        })?;
         Reader { file: &file }.given()
     }
 }
@@ -140,50 +178,78 @@ struct Reader<'a> {
     file: &'a Tensors<'a>,
 }
 
-/// The names of the inputs.
-fn input_names() -> impl Iterator<Item = &'static str> {
-    ["X", "Y"].into_iter().chain(Tensor::ALL.map(Tensor::name))
-}
-
 impl Reader<'_> {
     fn given(&self) -> Result<Given, AgainstError> {
-        let missing: Vec<_> = input_names()
-            .filter(|name| self.get(name).is_none())
+        // The notebook's minibatch is `Xb, Yb`.
+        let [x, y] = [self.find(&["X", "Xb"])?, self.find(&["Y", "Yb"])?];
+        let parameters = Tensor::ALL.map(|t| (t.name(), self.get(t.name()).is_some()));
+        let missing: Vec<_> = [("X", x.is_some()), ("Y", y.is_some())]
+            .into_iter()
+            .chain(parameters)
+            .filter_map(|(name, there)| (!there).then_some(name))
             .collect();
-        if !missing.is_empty() {
+        let (Some(x), Some(y), true) = (x, y, missing.is_empty()) else {
             return Err(AgainstError::MissingInputs(missing));
-        }
-        let dims = self.dims()?;
+        };
+        let dims = self.dims(&x)?;
         let inputs = Inputs {
             dims,
             params: self.params(&dims)?,
-            x: self.tokens("X", &[dims.batch, dims.block], dims.vocab)?,
-            y: self.tokens("Y", &[dims.batch], dims.vocab)?,
+            x: self.tokens(&x, &[dims.batch, dims.block], dims.vocab)?,
+            y: self.tokens(&y, &[dims.batch], dims.vocab)?,
         };
         let mut notes = Notes::default();
-        let mut found = Vec::new();
+        let mut found: Vec<Claim> = Vec::new();
         let mut ignored = self.file.names();
-        ignored.retain(|name| !input_names().any(|input| input == name));
-        for claim in claims() {
-            ignored.retain(|name| *name != claim.label);
-            if self.get(&claim.label).is_none() {
-                notes.absent.push(claim.label);
+        ignored.retain(|name| {
+            *name != x && *name != y && Tensor::ALL.iter().all(|t| t.name() != name)
+        });
+        for (names, chunk, gradient) in claims() {
+            let Some(label) = self.find(&names)? else {
+                notes.absent.extend(names.into_iter().next());
                 continue;
+            };
+            ignored.retain(|name| *name != label);
+            let values = self.floats(&label, &self.shape(&label, chunk, &dims))?;
+            found.push(Claim {
+                label,
+                chunk,
+                gradient,
+                values,
+            });
+        }
+        // The header has them in the order of their bytes, which PyTorch sorts by type.
+        ignored.sort_unstable();
+        if !found.iter().any(|claim| claim.gradient) {
+            // Said of a file that also has values: who saves gradients wants to know of those.
+            let like: Vec<_> = (ignored.iter().filter(|name| like_a_gradient(name)))
+                .cloned()
+                .collect();
+            if !like.is_empty() {
+                return Err(AgainstError::NoGradient(like));
             }
-            let values = self.floats(&claim.label, &claim.chunk.shape(&dims))?;
-            found.push(Claim { values, ..claim });
         }
         if found.is_empty() {
             return Err(AgainstError::Nothing);
         }
-        // The header has them in the order of their bytes, which PyTorch sorts by type.
-        ignored.sort_unstable();
         notes.ignored = ignored;
         Ok(Given {
             inputs,
             claims: found,
             notes,
         })
+    }
+
+    /// The one of a tensor's names that the file has.
+    fn find<S: AsRef<str>>(&self, names: &[S]) -> Result<Option<String>, AgainstError> {
+        let mut there = (names.iter().map(AsRef::as_ref)).filter(|name| self.get(name).is_some());
+        match (there.next(), there.next()) {
+            (Some(first), Some(second)) => Err(AgainstError::Twice {
+                first: first.to_owned(),
+                second: second.to_owned(),
+            }),
+            (first, _) => Ok(first.map(str::to_owned)),
+        }
     }
 
     fn get(&self, name: &str) -> Option<TensorView<'_>> {
@@ -197,10 +263,13 @@ impl Reader<'_> {
     }
 
     /// The five sizes, from three shapes.
-    fn dims(&self) -> Result<Dims, AgainstError> {
-        let [batch, block] = self.matrix("X", "(batch, block)")?;
+    fn dims(&self, x: &str) -> Result<Dims, AgainstError> {
+        let [batch, block] = self.matrix(x, "(batch, block)")?;
         let [vocab, embd] = self.matrix("C", "(vocab, embd)")?;
-        let [fan_in, hidden] = self.matrix("W1", "(block * embd, hidden)")?;
+        let [fan_in, mut hidden] = self.matrix("W1", "(block * embd, hidden)")?;
+        if hidden == 1 && block.saturating_mul(embd) == 1 {
+            hidden = fan_in; // a single row, as a column
+        }
         let dims = Dims {
             vocab,
             block,
@@ -209,25 +278,39 @@ impl Reader<'_> {
             batch,
         };
         let dims = dims.validate().map_err(|source| {
-            let (name, found) = match source.name {
-                "--batch-size" | "--block-size" => ("X", vec![batch, block]),
-                "--n-hidden" => ("W1", vec![fan_in, hidden]),
-                _ => ("C", vec![vocab, embd]),
+            let name = match source.name {
+                "--batch-size" | "--block-size" => x,
+                "--n-hidden" => "W1",
+                _ => "C",
             };
             AgainstError::Size {
-                name,
-                found,
+                name: name.to_owned(),
+                found: self.get(name).map_or(Vec::new(), |t| t.shape().to_vec()),
                 source,
             }
         })?;
         Ok(dims)
     }
 
-    /// The shape of a tensor with two dimensions.
+    /// The shape of a tensor with two dimensions, the second of which may be left out if it is 1.
     fn matrix(&self, name: &str, expected: &str) -> Result<[usize; 2], AgainstError> {
         let tensor = self.tensor(name)?;
-        <[usize; 2]>::try_from(tensor.shape())
-            .map_err(|_| self.shape_error(name, tensor.shape(), expected.to_owned()))
+        match (tensor.shape(), &long_axes(tensor.shape())[..]) {
+            (&[rows, columns], _) | (_, &[rows, columns]) => Ok([rows, columns]),
+            (_, &[rows]) => Ok([rows, 1]),
+            (shape, _) => Err(self.shape_error(name, shape, expected.to_owned())),
+        }
+    }
+
+    /// The shape that a tensor has to have. `embcat` is `emb` under another shape, and may have either.
+    fn shape(&self, name: &str, chunk: LectureTensor, dims: &Dims) -> Vec<usize> {
+        let (shape, emb) = (chunk.shape(dims), LectureTensor::Emb.shape(dims));
+        let has = |shape| self.get(name).is_some_and(|t| same(t.shape(), shape));
+        if chunk == LectureTensor::Embcat && has(&emb) {
+            emb
+        } else {
+            shape
+        }
     }
 
     fn shape_error(&self, name: &str, found: &[usize], expected: String) -> AgainstError {
@@ -241,7 +324,7 @@ impl Reader<'_> {
     /// A tensor with its shape checked.
     fn shaped(&self, name: &str, expected: &[usize]) -> Result<TensorView<'_>, AgainstError> {
         let tensor = self.tensor(name)?;
-        if row(tensor.shape()) == row(expected) {
+        if same(tensor.shape(), expected) {
             Ok(tensor)
         } else {
             Err(self.shape_error(name, tensor.shape(), format!("{expected:?}")))
@@ -295,22 +378,29 @@ impl Reader<'_> {
     /// Tokens, each a row of C.
     fn tokens(
         &self,
-        name: &'static str,
+        name: &str,
         shape: &[usize],
         vocab: usize,
     ) -> Result<Vec<Token>, AgainstError> {
         let tensor = self.shaped(name, shape)?;
-        let values: Vec<i64> = match tensor.dtype() {
-            Dtype::I32 => numbers(tensor.data(), |b| i32::from_le_bytes(b).into()),
-            Dtype::I64 => numbers(tensor.data(), i64::from_le_bytes),
-            other => return Err(self.dtype_error(name, other, "I32 or I64", ".long()")),
+        let data = tensor.data();
+        let values: Vec<i128> = match tensor.dtype() {
+            Dtype::I8 => numbers(data, |b| i8::from_le_bytes(b).into()),
+            Dtype::U8 => numbers(data, |b| u8::from_le_bytes(b).into()),
+            Dtype::I16 => numbers(data, |b| i16::from_le_bytes(b).into()),
+            Dtype::U16 => numbers(data, |b| u16::from_le_bytes(b).into()),
+            Dtype::I32 => numbers(data, |b| i32::from_le_bytes(b).into()),
+            Dtype::U32 => numbers(data, |b| u32::from_le_bytes(b).into()),
+            Dtype::I64 => numbers(data, |b| i64::from_le_bytes(b).into()),
+            Dtype::U64 => numbers(data, |b| u64::from_le_bytes(b).into()),
+            other => return Err(self.dtype_error(name, other, "integers", ".long()")),
         };
-        let token = |(at, &value): (usize, &i64)| {
+        let token = |(at, &value): (usize, &i128)| {
             let token = Token::try_from(value)
                 .ok()
                 .filter(|&t| usize::from(t) < vocab);
             token.ok_or_else(|| AgainstError::Token {
-                name,
+                name: name.to_owned(),
                 index: index(shape, at),
                 value,
                 vocab,
@@ -326,13 +416,26 @@ fn numbers<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> V
     numbers.iter().map(|&bytes| convert(bytes)).collect()
 }
 
-/// The shape without a 1 in front: a row may be `(hidden)` or `(1, hidden)`, as in the notebook it is
-/// one for `b1` and the other for `bngain`, and one for `bnmeani` and the other for its gradient.
-fn row(shape: &[usize]) -> &[usize] {
-    match shape {
-        [1, rest @ ..] if !rest.is_empty() => rest,
-        other => other,
-    }
+/// The lengths of the axes that have more than one place, or none.
+fn long_axes(shape: &[usize]) -> Vec<usize> {
+    shape
+        .iter()
+        .copied()
+        .filter(|&length| length != 1)
+        .collect()
+}
+
+/// Whether two shapes order values alike: they may differ by axes of length 1. In the notebook a row is
+/// `(hidden)` for `b1` and `(1, hidden)` for `bngain`, and a column is `(batch)` without `keepdim=True`.
+fn same(shape: &[usize], other: &[usize]) -> bool {
+    long_axes(shape) == long_axes(other)
+}
+
+/// Whether a name that is not read may be meant for a gradient. A wrong guess costs a new name; a
+/// gradient that is passed over in silence would look right.
+fn like_a_gradient(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.starts_with('d') || name.contains("grad")
 }
 
 #[cfg(test)]
@@ -416,17 +519,169 @@ mod tests {
         assert!(load(&file).is_ok());
     }
 
+    /// Columns without `keepdim=True`, rows as columns, and whatever else does not move a value.
+    #[test]
+    fn axes_of_length_1_make_no_other_tensor() {
+        let mut file = file();
+        for (name, len, shape) in [
+            ("counts_sum", 3, vec![3]),
+            ("dlogit_maxes", 3, vec![1, 3]),
+            ("bnvar.grad", 4, vec![4, 1]),
+            ("h", 12, vec![3, 1, 4]),
+            ("embcat", 18, vec![3, 2, 3]),
+            ("d.embcat", 18, vec![3, 2, 3, 1]),
+        ] {
+            let bytes = vec![0; 4 * len];
+            file.insert(name.to_owned(), (Dtype::F32, shape, bytes));
+        }
+        for (name, shape) in [("b1", vec![4, 1]), ("Y", vec![3, 1]), ("C", vec![5, 3, 1])] {
+            file.get_mut(name).unwrap().1 = shape;
+        }
+        let given = load(&file).unwrap();
+        assert_eq!((given.claims.len(), given.notes.ignored.len()), (7, 0));
+        // But `emb` is no other shape of `embcat`, and not all that has as many values is the same.
+        let zeros = |len: usize| vec![0; 4 * len];
+        assert!(refused("emb", Dtype::F32, &[3, 6], &zeros(18)).contains("[3, 2, 3] is expected"));
+        assert!(
+            refused("embcat", Dtype::F32, &[3, 3, 2], &zeros(18)).contains("[3, 6] is expected")
+        );
+        assert!(refused("d.bnvar", Dtype::F32, &[2, 2], &zeros(4)).contains("[1, 4] is expected"));
+    }
+
+    /// A block of one, an embedding of one number and one hidden unit, saved with as few axes as there are.
+    #[test]
+    fn sizes_of_1_are_read_without_their_axes() {
+        let mut file = file();
+        let tokens = [0i64, 1, 2].map(i64::to_le_bytes).concat();
+        file.insert("X".to_owned(), (Dtype::I64, vec![3], tokens));
+        for (name, shape) in [
+            ("C", &[5][..]),
+            ("W1", &[4]),
+            ("bngain", &[4]),
+            ("d.h", &[3, 4]),
+        ] {
+            let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+            file.insert(name.to_owned(), (Dtype::F32, shape.to_vec(), bytes));
+        }
+        let dims = load(&file).unwrap().inputs.dims;
+        assert_eq!((dims.block, dims.embd, dims.hidden), (1, 1, 4));
+        for (name, shape) in [
+            ("C", &[5, 2][..]),
+            ("W1", &[2]),
+            ("b1", &[]),
+            ("bngain", &[1]),
+            ("bnbias", &[1, 1]),
+            ("W2", &[5]),
+            ("d.h", &[3]),
+        ] {
+            let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+            file.insert(name.to_owned(), (Dtype::F32, shape.to_vec(), bytes));
+        }
+        let dims = load(&file).unwrap().inputs.dims;
+        assert_eq!((dims.block, dims.embd, dims.hidden), (1, 2, 1));
+    }
+
+    /// The same numbers pass or fail under each name alike.
+    #[test]
+    fn a_gradient_has_three_names_and_the_minibatch_two() {
+        for name in ["d.h", "dh", "h.grad"] {
+            let mut file = file();
+            let (x, d) = (file.remove("X").unwrap(), file.remove("d.h").unwrap());
+            let (dtype, shape, bytes) = x;
+            file.insert("Xb".to_owned(), (dtype, shape, bytes));
+            let y = file.remove("Y").unwrap();
+            file.insert("Yb".to_owned(), y);
+            file.insert(name.to_owned(), d);
+            let given = load(&file).unwrap();
+            assert_eq!((given.inputs.x.len(), given.inputs.y.len()), (6, 3));
+            assert!(!given.notes.absent.contains(&"d.h".to_owned()));
+            assert!(given.notes.ignored.is_empty());
+            let rows = check(&Engine::Cpu, &given).block_on().unwrap();
+            assert_eq!((rows.len(), rows[0].label.as_str()), (1, name));
+            assert!(!rows[0].comparison.pass);
+        }
+    }
+
+    #[test]
+    fn a_tensor_under_two_names_is_refused() {
+        let ints = [0i64; 6].map(i64::to_le_bytes).concat();
+        assert_eq!(
+            refused("Xb", Dtype::I64, &[3, 2], &ints),
+            "it has both 'X' and 'Xb', which are names of the same tensor; keep one of them"
+        );
+        for second in ["dh", "h.grad"] {
+            let message = refused(second, Dtype::F32, &[3, 4], &[0; 48]);
+            assert!(
+                message.contains(&format!("both 'd.h' and '{second}'")),
+                "{message}"
+            );
+        }
+    }
+
+    /// Whatever else is right in the file: gradients that nobody looks at are no agreement.
+    #[test]
+    fn gradients_that_are_not_compared_are_an_error() {
+        for name in [
+            "grad_logits",
+            "logits_grad",
+            "dLogits",
+            "d_h",
+            "Grad.h",
+            "dlogit",
+        ] {
+            let mut file = file();
+            let d = file.remove("d.h").unwrap();
+            file.insert(name.to_owned(), d.clone());
+            for with_a_value in [false, true] {
+                if with_a_value {
+                    file.insert("h".to_owned(), d.clone());
+                }
+                let message = load(&file).unwrap_err().to_string();
+                assert_eq!(
+                    message,
+                    format!(
+                        "it has no gradient under a name that is read, but '{name}'; name the \
+                         gradient of logits d.logits, dlogits or logits.grad, and the others likewise, \
+                         or leave them out"
+                    )
+                );
+            }
+            // Beside one that is read they are listed.
+            file.insert("d.h".to_owned(), d);
+            assert_eq!(load(&file).unwrap().notes.ignored, [name]);
+        }
+        // Many are not listed, nor what is none.
+        let mut file = file();
+        let d = file.remove("d.h").unwrap();
+        file.insert("h".to_owned(), d.clone());
+        file.insert("loss".to_owned(), (Dtype::F32, vec![], vec![0; 4]));
+        assert!(load(&file).is_ok());
+        for number in 0..12 {
+            file.insert(format!("d{number:02}\n{}", "x".repeat(99)), d.clone());
+        }
+        let message = load(&file).unwrap_err().to_string();
+        assert!(
+            message.contains(", 2 more; name the") && message.len() < 900,
+            "{message}"
+        );
+        assert!(
+            message.contains(r"'d00\nx") && !message.contains("loss"),
+            "{message}"
+        );
+    }
+
     #[test]
     fn a_shape_that_disagrees_is_named_with_what_is_expected() {
         for (name, shape, expected) in [
-            ("b1", &[4, 1][..], "[4]"),
+            ("b1", &[2, 2][..], "[4]"),
             ("W2", &[5, 4], "[4, 5]"),
             ("W1", &[5, 4], "[6, 4]"),
-            ("Y", &[3, 1], "[3]"),
+            ("Y", &[3, 2], "[3]"),
             ("d.h", &[4, 3], "[3, 4]"),
             ("probs", &[3, 4], "[3, 5]"),
-            ("X", &[3], "(batch, block)"),
-            ("C", &[5, 3, 1], "(vocab, embd)"),
+            ("X", &[3, 2, 2], "(batch, block)"),
+            ("X", &[], "(batch, block)"),
+            ("C", &[5, 3, 2], "(vocab, embd)"),
         ] {
             let dtype = if name.len() == 1 && name != "C" {
                 Dtype::I64
@@ -467,13 +722,40 @@ mod tests {
             refused("Y", Dtype::I32, &[3], &y),
             "Y[1] is -1, but C has 5 rows: tokens are 0 to 4"
         );
+        let y = [0u64, 1, u64::MAX].map(u64::to_le_bytes).concat();
+        assert_eq!(
+            refused("Y", Dtype::U64, &[3], &y),
+            "Y[2] is 18446744073709551615, but C has 5 rows: tokens are 0 to 4"
+        );
+    }
+
+    #[test]
+    fn tokens_may_be_integers_of_any_type() {
+        use Dtype::{I8, I16, I32, I64, U8, U16, U32, U64};
+        for dtype in [I8, U8, I16, U16, I32, U32, I64, U64] {
+            let size = dtype.bitsize() / 8;
+            let bytes = |tokens: &[u8]| -> Vec<u8> {
+                let wide = tokens.iter().flat_map(|t| u64::from(*t).to_le_bytes());
+                let kept = wide.enumerate().filter(|(at, _)| at % 8 < size);
+                kept.map(|(_, byte)| byte).collect()
+            };
+            let mut file = file();
+            file.insert(
+                "X".to_owned(),
+                (dtype, vec![3, 2], bytes(&[0, 1, 2, 3, 4, 0])),
+            );
+            file.insert("Y".to_owned(), (dtype, vec![3], bytes(&[4, 0, 1])));
+            let inputs = load(&file).unwrap().inputs;
+            assert_eq!(inputs.x, [0, 1, 2, 3, 4, 0], "{dtype:?}");
+            assert_eq!(inputs.y, [4, 0, 1], "{dtype:?}");
+        }
     }
 
     #[test]
     fn a_type_that_is_not_read_is_named_with_the_way_out() {
         assert_eq!(
             refused("Y", Dtype::F32, &[3], &[0; 12]),
-            "the tensor 'Y' holds F32 values instead of I32 or I64; convert it with .long()"
+            "the tensor 'Y' holds F32 values instead of integers; convert it with .long()"
         );
         assert_eq!(
             refused("d.h", Dtype::BF16, &[3, 4], &[0; 24]),
