@@ -50,6 +50,7 @@ fn model(dims: Dims) -> Checkpoint {
             },
             backend: "cpu".to_owned(),
             version: "0.1.0".to_owned(),
+            data_sha256: Some("0".repeat(64)),
         },
         params: Params::init(&dims, &mut TorchGenerator::manual_seed(1)),
         bnmean: vec![0.25; dims.hidden],
@@ -71,6 +72,7 @@ fn unfinished(dims: Dims) -> Checkpoint {
         adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
         driver: "Mesa 22.3.6".to_owned(),
         data_sha256: "0".repeat(64),
+        data_path: Some("../words.txt".to_owned()),
         seconds: 2.5,
         metrics: MetricsMark {
             bytes: 900,

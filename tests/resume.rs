@@ -31,9 +31,10 @@ use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
 /// What is asked of every adapter.
-const CHECKS: [Check; 2] = [
+const CHECKS: [Check; 3] = [
     ("staged_goes_on", |found| goes_on_from(found, "staged")),
     ("resident_goes_on", |found| goes_on_from(found, "resident")),
+    ("goes_on_elsewhere", goes_on_elsewhere),
 ];
 
 fn main() -> ExitCode {
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         return with_fault(&spec);
     }
     type Test = (&'static str, fn() -> Outcome);
-    let others: [Test; 10] = [
+    let others: [Test; 11] = [
         ("killed_at_any_moment", || killed_at_any_moment(20)),
         ("ctrl_c", ctrl_c),
         ("a_second_ctrl_c", second_ctrl_c),
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         ("changed_options_are_refused", changed_options),
         ("harmless_options_are_taken", harmless_options),
         ("changed_data_are_refused", changed_data),
+        ("moved_data_are_taken", moved_data),
         ("what_cannot_go_on_is_refused", refusals),
         ("a_file_names_a_run", named_by_file),
         (
@@ -718,19 +720,8 @@ fn stopped(place: &Place, out: &str) -> Outcome {
 fn changed_options() -> Outcome {
     let place = Place::new();
     stopped(&place, "out")?;
-    fs::write(place.path("other.csv"), "name\nanna\n")?;
     let before = fs::read(place.path("out/last.safetensors"))?;
     for (option, new, old) in [
-        ("--data", "names", "words.txt"),
-        // A name like any other.
-        ("--data", "auto", "words.txt"),
-        ("--column", "auto", "not given"),
-        ("--adapter", "auto", "not given"),
-        ("--column", "name", "not given"),
-        ("--clean", "", "false"),
-        ("--backend", "vulkan", "cpu"),
-        ("--adapter", "x", "not given"),
-        ("--schedule", "staged", "auto"),
         ("--steps", "41", "40"),
         ("--batch-size", "33", "32"),
         ("--block-size", "4", "3"),
@@ -805,12 +796,114 @@ fn changed_data() -> Outcome {
     let mut lines: Vec<&str> = words.lines().collect();
     lines.reverse();
     fs::write(place.path("words.txt"), lines.join("\n"))?;
-    let parts = ["words.txt has changed since the run in out was begun"];
-    place.refuse(&["train", "--resume", "out"], 1, &parts)?;
+    let other = "not the words that the run in out was begun with (SHA-256 ";
+    let resume = ["train", "--resume", "out"];
+    place.refuse(&resume, 1, &["words.txt: these are", other, "--data PATH"])?;
     fs::remove_file(place.path("words.txt"))?;
-    place.refuse(&["train", "--resume", "out"], 1, &["words.txt"])?;
+    place.refuse(&resume, 1, &["words.txt: no such file", "--data PATH"])?;
+    let given = |data| [&resume[..], &["--data", data]].concat();
+    place.refuse(&given("names"), 1, &["names: these are", other])?;
+    place.refuse(&given("none"), 1, &["none: no such file"])?;
+    let parts = ["names: has no columns", "--data PATH"];
+    place.refuse(
+        &[&given("names")[..], &["--column", "x"]].concat(),
+        1,
+        &parts,
+    )?;
     fs::write(place.path("words.txt"), words)?;
     place.resume("out")
+}
+
+/// The words decide, wherever they are, and in whatever kind of file.
+fn moved_data() -> Outcome {
+    let place = Place::new();
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    let words = fs::read_to_string(place.path("words.txt"))?;
+    fs::create_dir(place.path("else"))?;
+
+    // From another folder, where a file of that name has other words.
+    stopped(&place, "out")?;
+    fs::write(
+        place.path("else/words.txt"),
+        words.replacen("emma", "emmy", 1),
+    )?;
+    let mut command = place.program(&["train", "--resume", "../out"]);
+    succeeded(&command.current_dir(place.path("else")).output()?)?;
+    place.same("out", "whole")?;
+
+    // As another kind of file; where that is stays known.
+    let csv = words.lines().map(|word| format!("1,{word}\n"));
+    fs::write(
+        place.path("else/new.csv"),
+        format!("id,word\n{}", csv.collect::<String>()),
+    )?;
+    stopped(&place, "moved")?;
+    fs::remove_file(place.path("words.txt"))?;
+    let args = "train --resume moved --data else/new.csv --column word";
+    let args: Vec<&str> = args.split(' ').collect();
+    let fault = "kill Done last.safetensors 1";
+    let output = place.faulty(fault, &args).output()?;
+    if output.status.code().is_some() {
+        return Err(format!("{output:?}").into());
+    }
+    let last = model_file::load(place.path("moved/last.safetensors"))?;
+    let training = last.training.ok_or("no record")?;
+    if training.data_path.as_deref() != Some("../else/new.csv") {
+        return Err(format!("{:?}", training.data_path).into());
+    }
+    succeeded(
+        &place
+            .program(&["train", "--resume", "moved", "--column", "word"])
+            .output()?,
+    )?;
+    place.same("moved", "whole")?;
+    // A finished model knows its words too.
+    let model = model_file::load(place.path("moved/model.safetensors"))?;
+    match model.config.data_sha256 == Some(training.data_sha256) {
+        true => Ok(()),
+        false => Err("model.safetensors has another checksum".into()),
+    }
+}
+
+/// Begun on the CPU, a run goes on on an adapter, and stays there.
+fn goes_on_elsewhere(found: &Found) -> Outcome {
+    let place = Place::new();
+    stopped(&place, "out")?;
+    let api = api_name(found.info.backend);
+    let adapter = found.info.name.as_str();
+    let mut args = vec!["train", "--resume", "out", "--backend", api];
+    args.extend(["--adapter", adapter, "--schedule", "staged"]);
+    let fault = "kill Done last.safetensors 1";
+    let output = place.faulty(fault, &args).output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let note = format!("the backend was cpu and is {api}, ");
+    for part in [
+        note.as_str(),
+        "the schedule was none and is staged",
+        "bits may differ",
+    ] {
+        if output.status.code().is_some() || !printed.contains(part) {
+            return Err(format!("no {part:?} in {output:?}").into());
+        }
+    }
+    let output = place.program(&["train", "--resume", "out"]).output()?;
+    succeeded(&output)?;
+    if String::from_utf8_lossy(&output.stdout).contains("bits may differ") {
+        return Err("it was on this adapter already".into());
+    }
+    let summary = fs::read(place.path("out/summary.json"))?;
+    let summary: serde_json::Value = serde_json::from_slice(&summary)?;
+    if summary["backend"] != api || summary["schedule"] != "staged" {
+        return Err(summary.to_string().into());
+    }
+    succeeded(&place.program(&small("whole", "8")).output()?)?;
+    let whole = fs::read(place.path("whole/summary.json"))?;
+    let whole: serde_json::Value = serde_json::from_slice(&whole)?;
+    let [a, b] = [&summary, &whole].map(|s| s["train_loss"].as_f64().unwrap_or(f64::NAN));
+    match (a - b).abs() < 1e-4 {
+        true => Ok(()),
+        false => Err(format!("{a} instead of {b}").into()),
+    }
 }
 
 fn refusals() -> Outcome {

@@ -31,6 +31,10 @@ pub struct Config {
     pub backend: String,
     /// The version of the program that wrote the file.
     pub version: String,
+    /// A checksum of the vocabulary and of all words ([`Dataset::sha256`](crate::data::Dataset::sha256)).
+    /// Files of the first versions have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_sha256: Option<String>,
 }
 
 impl Config {
@@ -86,7 +90,7 @@ impl Config {
 }
 
 /// What it takes to continue a run, beside its [`Config`] and its parameters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// Steps of the whole run.
     pub steps: u64,
@@ -102,8 +106,10 @@ pub struct Training {
     pub adapter: String,
     /// Its driver.
     pub driver: String,
-    /// A checksum of the vocabulary and of all words.
+    /// As in [`Config`]: here, it has always been.
     pub data_sha256: String,
+    /// Where the file with the words lies, as seen from the run's folder, if they come from a file.
+    pub data_path: Option<String>,
     /// Time that the steps took so far.
     pub seconds: f64,
     /// Where `metrics.jsonl` stands.

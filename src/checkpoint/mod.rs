@@ -31,6 +31,9 @@
 //! | `generator` | U32 `(624)`: the next words of the Mersenne Twister that draws the minibatches |
 //! | `losses` | F64 `(points + 1)`: sums of log10 of the losses, for the picture ([`Training::losses`]) |
 //!
+//! `data_sha256` in the JSON object is a checksum of the vocabulary and all words that the model was trained
+//! on; files of the first versions lack it.
+//!
 //! # The checksum
 //!
 //! The JSON object has the fields of [`Config`], `format` (1) and `sha256`. The last is the

@@ -21,6 +21,7 @@ fn small() -> Checkpoint {
         },
         backend: "cpu".to_owned(),
         version: "0.1.0".to_owned(),
+        data_sha256: Some("0".repeat(64)),
     };
     let mut next = 0.0;
     let params = Params::from_fn(|t| {
@@ -54,6 +55,7 @@ fn unfinished() -> Checkpoint {
         adapter: "llvmpipe".to_owned(),
         driver: "Mesa".to_owned(),
         data_sha256: "0".to_owned(),
+        data_path: Some("../words.txt".to_owned()),
         seconds: 0.1 + 0.2,
         metrics: MetricsMark {
             bytes: 5,
@@ -177,6 +179,16 @@ fn the_same_model_gives_the_same_bytes() {
         assert_eq!(bytes(&small()), first);
     }
     assert_eq!(sealed(&small().config, &raw(&small())), first);
+}
+
+/// As the first versions wrote it.
+#[test]
+fn a_file_without_the_checksum_of_its_words_is_loaded() {
+    let mut older = small();
+    older.config.data_sha256 = None;
+    let file = bytes(&older);
+    assert!(!split(&file).0.contains("data_sha256"));
+    assert_eq!(read(&file).unwrap(), older);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -202,6 +202,21 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// The path that leads from a folder to a file; `None` if either is missing, or is no text.
+pub fn seen_from(folder: &Path, file: &Path) -> Option<String> {
+    let [folder, file] = [folder, file].map(|path| fs::canonicalize(path).ok());
+    let (folder, file) = (folder?, file?);
+    let (from, to) = (folder.components(), file.components());
+    let common = from.clone().zip(to.clone()).take_while(|(a, b)| a == b);
+    let common = common.count();
+    if common == 0 {
+        return file.to_str().map(str::to_owned); // another drive
+    }
+    let up = from.skip(common).map(|_| Component::ParentDir);
+    let path: PathBuf = up.chain(to.skip(common)).collect();
+    path.to_str().map(str::to_owned)
+}
+
 /// Puts a folder's list of names on the disk.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if !cfg!(unix) {
@@ -322,6 +337,25 @@ mod tests {
         assert_eq!(folder_of(Path::new("a")), Path::new("."));
         assert_eq!(folder_of(Path::new("a/b")), Path::new("a"));
         assert_eq!(folder_of(Path::new("/b")), Path::new("/"));
+    }
+
+    #[test]
+    fn a_path_leads_from_a_folder_to_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir_all(path("runs/a")).unwrap();
+        for (file, folder, expected) in [
+            ("words", "runs/a", "../../words"),
+            ("runs/words", "runs/a", "../words"),
+            ("runs/a/words", "runs/a", "words"),
+            ("runs/a/words", "", "runs/a/words"),
+        ] {
+            fs::write(path(file), "").unwrap();
+            let found = seen_from(&path(folder), &path(file)).unwrap();
+            assert_eq!(Path::new(&found), Path::new(expected));
+            assert!(path(folder).join(found).is_file());
+        }
+        assert_eq!(seen_from(dir.path(), &path("missing")), None);
     }
 
     #[cfg(unix)]

@@ -123,6 +123,7 @@ mod tests {
             },
             backend: "cpu".to_owned(),
             version: "0.1.0".to_owned(),
+            data_sha256: None,
         };
         Checkpoint {
             params: Params::filled(&config.dims(), 0.5),

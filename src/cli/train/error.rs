@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cli::data::DataFileError;
 use crate::cli::error::{Error, FAILED, Failure, USAGE};
 use crate::cli::model_file::ModelFileError;
 
@@ -87,15 +88,29 @@ pub enum TrainError {
         /// The folder of the run.
         folder: PathBuf,
     },
-    /// `train --resume`, and the data are no longer those that the run was begun with.
+    /// `train --resume`, and the words are not those that the run was begun with.
     #[error(
-        "{data} has changed since the run in {} was begun: the words are not the same; bring the old \
-         ones back, or start a new run",
-        .folder.display()
+        "{data}: these are not the words that the run in {} was begun with (SHA-256 {}, then {}); \
+         --data PATH says where those are, or start a new run",
+        .folder.display(), short(.now), short(.then)
     )]
     OtherData {
         /// The data.
         data: String,
+        /// The folder of the run.
+        folder: PathBuf,
+        /// The checksum of the words.
+        now: String,
+        /// That of the run's words.
+        then: String,
+    },
+    /// `train --resume`, and the words are not where they were.
+    #[error(
+        "{error}. If the words of the run in {} have moved, --data PATH says where they are", .folder.display()
+    )]
+    NoData {
+        /// Why they cannot be had.
+        error: DataFileError,
         /// The folder of the run.
         folder: PathBuf,
     },
@@ -110,13 +125,21 @@ impl Failure for TrainError {
             Self::Interrupted { exit_code, .. } => *exit_code,
             Self::Kept { error, .. } | Self::Unprinted { error, .. } => error.exit_code(),
             Self::Changed { .. } => USAGE,
-            Self::Diverged { .. } | Self::Worse { .. } | Self::OtherData { .. } => FAILED,
+            Self::Diverged { .. }
+            | Self::Worse { .. }
+            | Self::OtherData { .. }
+            | Self::NoData { .. } => FAILED,
         }
     }
 
     fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted { .. })
     }
+}
+
+/// Enough digits of a checksum to tell it from others.
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
 }
 
 fn how_to_continue(folder: &Path) -> String {

@@ -11,12 +11,13 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use crate::backend::{Backend, BackendInfo, Schedule};
-use crate::checkpoint::{Config, MetricsMark, Training as Record};
+use crate::checkpoint::{Config, Training as Record};
 use crate::cli::args::TrainArgs;
-use crate::cli::data;
+use crate::cli::data::{self, Source};
 use crate::cli::device::Device;
 use crate::cli::drive::{Ended, drive};
 use crate::cli::error::Error;
+use crate::cli::files::seen_from;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::model_file;
 use crate::cli::report::{Metrics, ProfileReport, Progress, RunDir, Summary, loss_png};
@@ -61,14 +62,17 @@ async fn run_on<B: Backend>(
     let own = resumed.as_ref().map(|resumed| resumed.args.clone());
     let args = own.as_ref().unwrap_or(args);
     let recipe = args.recipe();
-    let dataset = data::load(&args.data_options())?;
+    let (dataset, source) = match &resumed {
+        Some(resumed) => resumed.dataset()?,
+        None => (data::load(&args.data_options())?, args.data.clone()),
+    };
     let dims = recipe.dims(dataset.vocab.len())?;
     let device = Device::choose(&args.device).await?;
     if args.profile {
         device.needs_gpu("--profile")?;
     }
     let state = match &resumed {
-        Some(resumed) => resumed.state(&dataset)?,
+        Some(resumed) => resumed.state()?,
         None => State::first(&recipe, &dims, args.log_every()),
     };
     let opening = Instant::now();
@@ -81,18 +85,15 @@ async fn run_on<B: Backend>(
     let info = backend.info();
     let config = config(&recipe, &dataset, info);
     let mut lines = set_up(&recipe, &dataset, &dims, &device, info, &why);
-    let record = match &resumed {
+    let (run_dir, past) = match resumed {
         Some(resumed) => {
             lines.extend(resumed.lines(info));
-            resumed.record.clone()
+            (resumed.run_dir, Some(resumed.record))
         }
-        None => first_record(args, &dataset, info),
-    };
-    let run_dir = match resumed {
-        Some(resumed) => resumed.run_dir,
-        None => RunDir::begin(args.out.as_deref())?,
+        None => (RunDir::begin(args.out.as_deref())?, None),
     };
     lines.push(format!("output      {}", run_dir.path().display()));
+    let record = record(args, &config, &source, info, &run_dir, past);
 
     let (earlier, mark, from) = (record.seconds, record.metrics, state.now.steps);
     let mut keeper = Keeper::new(run_dir, &dataset, config.clone(), record, &state.now);
@@ -422,8 +423,19 @@ impl<B: Backend> Run<'_, B> {
     }
 }
 
-/// What a checkpoint says of a run that begins.
-fn first_record(args: &TrainArgs, dataset: &Dataset, info: &BackendInfo) -> Record {
+/// What a checkpoint says of a run: how it runs now, and of its `past`, if it has one, how far it came.
+fn record(
+    args: &TrainArgs,
+    config: &Config,
+    source: &Source,
+    info: &BackendInfo,
+    run_dir: &RunDir,
+    past: Option<Record>,
+) -> Record {
+    let data_path = match source {
+        Source::File(path) => seen_from(run_dir.path(), path),
+        Source::Names | Source::Municipalities => None,
+    };
     Record {
         steps: args.steps,
         log_every: args.log_every(),
@@ -432,13 +444,9 @@ fn first_record(args: &TrainArgs, dataset: &Dataset, info: &BackendInfo) -> Reco
         schedule: info.schedule.map(str::to_owned),
         adapter: info.adapter.clone(),
         driver: info.driver.clone(),
-        data_sha256: dataset.sha256(),
-        seconds: 0.0,
-        metrics: MetricsMark::default(),
-        val_loss: None,
-        best: None,
-        generator: Vec::new(),
-        losses: Vec::new(),
+        data_sha256: config.data_sha256.clone().unwrap_or_default(),
+        data_path,
+        ..past.unwrap_or_default()
     }
 }
 

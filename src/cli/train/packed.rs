@@ -17,6 +17,7 @@ pub(crate) fn config(recipe: &Recipe, dataset: &Dataset, info: &BackendInfo) -> 
         recipe: recipe.clone(),
         backend: info.backend.to_owned(),
         version: crate::VERSION.to_owned(),
+        data_sha256: Some(dataset.sha256()),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::backend::BackendInfo;
 use crate::backend::Schedule;
 use crate::checkpoint::{Checkpoint, Config, Training as Record};
 use crate::cli::args::{DeviceArgs, TrainArgs};
+use crate::cli::data::{self, Source};
 use crate::cli::error::Error;
 use crate::cli::model_file;
 use crate::cli::report::{RunDir, RunDirError};
@@ -21,6 +22,9 @@ use crate::training::curve::LossCurve;
 use crate::training::log::LossLog;
 use crate::training::{Snapshot, State};
 
+/// The fields that say where the words come from. The words themselves decide, wherever they are now.
+const OF_WORDS: [&str; 3] = ["data", "column", "clean"];
+
 /// A run that is continued.
 pub(crate) struct Resumed {
     pub(crate) run_dir: RunDir,
@@ -28,11 +32,14 @@ pub(crate) struct Resumed {
     pub(crate) record: Record,
     /// Its options.
     pub(crate) args: TrainArgs,
+    /// Where its words may be found: the places to look at, in their order.
+    places: Vec<data::Options>,
 }
 
 impl Resumed {
-    /// Opens the run that `path` names, by its folder or its last checkpoint, and takes its options from its last checkpoint. Of those that are
-    /// given only such are taken as make no difference to the model.
+    /// Opens the run that `path` names, by its folder or its last checkpoint, and takes its options from
+    /// its last checkpoint. Of those that are given only such are taken as leave the model the same, but
+    /// for rounding.
     ///
     /// # Errors
     ///
@@ -46,24 +53,17 @@ impl Resumed {
             return Err(RunDirError::NoRun { path }.into());
         };
         let begun = options(&checkpoint.config, &training);
-        let changed = |option: &str, new: String, old: String| TrainError::Changed {
-            option: option.to_owned(),
-            new,
-            old,
-            folder: folder.to_path_buf(),
-        };
         let (new, old) = (given.recipe(), begun.recipe());
         for field in FIELDS {
             let (option, new, old) = (field.option(), (field.get)(&new), (field.get)(&old));
-            if given.has(&option) && new != old {
-                return Err(changed(&option, new.to_string(), old.to_string()).into());
-            }
-        }
-        for (option, value, auto) in RUNS_ON {
-            let (new, old) = (value(given), value(&begun));
-            // With `auto`, the run is asked for what it has already.
-            if given.has(option) && new != old && auto != Some(new.as_str()) {
-                return Err(changed(option, new, old).into());
+            if given.has(&option) && new != old && !OF_WORDS.contains(&field.name) {
+                return Err(TrainError::Changed {
+                    option,
+                    new: new.to_string(),
+                    old: old.to_string(),
+                    folder: folder.to_path_buf(),
+                }
+                .into());
             }
         }
         let args = TrainArgs {
@@ -77,9 +77,10 @@ impl Resumed {
             },
             profile: given.profile,
             resume: given.resume.clone(),
-            ..begun
+            ..runs_on(given, begun)
         };
         Ok(Self {
+            places: places(given, &args, folder, training.data_path.as_deref()),
             run_dir,
             checkpoint,
             record: training,
@@ -87,19 +88,48 @@ impl Resumed {
         })
     }
 
+    /// Its words, and where they were found.
+    ///
+    /// # Errors
+    ///
+    /// They are not there, or are others than before: the steps that are left would not be the same.
+    pub(crate) fn dataset(&self) -> Result<(Dataset, Source), Error> {
+        let folder = || self.run_dir.path().to_path_buf();
+        let mut first: Option<TrainError> = None;
+        for options in &self.places {
+            let error = match data::load(options) {
+                Ok(dataset) => {
+                    let now = dataset.sha256();
+                    if now == self.record.data_sha256 {
+                        return Ok((dataset, options.source.clone()));
+                    }
+                    TrainError::OtherData {
+                        data: dataset.label,
+                        folder: folder(),
+                        now,
+                        then: self.record.data_sha256.clone(),
+                    }
+                }
+                Err(error) => TrainError::NoData {
+                    error,
+                    folder: folder(),
+                },
+            };
+            // A file with other words says more than one that is not there.
+            match first {
+                None | Some(TrainError::NoData { .. }) => first = Some(error),
+                Some(_) => {}
+            }
+        }
+        Err(first.map_or_else(|| self.no_run(), Error::from))
+    }
+
     /// Where the run stands.
     ///
     /// # Errors
     ///
-    /// The data are others than before: the steps that are left would not be the same.
-    pub(crate) fn state(&self, dataset: &Dataset) -> Result<State, Error> {
-        if dataset.sha256() != self.record.data_sha256 {
-            return Err(TrainError::OtherData {
-                data: dataset.label.clone(),
-                folder: self.run_dir.path().to_path_buf(),
-            }
-            .into());
-        }
+    /// The checkpoint has not all that it takes to continue.
+    pub(crate) fn state(&self) -> Result<State, Error> {
         let (record, done) = (&self.record, self.checkpoint.config.recipe.steps);
         let generator = TorchGenerator::from_words_ahead(&record.generator);
         // A checkpoint with another number of sums is refused when it is loaded.
@@ -121,48 +151,88 @@ impl Resumed {
         RunDirError::NoRun { path }.into()
     }
 
-    /// Where the run continues, and what is not as it was when it began: that may change bits, but
+    /// Where the run continues, and what it runs on that is not as it was: that may change bits, but
     /// nothing that matters.
     pub(crate) fn lines(&self, info: &BackendInfo) -> Vec<String> {
         let (done, all) = (self.checkpoint.config.recipe.steps, self.record.steps);
         let mut lines = vec![format!("resumed     after {done} of {all} steps")];
-        let now = crate::VERSION.to_owned();
-        for (name, old, new) in [
-            ("adapter", &self.record.adapter, &info.adapter),
-            ("driver", &self.record.driver, &info.driver),
-            ("version", &self.checkpoint.config.version, &now),
-        ] {
-            if old != new {
-                lines.push(format!(
-                    "note        the {name} was {old} when the run began and is {new} now: the \
-                     model may differ in its last digits from that of an uninterrupted run"
-                ));
-            }
+        let (then, record) = (&self.checkpoint.config, &self.record);
+        let schedule = |name: Option<&str>| name.unwrap_or("none").to_owned();
+        let changed: Vec<String> = [
+            ("backend", then.backend.clone(), info.backend.to_owned()),
+            ("adapter", record.adapter.clone(), info.adapter.clone()),
+            ("driver", record.driver.clone(), info.driver.clone()),
+            (
+                "schedule",
+                schedule(record.schedule.as_deref()),
+                schedule(info.schedule),
+            ),
+            ("version", then.version.clone(), crate::VERSION.to_owned()),
+        ]
+        .into_iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| format!("the {name} was {old} and is {new}"))
+        .collect();
+        if !changed.is_empty() {
+            lines.push(format!(
+                "note        {} now: the model's bits may differ from those of a run that had the \
+                 same throughout",
+                changed.join(", ")
+            ));
         }
         lines
     }
 }
 
-/// An option that says what a run is on, its value, and the value that leaves it open.
-type RunsOn = (&'static str, fn(&TrainArgs) -> String, Option<&'static str>);
-
-/// The options beside the recipe that may change the last bits of a model.
-const RUNS_ON: [RunsOn; 3] = [
-    (
-        "--backend",
-        |a| {
-            let name = a.device.backend.to_possible_value();
-            name.map_or(String::new(), |name| name.get_name().to_owned())
+/// The options of the run with what is given of `--backend`, `--adapter` and `--schedule`. `auto` stands
+/// for what the run had.
+fn runs_on(given: &TrainArgs, begun: TrainArgs) -> TrainArgs {
+    let backend = match given.device.backend {
+        // A GPU of this name, if there is one.
+        Api::Auto if given.device.adapter.is_some() && begun.device.backend == Api::Cpu => {
+            Api::Auto
+        }
+        Api::Auto => begun.device.backend,
+        api => api,
+    };
+    // Another API has other adapters, and perhaps another schedule that is the faster one.
+    let same = backend == begun.device.backend;
+    TrainArgs {
+        device: DeviceArgs {
+            backend,
+            adapter: (given.device.adapter.clone()).or(begun.device.adapter.filter(|_| same)),
         },
-        Some("auto"),
-    ),
-    (
-        "--adapter",
-        |a| a.device.adapter.clone().unwrap_or("not given".to_owned()),
-        None,
-    ),
-    ("--schedule", |a| a.schedule.to_string(), Some("auto")),
-];
+        schedule: match given.schedule {
+            Schedule::Auto if same => begun.schedule,
+            schedule => schedule,
+        },
+        ..begun
+    }
+}
+
+/// Where the words may be: where they are said to be, or else at the path they were read from, as seen
+/// from the current folder, and then as seen from the run's own.
+fn places(
+    given: &TrainArgs,
+    begun: &TrainArgs,
+    folder: &Path,
+    data_path: Option<&str>,
+) -> Vec<data::Options> {
+    let mut options = begun.data_options();
+    if given.has("--column") {
+        options.column = given.columns.column.clone();
+    }
+    options.clean |= given.columns.clean;
+    if given.has("--data") {
+        options.source = given.data.clone();
+        return vec![options];
+    }
+    let seen_from_run = data_path.map(|path| data::Options {
+        source: Source::File(folder.join(path)),
+        ..options.clone()
+    });
+    std::iter::once(options).chain(seen_from_run).collect()
+}
 
 /// The options with which a run was begun; API and schedule as they were chosen then.
 fn options(config: &Config, training: &Record) -> TrainArgs {
