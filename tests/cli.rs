@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -1361,6 +1361,85 @@ fn eval_gives_the_losses_of_the_training() {
     let sum = expected.map(|(_, field, count)| summary[field].as_f64().unwrap() * f64::from(count));
     let mean = sum.iter().sum::<f64>() / count as f64;
     assert!((loss - mean).abs() < 1e-4, "{loss} {mean}");
+}
+
+/// Words in another order are split otherwise: a validation loss would be one over words of the training.
+#[test]
+fn eval_splits_only_the_words_of_the_training() {
+    let place = Place::with_model();
+    fs::copy(place.path().join("words.txt"), place.path().join("moved")).unwrap();
+    let moved = place.succeed(&eval("old", &["--data", "moved", "--split", "val"]));
+    assert_eq!(evaluated(&moved)[0].2, 223);
+
+    let mut sorted = words();
+    sorted.sort_unstable();
+    place.write("sorted", sorted.join("\n"));
+    for split in ["train", "val", "test"] {
+        place.refuse(
+            &eval("old", &["--data", "sorted", "--split", split]),
+            1,
+            &[
+                "sorted: are not the words",
+                &format!("its {split} split"),
+                "--split all",
+            ],
+        );
+    }
+    let all = place.succeed(&eval("old", &["--data", "sorted"]));
+    let [("all", _, 2249)] = evaluated(&all)[..] else {
+        panic!("{all:?}");
+    };
+    assert!(
+        all.iter()
+            .any(|line| line.ends_with("so they are not split")),
+        "{all:?}"
+    );
+    // Changed in place is changed.
+    place.write("words.txt", sorted.join("\n"));
+    place.refuse(
+        &eval("old", &["--split", "val"]),
+        1,
+        &["words.txt: are not the words"],
+    );
+}
+
+/// Words from a pipe, with what there is to say of them.
+#[test]
+fn standard_input_is_read() {
+    let place = Place::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"))
+        .args([
+            "train",
+            "--backend",
+            "cpu",
+            "--data",
+            "-",
+            "--steps",
+            "10",
+            "--out",
+            "piped",
+        ])
+        .current_dir(place.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let text = format!(
+        "\u{feff}{}\r\n\r\n#x\r\nRene\u{301}\r\n",
+        words().join("\r\n")
+    );
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let wanted = "1 word with accents composed (NFC), 1 line that begins with '#' kept as a word";
+    assert!(printed.contains(wanted), "{printed}");
+    assert!(printed.contains(", 1 empty\n"), "{printed}");
 }
 
 #[test]

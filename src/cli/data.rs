@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -83,6 +83,11 @@ pub enum DataFileError {
         /// The data set.
         origin: String,
     },
+    /// Nothing is piped in, and no one can be expected to type the words.
+    #[error(
+        "-: standard input is a terminal; pipe the words in, as in `cat words.txt | …`, or name a file"
+    )]
+    Terminal,
     /// The operating system refused to open or read the file.
     #[error("{origin}: cannot be read: {reason}; check the path and its permissions")]
     Unreadable {
@@ -222,6 +227,9 @@ fn stdin() -> Result<&'static [u8], DataFileError> {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     if let Some(bytes) = BYTES.get() {
         return Ok(bytes);
+    }
+    if io::stdin().is_terminal() {
+        return Err(DataFileError::Terminal);
     }
     let mut bytes = Vec::new();
     let read = io::stdin()

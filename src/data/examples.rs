@@ -23,7 +23,10 @@ pub struct Examples {
 
 impl Examples {
     /// Slides a context of `block` tokens over each word. Words are tokens without the end mark.
-    pub(crate) fn build<'a>(words: impl IntoIterator<Item = &'a [Token]>, block: usize) -> Self {
+    pub(crate) fn build<W>(words: impl IntoIterator<Item = W>, block: usize) -> Self
+    where
+        W: IntoIterator<Item = Token>,
+    {
         let mut examples = Self {
             block,
             x: Vec::new(),
@@ -32,7 +35,7 @@ impl Examples {
         let mut context = vec![Vocabulary::END_TOKEN; block];
         for word in words {
             context.fill(Vocabulary::END_TOKEN);
-            for &next in word.iter().chain(&[Vocabulary::END_TOKEN]) {
+            for next in word.into_iter().chain([Vocabulary::END_TOKEN]) {
                 examples.x.extend_from_slice(&context);
                 examples.y.push(next);
                 context.rotate_left(1);
@@ -100,7 +103,7 @@ mod tests {
 
     #[test]
     fn each_word_starts_with_an_empty_context() {
-        let examples = Examples::build([&[5, 13, 13, 1][..], &[2][..]], 3);
+        let examples = Examples::build([vec![5, 13, 13, 1], vec![2]], 3);
         assert_eq!(
             rows(&examples),
             [
@@ -120,17 +123,17 @@ mod tests {
 
     #[test]
     fn other_blocks() {
-        let one = Examples::build([&[5, 13][..]], 1);
+        let one = Examples::build([[5, 13]], 1);
         assert_eq!(rows(&one), [(&[0][..], 5), (&[5], 13), (&[13], 0)]);
-        let five = Examples::build([&[5, 13][..]], 5);
+        let five = Examples::build([[5, 13]], 5);
         assert_eq!(five.context(2), [0, 0, 0, 5, 13]);
-        assert!(Examples::build([], 3).is_empty());
+        assert!(Examples::build([[]; 0], 3).is_empty());
     }
 
     #[test]
     fn concatenation_is_the_same_as_building_from_all_words() {
-        let (a, b): (&[Token], &[Token]) = (&[1, 2, 3], &[4]);
-        let parts = [Examples::build([a], 2), Examples::build([b], 2)];
+        let (a, b) = (vec![1, 2, 3], vec![4]);
+        let parts = [&a, &b].map(|word| Examples::build([word.clone()], 2));
         assert_eq!(
             Examples::concat(2, &[&parts[0], &parts[1]]),
             Examples::build([a, b], 2)

@@ -34,7 +34,7 @@ pub use vocabulary::{Vocabulary, VocabularyError};
 
 use sha2::{Digest, Sha256};
 
-use crate::model::dims::{Dims, DimsError};
+use crate::model::dims::{Dims, DimsError, Token};
 use crate::rng::PythonRandom;
 use crate::text::hex;
 use words::Words;
@@ -236,9 +236,10 @@ fn assemble(
             minimum: split::MIN_WORDS,
         });
     }
+    let token = Tokens::new(&vocab);
     // Before the shuffle, for errors to come in the order of the file.
     for (line, word) in words.iter() {
-        if let Some(character) = word.chars().find(|&c| vocab.encode(c).is_none()) {
+        if let Some(character) = word.chars().find(|&c| token.of(c).is_none()) {
             return Err(DataError::UnknownCharacter {
                 line,
                 character,
@@ -249,9 +250,11 @@ fn assemble(
     let mut shuffled = words.shuffled(|order| PythonRandom::seed(SHUFFLE_SEED).shuffle(order));
     let (n1, n2) = split::boundaries(count);
     let mut examples = |words: usize| {
-        let tokens = |word: &str| word.chars().filter_map(|c| vocab.encode(c)).collect();
-        let words: Vec<Vec<_>> = shuffled.by_ref().take(words).map(tokens).collect();
-        Examples::build(words.iter().map(Vec::as_slice), options.block)
+        let words = shuffled.by_ref().take(words);
+        Examples::build(
+            words.map(|word| word.chars().filter_map(|c| token.of(c))),
+            options.block,
+        )
     };
     let (train, val, test) = (examples(n1), examples(n2 - n1), examples(count - n2));
     Ok(Dataset {
@@ -267,6 +270,28 @@ fn assemble(
         val,
         test,
     })
+}
+
+/// The token of each character, by its code point: a look-up for each character of a large file.
+struct Tokens(Vec<Token>);
+
+impl Tokens {
+    /// No character has it: there are as many tokens at most.
+    const NONE: Token = Token::MAX;
+
+    fn new(vocab: &Vocabulary) -> Self {
+        let last = vocab.letters().iter().max().map_or(0, |&c| c as usize);
+        let mut tokens = vec![Self::NONE; last + 1];
+        for &c in vocab.letters() {
+            tokens[c as usize] = vocab.encode(c).unwrap_or(Self::NONE);
+        }
+        Self(tokens)
+    }
+
+    fn of(&self, c: char) -> Option<Token> {
+        let token = self.0.get(c as usize).copied();
+        token.filter(|&token| token != Self::NONE)
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::model::dims::Token;
 
 type Outcome = Result<(), Box<dyn Error>>;
 

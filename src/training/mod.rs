@@ -420,7 +420,7 @@ mod tests {
         ahead: bool,
         bad: Option<u64>,
     ) -> (Vec<Steps>, Vec<Event>, Option<Box<Diverged>>) {
-        let words: [&[Token]; 4] = [&[1, 2], &[2], &[1, 1, 2], &[2, 1]];
+        let words: [Vec<Token>; 4] = [vec![1, 2], vec![2], vec![1, 1, 2], vec![2, 1]];
         let examples = Examples::build(words, 1);
         let state = State::first(recipe, &DIMS, 3);
         let mut training = Training::new(&examples, recipe, state, every);

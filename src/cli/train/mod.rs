@@ -434,7 +434,7 @@ fn record(
 ) -> Record {
     let data_path = match source {
         Source::File(path) => seen_from(run_dir.path(), path),
-        Source::Names | Source::Municipalities => None,
+        Source::Names | Source::Municipalities | Source::Stdin => None,
     };
     Record {
         steps: args.steps,

@@ -13,7 +13,7 @@ use crate::cli::data::{self, Source};
 use crate::cli::error::Error;
 use crate::cli::model_file;
 use crate::cli::report::{RunDir, RunDirError};
-use crate::data::Dataset;
+use crate::data::{Dataset, Reading};
 use crate::rng::TorchGenerator;
 
 use super::error::TrainError;
@@ -23,7 +23,17 @@ use crate::training::log::LossLog;
 use crate::training::{Snapshot, State};
 
 /// The fields that say where the words come from. The words themselves decide, wherever they are now.
-const OF_WORDS: [&str; 3] = ["data", "column", "clean"];
+const OF_WORDS: [&str; 9] = [
+    "data",
+    "column",
+    "clean",
+    "delimiter",
+    "no_header",
+    "as_text",
+    "encoding",
+    "skip_bad_lines",
+    "lowercase",
+];
 
 /// A run that is continued.
 pub(crate) struct Resumed {
@@ -219,10 +229,7 @@ fn places(
     data_path: Option<&str>,
 ) -> Vec<data::Options> {
     let mut options = begun.data_options();
-    if given.has("--column") {
-        options.column = given.columns.column.clone();
-    }
-    options.clean |= given.columns.clean;
+    options.reading = Reading::from(given.reading.clone()).or(options.reading);
     if given.has("--data") {
         options.source = given.data.clone();
         return vec![options];
