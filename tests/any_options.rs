@@ -93,7 +93,16 @@ const OUT: Takes = Output(&["out", "out/a/b", "out2", "./out", "sub/../out"]);
 
 const TRAIN: Options = &[
     ("--data", DATA),
-    ("--column", Text(&["name", "province"])),
+    ("--column", Text(&["name", "province", "1", "2"])),
+    ("--delimiter", Text(&[",", ";", "tab", "，"])),
+    ("--no-header", Nothing),
+    ("--as-text", Nothing),
+    (
+        "--encoding",
+        Text(&["utf-8", "latin1", "shift_jis", "utf-16le"]),
+    ),
+    ("--skip-bad-lines", Nothing),
+    ("--lowercase", Nothing),
     ("--clean", Nothing),
     ("--schedule", Word(&["auto"])),
     ("--steps", Number(STEPS)),
@@ -118,7 +127,16 @@ const TRAIN: Options = &[
 ];
 const SWEEP: Options = &[
     ("--data", DATA),
-    ("--column", Text(&["name", "province"])),
+    ("--column", Text(&["name", "province", "1", "2"])),
+    ("--delimiter", Text(&[",", ";", "tab", "，"])),
+    ("--no-header", Nothing),
+    ("--as-text", Nothing),
+    (
+        "--encoding",
+        Text(&["utf-8", "latin1", "shift_jis", "utf-16le"]),
+    ),
+    ("--skip-bad-lines", Nothing),
+    ("--lowercase", Nothing),
     ("--clean", Nothing),
     ("--schedule", Word(&["auto"])),
     ("--seeds", Numbers(&["1", "2", "3"])),
@@ -167,7 +185,16 @@ const EVAL: Options = &[
     ("--checkpoint", MODEL),
     ("--split", Word(&["train", "val", "test", "all"])),
     ("--data", DATA),
-    ("--column", Text(&["name", "province"])),
+    ("--column", Text(&["name", "province", "1", "2"])),
+    ("--delimiter", Text(&[",", ";", "tab", "，"])),
+    ("--no-header", Nothing),
+    ("--as-text", Nothing),
+    (
+        "--encoding",
+        Text(&["utf-8", "latin1", "shift_jis", "utf-16le"]),
+    ),
+    ("--skip-bad-lines", Nothing),
+    ("--lowercase", Nothing),
     ("--clean", Nothing),
     ("--adapter", Text(&["llvmpipe", "x"])),
 ];
