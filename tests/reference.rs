@@ -140,7 +140,7 @@ fn check_by_token(
 /// A step needs nothing of the one before but its parameters.
 #[test]
 fn a_step_leaves_only_parameters_to_the_next() {
-    for (batch, vocab) in [(32, 27), (70, 27), (70, 3), (200, 5)] {
+    for (batch, vocab) in [(32, 27), (70, 27), (70, 3), (200, 5), (32, 700), (70, 5505)] {
         let dims = Dims {
             batch,
             vocab,
@@ -162,7 +162,7 @@ fn a_step_leaves_only_parameters_to_the_next() {
 /// Nor of what an earlier step, of a model that diverged, left in lanes that this one has no use for.
 #[test]
 fn a_model_that_diverged_is_as_good_as_new_with_other_parameters() {
-    for (batch, vocab) in [(31, 27), (70, 27), (33, 3), (200, 5)] {
+    for (batch, vocab) in [(31, 27), (70, 27), (33, 3), (200, 5), (31, 700), (70, 700)] {
         let dims = Dims {
             batch,
             vocab,
@@ -198,6 +198,7 @@ fn steps_on_several_cores_are_the_same_to_the_last_bit() {
         (4096, 27, 2, 40),
         (350, 5, 3, 100),
         (200, 3, 2, 200),
+        (200, 700, 9, 200),
     ] {
         let dims = Dims {
             batch,
@@ -268,8 +269,16 @@ fn the_cpu_backends_layout_equals_the_twin_at_other_sizes() {
         batch,
         ..lecture
     });
+    // More characters than can be gone through in every step, and contexts that take a whole key.
+    let many = [(5505, 3, 40, 32), (257, 16, 20, 70)].map(|(vocab, block, hidden, batch)| Dims {
+        vocab,
+        block,
+        hidden,
+        batch,
+        ..lecture
+    });
     let sizes = SIZES.map(|(_, dims)| dims).into_iter();
-    for dims in sizes.chain(others).chain(shared) {
+    for dims in sizes.chain(others).chain(shared).chain(many) {
         let inputs = inputs(&dims, 31);
         let twin = reference(&dims, &inputs);
         let want = twin.acts.row_loss.iter().sum::<f64>() / dims.batch as f64;
@@ -303,9 +312,10 @@ fn a_step_is_the_same_whether_it_leaves_gradients_or_not() {
 /// A step of the CPU backend, with a batch of one chunk, and of several, the last of which is short.
 #[test]
 fn the_cpu_backend_agrees_with_f64() {
-    for batch in [32, 33, 100] {
+    for (batch, vocab) in [(32, 27), (33, 27), (100, 27), (32, 5505)] {
         let dims = Dims {
             batch,
+            vocab,
             ..Dims::LECTURE
         };
         let inputs = inputs(&dims, 21);

@@ -121,6 +121,14 @@ fn check_gradients(found: &Found, dims: Dims, split: WorkSplit, module: Module) 
 
 /// At the sizes that compile within seconds, with the split of this adapter.
 fn gradients(found: &Found) -> Outcome {
+    let characters = Dims {
+        vocab: 300,
+        hidden: 20,
+        batch: 17,
+        ..Dims::LECTURE
+    };
+    let split = WorkSplit::of(found, &characters);
+    check_gradients(found, characters, split, resident_module(split.lanes > 1))?;
     for (name, dims) in SIZES {
         if ["lecture", "odd", "long"].contains(&name) {
             let split = WorkSplit::of(found, &dims);

@@ -9,6 +9,10 @@
 
 const LOWEST = -3.4e38;
 
+// Characters of a vocabulary up to which each vector of a row looks for its targets in the row's list. With
+// more, each target looks for its vector, and no vector goes through the list.
+const FEW = 256u;
+
 var<workgroup> partial: array<f32, 64>;
 
 // The slices of a row are neighbouring invocations, so that they read neighbouring addresses.
@@ -54,12 +58,17 @@ fn counts(i: u32, row_start: u32, logit_max: f32) -> vec4<f32> {
     return select(vec4<f32>(), count, is_logit(i));
 }
 
+// The examples of a target, in its column of a vector.
+fn in_column(t: u32, i: u32) -> vec4<f32> {
+    let hit = columns(i) == vec4<u32>(target_token(t));
+    return select(vec4<f32>(), vec4<f32>(target_examples(t)), hit);
+}
+
 // How many examples of a row have each of a vector's four tokens as their target.
 fn followed(i: u32, list: Targets) -> vec4<f32> {
     var sum = vec4<f32>();
     for (var t = list.first; t < list.end; t += 2u) {
-        let hit = columns(i) == vec4<u32>(target_token(t));
-        sum += select(vec4<f32>(), vec4<f32>(target_examples(t)), hit);
+        sum += in_column(t, i);
     }
     return sum;
 }
@@ -109,9 +118,25 @@ fn softmax_cross_entropy_kernel(
         losses[step * shape.rows + row] = loss;
     }
     let n = f32(shape.examples);
+    if shape.vocab <= FEW {
+        for (var i = slice; i < end; i += SLICES) {
+            let prob = counts(i, row_start, logit_max) / counts_sum;
+            dlogits[row_start + i] =
+                softmax_cross_entropy_backward_sum(prob, examples, followed(i, list), n);
+        }
+        return;
+    }
     for (var i = slice; i < end; i += SLICES) {
         let prob = counts(i, row_start, logit_max) / counts_sum;
         dlogits[row_start + i] =
-            softmax_cross_entropy_backward_sum(prob, examples, followed(i, list), n);
+            softmax_cross_entropy_backward_sum(prob, examples, vec4<f32>(), n);
+    }
+    for (var t = list.first; t < list.end; t += 2u) {
+        let i = target_token(t) / 4u;
+        // The slice that has written the vector.
+        if i % SLICES == slice {
+            dlogits[row_start + i] +=
+                softmax_cross_entropy_backward_sum(vec4<f32>(), 0.0, in_column(t, i), n);
+        }
     }
 }

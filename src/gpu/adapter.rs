@@ -132,6 +132,8 @@ pub struct Needs {
     pub storage_buffers: usize,
     /// Invocations of its largest workgroup.
     pub invocations: usize,
+    /// Workgroups of its largest launch in one dimension.
+    pub workgroups: u64,
     /// Bytes of its largest buffer, all of which may be bound.
     pub largest: u64,
 }
@@ -153,6 +155,11 @@ impl Needs {
                 "maxComputeInvocationsPerWorkgroup",
                 self.invocations as u64,
                 limits.max_compute_invocations_per_workgroup.into(),
+            ),
+            (
+                "maxComputeWorkgroupsPerDimension",
+                self.workgroups,
+                limits.max_compute_workgroups_per_dimension.into(),
             ),
             (
                 "maxStorageBufferBindingSize",

@@ -273,9 +273,16 @@ impl Layout {
         let launches = || tables.iter().copied().flatten();
         let buffer = |&(_, slot): &(&str, Slot)| 4 * self.len(self.place(slot).0) as u64;
         let largest = launches().flat_map(|launch| launch.binds).map(buffer).max();
+        // An evaluation has rows enough for 4 MiB of activations, or as many as a step.
+        let rows = self.dims.batch;
+        let workgroups = launches().flat_map(|launch| {
+            let cut = self.cut_of(launch.invocations, rows);
+            self.groups_of(launch.invocations, rows, cut)
+        });
         let needs = Needs {
             storage_buffers: launches().map(|l| l.binds.len()).max().unwrap_or(0),
             invocations: WORKGROUP,
+            workgroups: workgroups.max().unwrap_or(0).into(),
             largest: largest.unwrap_or(0),
         };
         needs.check(limits, adapter)

@@ -132,6 +132,8 @@ impl Layout {
     const MAX_STEPS: usize = 1024;
     /// Tokens of a chunk.
     const MAX_TOKENS: usize = 1 << 20;
+    /// Words of a chunk's lists of uses: 16 MiB. A list begins with a word for each character.
+    const MAX_USES: usize = 1 << 22;
 
     /// The layout for a model of these sizes on an adapter.
     pub fn of(found: &Found, dims: Dims) -> Self {
@@ -174,7 +176,9 @@ impl Layout {
         let mut layout = Self {
             dims,
             rows: dims.batch.max((Self::EVAL_VALUES / widest).min(4096)),
-            steps: (Self::MAX_TOKENS / (dims.batch * dims.block)).clamp(1, Self::MAX_STEPS),
+            steps: (Self::MAX_TOKENS / (dims.batch * dims.block))
+                .min(Self::MAX_USES / uses_words(&dims, dims.batch))
+                .clamp(1, Self::MAX_STEPS),
             offsets: [0; 7],
             params: 0,
             enough: if software { 1 } else { Self::ENOUGH },

@@ -331,6 +331,7 @@ impl Plan {
         let needs = Needs {
             storage_buffers: NAMES.len(),
             invocations: self.constants.workers,
+            workgroups: self.models as u64,
             largest: self.bytes().into_iter().max().unwrap_or(0),
         };
         needs.check(&found.adapter.limits(), &found.info.name)

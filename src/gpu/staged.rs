@@ -523,7 +523,16 @@ mod tests {
             change(&mut limits);
             check(largest, &limits).unwrap_err().to_string()
         };
+        // Their embeddings would take more workgroups than a dimension holds.
+        let characters = Dims {
+            vocab: 65_535,
+            ..largest
+        };
         let errors = [
+            (
+                check(characters, &enough).unwrap_err().to_string(),
+                "maxComputeWorkgroupsPerDimension",
+            ),
             (
                 short(|l| l.max_storage_buffer_binding_size = 1 << 24),
                 "maxStorageBufferBindingSize",

@@ -172,6 +172,9 @@ pub struct Rows {
 impl Rows {
     /// Examples whose contexts are looked for together at most.
     pub const MOST: usize = 1 << 20;
+    /// Targets of a row at most: as many as a minibatch can have. A context with more has several rows, since
+    /// a device goes through the targets of a row in one loop.
+    pub const MOST_TARGETS: usize = *Dims::BATCH.end();
 
     /// The examples `x (examples, block)`, `y (examples)`, each context once; without `y` each target is
     /// token 0.
@@ -194,32 +197,35 @@ impl Rows {
             tokens[*end] = y.map_or(0, |y| y[i]);
             *end += 1;
         }
-        let mut targets = Vec::with_capacity(examples);
+        let mut merged = Self {
+            block,
+            x: Vec::with_capacity(rows * block),
+            targets: Vec::with_capacity(examples),
+            ends: Vec::with_capacity(rows + 1),
+        };
+        merged.ends.push(0);
         let most = y.unwrap_or_default().iter().max();
         let mut times = vec![0; most.map_or(1, |&token| usize::from(token) + 1)];
-        for row in 0..rows {
-            let tokens = &tokens[ends[row]..ends[row + 1]];
+        for (key, ends) in numbering.keys().iter().zip(ends.windows(2)) {
+            let tokens = &tokens[ends[0]..ends[1]];
             for &token in tokens {
                 times[usize::from(token)] += 1;
             }
+            let first = merged.targets.len();
             // In the order in which they first come.
             for &token in tokens {
                 let examples = std::mem::take(&mut times[usize::from(token)]);
                 if examples > 0 {
-                    targets.push(Target { token, examples });
+                    merged.targets.push(Target { token, examples });
                 }
             }
-            ends[row] = targets.len();
+            let end = merged.targets.len();
+            for first in (first..end).step_by(Self::MOST_TARGETS) {
+                merged.x.extend_from_slice(&key[..block]);
+                merged.ends.push(end.min(first + Self::MOST_TARGETS));
+            }
         }
-        ends.rotate_right(1);
-        ends[0] = 0;
-        let keys = numbering.keys().iter();
-        Self {
-            block,
-            x: keys.flat_map(|key| &key[..block]).copied().collect(),
-            targets,
-            ends,
-        }
+        merged
     }
 
     /// Any number of examples with their contexts merged, in batches of at most `most` rows.
@@ -349,6 +355,18 @@ mod tests {
         for row in 0..rows.len() {
             assert_eq!(unknown.examples(row), rows.examples(row));
         }
+    }
+
+    #[test]
+    fn a_context_with_many_targets_has_several_rows() {
+        let y: Vec<Token> = (0..2 * Rows::MOST_TARGETS as Token + 5).collect();
+        let rows = Rows::merged(&vec![7; 2 * y.len()], Some(&y), 2);
+        assert_eq!((rows.len(), rows.x()), (3, &[7; 6][..]));
+        let targets: Vec<Target> = (0..3).flat_map(|row| rows.targets(row).to_vec()).collect();
+        let wanted = y.iter().map(|&token| Target { token, examples: 1 });
+        assert_eq!(targets, wanted.collect::<Vec<_>>());
+        let counts = [0, 1, 2].map(|row| rows.examples(row));
+        assert_eq!(counts, [Rows::MOST_TARGETS, Rows::MOST_TARGETS, 5]);
     }
 
     /// The numbers that the README tells.

@@ -9,7 +9,7 @@ pub type Token = u16;
 /// The five sizes that fix every shape in the program, under the names used throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dims {
-    /// Characters in the vocabulary, the end mark `.` included: 27 for the names.
+    /// Characters in the vocabulary, the end mark included: 27 for the names.
     pub vocab: usize,
     /// Context length: how many characters predict the next one (`block_size` in the lecture).
     pub block: usize,
@@ -36,8 +36,8 @@ pub struct DimsError {
 }
 
 impl Dims {
-    /// Vocabulary sizes: the end mark and one character at least; a token fits one byte.
-    pub const VOCAB: RangeInclusive<usize> = 2..=256;
+    /// Vocabulary sizes: the end mark and one character at least; a [`Token`] fits 16 bits.
+    pub const VOCAB: RangeInclusive<usize> = 2..=65_535;
     /// Context lengths.
     pub const BLOCK: RangeInclusive<usize> = 1..=16;
     /// Embedding lengths.
@@ -115,7 +115,7 @@ mod tests {
         let bad = [
             (
                 Dims {
-                    vocab: 257,
+                    vocab: 65_536,
                     ..lecture
                 },
                 "vocabulary size",

@@ -121,13 +121,14 @@ impl Fixture {
 
 /// The sizes that kernels are tested at: the lecture's, and odd ones around the edges of tiles,
 /// workgroups and packed tokens.
-pub const SIZES: [(&str, Dims); 6] = [
+pub const SIZES: [(&str, Dims); 7] = [
     ("lecture", Dims::LECTURE),
     ("odd", dims(29, 1, 5, 65, 33)),
     ("long", dims(11, 8, 3, 17, 5)),
     ("tiny", dims(2, 1, 1, 1, 2)),
     ("wide", dims(256, 2, 30, 301, 67)),
     ("deep", dims(5, 16, 32, 63, 130)),
+    ("characters", dims(701, 3, 10, 36, 40)),
 ];
 
 const fn dims(vocab: usize, block: usize, embd: usize, hidden: usize, batch: usize) -> Dims {

@@ -188,10 +188,18 @@ fn step(layout: &Layout, modules: Vec<Module>, merged: bool) -> Result<(), Found
 /// Sizes at which a step takes no more than a second to interpret.
 fn sizes() -> impl Iterator<Item = Dims> {
     let small = ["lecture", "odd", "long"];
+    let characters = Dims {
+        vocab: 301,
+        block: 2,
+        embd: 3,
+        hidden: 9,
+        batch: 6,
+    };
     let sizes = SIZES.into_iter();
     sizes
         .filter(move |(name, _)| small.contains(name))
         .map(|(_, dims)| dims)
+        .chain([characters])
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use super::contexts::{CONTEXT_BLOCK, Contexts, Target};
 use super::lines::{LANES, LINE, Line, each, tile_of, tile_of_mut, totals};
 use super::panel::{Panel, Step};
-use super::tokens::{Piece, Tokens, pieces};
+use super::tokens::{FEW, Piece, Tokens, pieces};
 use crate::model::dims::{Dims, Token};
 use crate::reference::fma::mul_add;
 use crate::reference::linear::{Tile, by_rows, tile, tiles};
@@ -26,6 +26,8 @@ pub struct Shared<R> {
     pub db2: Vec<R>,
     pub contexts: Contexts<R>,
     tokens: Tokens<R>,
+    /// Which rows of `dC` are not zero, in a vocabulary of more than [`FEW`].
+    changed: Vec<Token>,
     /// The terms of `dC` of each row of tokens: first as sums per lane, then per four lanes, then in full.
     sixteenths: Vec<[R; LANES]>,
     fourths: Vec<[R; 4]>,
@@ -98,6 +100,7 @@ impl<R: Real> Shared<R> {
             db2: zeros(dims.vocab),
             contexts: Contexts::new(&dims),
             tokens: Tokens::new(&dims),
+            changed: Vec::new(),
             sixteenths: vec![[R::zero(); LANES]; terms],
             // The last piece is read as a whole.
             dembeddings: zeros(terms + LANES),
@@ -162,7 +165,16 @@ impl<R: Real> Shared<R> {
     ) -> R {
         totals(&sums.db2, &mut self.fourths, &mut self.db2);
         self.through_first_layer::<FMA, PARTS>(panels);
-        sgd::update::<R, FMA>(self.c.as_flattened_mut(), lr, self.dc.as_flattened());
+        if self.dims.vocab <= FEW {
+            sgd::update::<R, FMA>(self.c.as_flattened_mut(), lr, self.dc.as_flattened());
+        } else {
+            // The other rows have no gradient.
+            let pieces = pieces(&self.dims);
+            for &token in &self.changed {
+                let [c, dc] = [&mut self.c, &mut self.dc].map(|all| row_of(all, token, pieces));
+                sgd::update::<R, FMA>(c.as_flattened_mut(), lr, dc.as_flattened());
+            }
+        }
         sgd::update::<R, FMA>(&mut self.b2, lr, &self.db2);
         R::of(sums.loss / self.dims.batch as f64)
     }
@@ -205,9 +217,17 @@ impl<R: Real> Shared<R> {
             &mut self.fourths,
             &mut self.dembeddings,
         );
-        self.dc.fill([R::zero(); LANES]);
+        let few = dims.vocab <= FEW;
+        if few {
+            self.dc.fill([R::zero(); LANES]);
+        } else {
+            for &token in &self.changed {
+                row_of(&mut self.dc, token, pieces).fill([R::zero(); LANES]);
+            }
+            self.tokens.distinct(&mut self.changed);
+        }
         for (row, &token) in self.tokens.token[..self.tokens.count()].iter().enumerate() {
-            let dc = &mut self.dc[usize::from(token) * pieces..][..pieces];
+            let dc = row_of(&mut self.dc, token, pieces);
             let (dembedding, _) = self.dembeddings[row * embd..].as_chunks();
             for (dc, dembedding) in dc.iter_mut().zip(dembedding) {
                 let dembedding: &[R; LANES] = dembedding;
@@ -215,10 +235,23 @@ impl<R: Real> Shared<R> {
             }
         }
         // The padding has been given values of the next row.
-        for dc in self.dc.chunks_exact_mut(pieces) {
-            dc.as_flattened_mut()[embd..].fill(R::zero());
+        if few {
+            for dc in self.dc.chunks_exact_mut(pieces) {
+                dc.as_flattened_mut()[embd..].fill(R::zero());
+            }
+        } else {
+            for &token in &self.changed {
+                let dc = row_of(&mut self.dc, token, pieces);
+                dc.as_flattened_mut()[embd..].fill(R::zero());
+            }
         }
     }
+}
+
+/// The row of a token in `C` or `dC`.
+#[inline(always)]
+fn row_of<R>(rows: &mut [Piece<R>], token: Token, pieces: usize) -> &mut [Piece<R>] {
+    &mut rows[usize::from(token) * pieces..][..pieces]
 }
 
 /// `logits = h @ W2 + b2` of a block, transposed.

@@ -16,8 +16,12 @@ pub fn pieces(dims: &Dims) -> usize {
     dims.embd.div_ceil(LANES)
 }
 
+/// Characters of a vocabulary up to which a step goes through all of them, which takes no branches. With more,
+/// it goes through those that occur.
+pub const FEW: usize = 256;
+
 /// The distinct tokens of a minibatch: a row for each pair of position and token that occurs, sorted by
-/// position.
+/// position, then by token.
 #[derive(Clone, Debug)]
 pub struct Tokens<R> {
     /// The rows of each position.
@@ -33,9 +37,12 @@ pub struct Tokens<R> {
     /// The embedding of each row minus the mean embedding of its position over the minibatch: the first
     /// pieces of all rows, then their second pieces. There is room for [`Tokens::most_rows`].
     centred: Vec<Piece<R>>,
-    /// `(block, vocab)`: uses of each token at each position, and its row.
+    /// `(block, vocab)`: uses of each token at each position, in a vocabulary of [`FEW`].
     uses_of: Vec<R>,
+    /// `(block, vocab)`: the row of each token at each position where it occurs.
     row_of: Vec<u32>,
+    /// The tokens of one position, in a vocabulary of more.
+    sorted: Vec<Token>,
 }
 
 impl<R: Real> Tokens<R> {
@@ -55,8 +62,9 @@ impl<R: Real> Tokens<R> {
             tiles: Vec::with_capacity(most),
             rows: Vec::with_capacity(batch * block),
             centred: vec![[R::zero(); LANES]; most * pieces(dims)],
-            uses_of: vec![R::zero(); block * vocab],
+            uses_of: vec![R::zero(); if vocab <= FEW { block * vocab } else { 0 }],
             row_of: vec![0; block * vocab],
+            sorted: Vec::new(),
         }
     }
 
@@ -74,13 +82,33 @@ impl<R: Real> Tokens<R> {
     #[inline(always)]
     pub fn read(&mut self, contexts: &Contexts<R>, dims: &Dims, tile_rows: usize) {
         let vocab = dims.vocab;
+        if vocab <= FEW {
+            self.list_by_vocabulary(contexts, vocab);
+        } else {
+            self.list_by_sorting(contexts, vocab);
+        }
+        self.tiles.clear();
+        for (t, rows) in self.positions.iter().enumerate() {
+            let cut = tiles(rows.clone(), tile_rows);
+            self.tiles.extend(cut.map(|rows| (t, rows)));
+        }
+        self.rows.clear();
+        for key in contexts.keys() {
+            let row_of = self.row_of.chunks_exact(vocab).zip(key);
+            self.rows
+                .extend(row_of.map(|(row_of, &token)| row_of[usize::from(token)]));
+        }
+    }
+
+    /// Lists the tokens, with their uses and rows, by going through the vocabulary at each position.
+    #[inline(always)]
+    fn list_by_vocabulary(&mut self, contexts: &Contexts<R>, vocab: usize) {
         self.uses_of.fill(R::zero());
         for (key, &count) in contexts.keys().iter().zip(contexts.uses()) {
             for (uses, &token) in self.uses_of.chunks_exact_mut(vocab).zip(key) {
                 uses[usize::from(token)] += count;
             }
         }
-        self.tiles.clear();
         let mut row = 0;
         let row_of = self.row_of.chunks_exact_mut(vocab);
         for (t, (uses_of, row_of)) in self.uses_of.chunks_exact(vocab).zip(row_of).enumerate() {
@@ -94,15 +122,38 @@ impl<R: Real> Tokens<R> {
                 row += usize::from(uses > R::zero());
             }
             self.positions[t] = first..row;
-            let cut = tiles(first..row, tile_rows);
-            self.tiles.extend(cut.map(|rows| (t, rows)));
         }
-        self.rows.clear();
-        for key in contexts.keys() {
-            let row_of = self.row_of.chunks_exact(vocab).zip(key);
-            self.rows
-                .extend(row_of.map(|(row_of, &token)| row_of[usize::from(token)]));
+    }
+
+    /// The same by sorting the tokens of each position: what a step costs does not depend on how many other
+    /// characters there are.
+    fn list_by_sorting(&mut self, contexts: &Contexts<R>, vocab: usize) {
+        let mut row = 0;
+        for (t, row_of) in self.row_of.chunks_exact_mut(vocab).enumerate() {
+            self.sorted.clear();
+            self.sorted.extend(contexts.keys().iter().map(|key| key[t]));
+            self.sorted.sort_unstable();
+            self.sorted.dedup();
+            let first = row;
+            for &token in &self.sorted {
+                row_of[usize::from(token)] = row as u32;
+                self.token[row] = token;
+                self.uses[row] = R::zero();
+                row += 1;
+            }
+            for (key, &count) in contexts.keys().iter().zip(contexts.uses()) {
+                self.uses[row_of[usize::from(key[t])] as usize] += count;
+            }
+            self.positions[t] = first..row;
         }
+    }
+
+    /// Replaces `distinct` by the tokens of this minibatch, each of them once.
+    pub fn distinct(&self, distinct: &mut Vec<Token>) {
+        distinct.clear();
+        distinct.extend(&self.token[..self.count()]);
+        distinct.sort_unstable();
+        distinct.dedup();
     }
 
     /// Looks the embeddings up in `c`, each row in pieces, and subtracts the mean of each position.
@@ -188,6 +239,42 @@ mod tests {
             tokens.read(&contexts(&[0, 1, 2, 3, 3, 2]), &DIMS, 4);
             assert_eq!(tokens.count(), 6, "as many rows as there can be");
             assert_eq!(tokens.tiles, [(0, 0..3), (1, 3..6)]);
+        }
+    }
+
+    #[test]
+    fn tokens_are_listed_alike_with_few_characters_and_with_many() {
+        let few = Dims {
+            vocab: FEW,
+            block: 3,
+            batch: 50,
+            ..DIMS
+        };
+        let many = Dims {
+            vocab: FEW + 1,
+            ..few
+        };
+        let [mut by_vocabulary, mut by_sorting] = [few, many].map(|d| Tokens::<f64>::new(&d));
+        for seed in 1..4 {
+            let token = |i: usize| (i * i * seed % 7 * 40) as Token;
+            let x: Vec<Token> = (0..few.batch * few.block).map(token).collect();
+            let mut contexts = Contexts::new(&few);
+            contexts.read(&x, &[0; 50], &few);
+            by_vocabulary.read(&contexts, &few, 4);
+            by_sorting.read(&contexts, &many, 4);
+            assert_eq!(by_sorting.positions, by_vocabulary.positions);
+            let count = by_vocabulary.count();
+            assert!(count < few.batch);
+            assert_eq!(by_sorting.token[..count], by_vocabulary.token[..count]);
+            assert_eq!(by_sorting.uses[..count], by_vocabulary.uses[..count]);
+            assert_eq!(by_sorting.tiles, by_vocabulary.tiles);
+            assert_eq!(by_sorting.rows, by_vocabulary.rows);
+            let mut wanted = x;
+            wanted.sort_unstable();
+            wanted.dedup();
+            let mut distinct = Vec::new();
+            by_sorting.distinct(&mut distinct);
+            assert_eq!(distinct, wanted);
         }
     }
 
