@@ -218,7 +218,7 @@ fn four_digits(loss: &Value) -> String {
 fn unusable_data_is_refused() {
     let place = Place::new();
     let ten = "a\n".repeat(10);
-    let letters: Vec<String> = ('\u{4e00}'..).take(256).map(String::from).collect();
+    let letters: Vec<String> = ('\u{4e00}'..).take(65_535).map(String::from).collect();
     fs::create_dir(place.path().join("folder")).unwrap();
     place.write("empty", "");
     place.write("blank", "\u{feff}\n\r\n  \n\t\n");
@@ -229,8 +229,7 @@ fn unusable_data_is_refused() {
     place.write("words.json", "[1]");
     place.write("image", b"ab\ncd\x00\x01\n");
     place.write("five", "a\nb\nc\nd\ne\n");
-    place.write("chinese", letters.join("\n"));
-    place.write("dots", format!("{ten}st. john\n"));
+    place.write("letters", letters.join("\n"));
     place.write("two.csv", "id,word\n1,anna\n");
     place.write("quote.csv", format!("word\n{ten}\"b\n"));
     place.write("ragged.csv", format!("id,word\n1,{ten}"));
@@ -251,9 +250,7 @@ fn unusable_data_is_refused() {
         ("names", &["--no-header"], &["names: is built in", "leave out --no-header"]),
         ("image", &[], &["image, line 2: control character U+0000", "give a text file"]),
         ("five", &[], &["five: too few words for three splits: 5", "at least 6 are needed"]),
-        ("chinese", &[], &["chinese: 256 distinct characters", "at most 255"]),
-        ("dots", &[], &["dots, line 11", "\"st. john\"", "'.'", "take it out of the word"]),
-        ("dots", &["--clean"], &["dots, line 11", "\"st. john\"", "'.'", "take it out of the word"]),
+        ("letters", &[], &["letters: 65535 distinct characters", "at most 65534", "use a part"]),
         ("two.csv", &[], &["two.csv: has several columns: \"id\", \"word\"", "choose one with --column"]),
         ("two.csv", &["--column", "name"], &["no column \"name\"", "these: \"id\", \"word\""]),
         ("two.csv", &["--column", "word"], &["two.csv: too few words", "1, but at least 6"]),
@@ -269,15 +266,79 @@ fn unusable_data_is_refused() {
 }
 
 #[test]
-fn the_largest_vocabulary_and_the_fewest_words_do() {
+fn thousands_of_characters_and_the_fewest_words_do() {
     let place = Place::new();
-    let letters: Vec<String> = ('\u{4e00}'..).take(255).map(String::from).collect();
+    let letters: Vec<String> = ('\u{4e00}'..).take(5504).map(String::from).collect();
     place.write("chinese", letters.join("\n"));
-    place.train(&["--data", "chinese", "--out", "most"]);
-    assert_eq!(place.json("most/summary.json")["vocab_size"], 256);
+    let lines = place.train(&["--data", "chinese", "--out", "most"]);
+    assert_eq!(place.json("most/summary.json")["vocab_size"], 5505);
+    // The line of the vocabulary has the first of them.
+    let vocabulary = lines
+        .iter()
+        .find(|line| line.starts_with("vocabulary"))
+        .unwrap();
+    let listed: String = letters[..255].concat();
+    assert_eq!(*vocabulary, format!("vocabulary  5505: .{listed}…"));
+    // The model is as good as any.
+    let names = place.succeed(&sample("most", &["--prefix", "一丁"]));
+    assert!(names.iter().all(|name| name.starts_with("一丁")));
+    let parts = [
+        "--prefix",
+        "'a'",
+        &format!("characters are: {}…", letters[..256].concat()),
+    ];
+    place.refuse(&sample("most", &["--prefix", "a"]), 2, &parts);
+    place.succeed(&eval("most", &[]));
     place.write("six", "a\na\na\na\na\na");
     place.train(&["--data", "six", "--out", "least"]);
     assert_eq!(place.json("least/summary.json")["vocab_size"], 2);
+}
+
+#[test]
+fn a_full_stop_is_a_letter_like_any_other() {
+    let place = Place::new();
+    let saints = "St. John\nSt. Kitts\nJ.R.R.\nEtc.\n...\n";
+    place.write("saints", saints.repeat(40));
+    let lines = place.train(&["--data", "saints", "--steps", "300", "--out", "new"]);
+    let line = |head: &str| lines.iter().find(|line| line.starts_with(head)).unwrap();
+    assert!(line("data").ends_with("; '.' is a letter, and ␃ marks the end of a word"));
+    assert_eq!(line("vocabulary"), "vocabulary  15: ␃ .EJKRSchinost");
+    let vocab = place.checkpoint("new/model.safetensors").config.vocab;
+    assert_eq!(vocab[..3], ['␃', ' ', '.']);
+    // What begins with a full stop goes on behind it, and no name has the end mark in it.
+    let names = place.succeed(&sample("new", &["--prefix", "St.", "-n", "50"]));
+    assert_eq!(names.len(), 50);
+    assert!(
+        names
+            .iter()
+            .all(|name| name.starts_with("St.") && !name.contains('␃'))
+    );
+    assert!(names.iter().any(|name| name == "St. John"));
+    place.refuse(&sample("new", &["--prefix", "␃"]), 2, &["--prefix", "'␃'"]);
+    place.succeed(&eval("new", &[]));
+    // A model without it does not know it, and one with it reads what has none.
+    place.train(&["--out", "old"]);
+    place.refuse(
+        &eval("old", &["--data", "saints"]),
+        1,
+        &["saints, line 1", "'S'"],
+    );
+    place.write("dots", "anna\n".repeat(9) + "j.r.r.\n");
+    place.refuse(
+        &eval("old", &["--data", "dots"]),
+        1,
+        &["dots, line 10", "'.'", "\"j.r.r.\""],
+    );
+    place.write("john", "John\nSt\n".repeat(5));
+    place.succeed(&eval("new", &["--data", "john"]));
+    // Without it, all is as it was.
+    let lines = place.train(&["--out", "plain"]);
+    let line = lines.iter().find(|line| line.starts_with("data")).unwrap();
+    assert!(line.ends_with(" to test"));
+    assert_eq!(
+        place.checkpoint("plain/model.safetensors").config.vocab[0],
+        '.'
+    );
 }
 
 // ---------------------------------------------------------------------------------- bad options

@@ -676,14 +676,14 @@ fn hostile_configurations_take_no_memory() {
         )
     };
     assert_refused!(
-        join(&vocab(4000), body),
+        join(&vocab(65_531), body),
         E::Size(_),
-        "vocabulary size is 4005"
+        "vocabulary size is 65536"
     );
     assert_refused!(
-        join(&vocab(5000), body),
+        join(&vocab(70_000), body),
         E::Metadata(_),
-        "more than 4096 values"
+        "more than 69631 values"
     );
     let longer = "x".repeat(8193);
     let altered = edited(

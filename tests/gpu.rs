@@ -12,6 +12,7 @@ use common::{
 };
 use gpu_makemore::backend::Backend;
 use gpu_makemore::cpu::CpuBackend;
+use gpu_makemore::data;
 use gpu_makemore::engine::Engine;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::CHUNKED;
@@ -22,16 +23,18 @@ use gpu_makemore::gpu::shader::{chunked_modules, staged_modules};
 use gpu_makemore::gpu::staged::{Staged, step_of};
 use gpu_makemore::model::contexts::Rows;
 use gpu_makemore::model::dims::{Dims, Token};
-use gpu_makemore::model::params::Tensor;
+use gpu_makemore::model::params::{Params, Tensor};
+use gpu_makemore::model::recipe::Recipe;
 use gpu_makemore::model::statistics::Statistics;
-use gpu_makemore::model::steps::Steps;
+use gpu_makemore::model::steps::{LearningRate, Steps};
 use gpu_makemore::reference::Model;
 use gpu_makemore::rng::TorchGenerator;
+use gpu_makemore::training::Stream;
 use libtest_mimic::{Failed, Trial};
 use pollster::FutureExt as _;
 
 /// What is asked of every adapter.
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     ("a_whole_step_equals_the_f64_twin", whole_step),
     (
         "embedding_backward_kernel::a_token_that_fills_the_batch_is_added_up",
@@ -42,6 +45,10 @@ const CHECKS: [Check; 10] = [
     ("tanh_is_right_at_the_edges", tanh_edges),
     ("twelve_steps_side_by_side", twelve_steps),
     ("evaluation_equals_the_cpu", evaluation),
+    (
+        "thousands_of_characters_train_and_evaluate_as_on_the_cpu",
+        thousands_of_characters,
+    ),
     ("the_same_seed_gives_the_same_bits", same_bits),
     ("chunks_do_not_change_the_result", chunks),
     ("two_thousand_real_steps_equal_the_cpu", two_thousand_steps),
@@ -497,7 +504,7 @@ const fn mutation(
 /// One mistake at a time. A missing barrier shows on lavapipe, where the invocations of a workgroup
 /// run one after another, eight at a time.
 #[rustfmt::skip]
-static MUTATIONS: [Mutation; 24] = [
+static MUTATIONS: [Mutation; 26] = [
     mutation("a slice of the sum lost", "linear_forward_kernel", "staged/linear.wgsl",
         "        sum += partial[i];", "        sum = partial[i];"),
     mutation("the last rows of the slices left out", "linear_forward_kernel", "staged/linear.wgsl",
@@ -540,6 +547,10 @@ static MUTATIONS: [Mutation; 24] = [
         "examples += target_examples(t);", "examples += 1.0;"),
     mutation("a target counted once in its column", "softmax_cross_entropy_kernel", "staged/softmax_cross_entropy.wgsl",
         "vec4<f32>(target_examples(t))", "vec4<f32>(1.0)"),
+    mutation("a target of many characters left out", "softmax_cross_entropy_kernel", "staged/softmax_cross_entropy.wgsl",
+        "if i % SLICES == slice {", "if i % SLICES > slice {"),
+    mutation("a target of many characters in place of the row", "softmax_cross_entropy_kernel", "staged/softmax_cross_entropy.wgsl",
+        "dlogits[row_start + i] +=", "dlogits[row_start + i] ="),
     mutation("a part of the sum lost", "linear_forward_kernel", "staged/parts.wgsl",
         "sum += parts[", "sum = parts["),
     mutation("the last part left out", "linear_tanh_backward_kernel", "staged/parts.wgsl",
@@ -566,17 +577,26 @@ impl Mutation {
                     replaced.ok_or_else(|| format!("{from:?} is not in {file} once"))?;
             }
         }
-        let dims = Dims {
+        let few = Dims {
             batch: 130,
             ..Dims::LECTURE
         };
-        let layout = match file {
-            "staged/parts.wgsl" => in_parts(dims),
-            _ => Layout::new(dims, false),
-        };
-        let table = step_of(&layout);
-        let executor = Executor::new(found, layout, &[table], &modules).block_on()?;
-        match check_kernel(&executor, kernel, 3) {
+        // With more characters, another loop puts the targets into dlogits.
+        let many = Dims { vocab: 301, ..few };
+        let mut outcome = Ok(());
+        for dims in [few, many] {
+            let layout = match file {
+                "staged/parts.wgsl" => in_parts(dims),
+                _ => Layout::new(dims, false),
+            };
+            let table = step_of(&layout);
+            let executor = Executor::new(found, layout, &[table], &modules).block_on()?;
+            outcome = check_kernel(&executor, kernel, 3);
+            if outcome.is_err() {
+                break;
+            }
+        }
+        match outcome {
             Err(error) if error.message().is_some_and(|e| e.starts_with(kernel)) => Ok(()),
             other => Err(format!("{to:?} in {kernel} was not caught: {other:?}").into()),
         }
@@ -707,6 +727,10 @@ fn longest_loops(found: &Found, kernel: &str) -> Outcome {
             vocab: 256,
             ..small
         },
+        Dims {
+            vocab: 65_535,
+            ..small
+        },
     ];
     for dims in longest {
         for executor in machines(found, dims)? {
@@ -764,7 +788,12 @@ fn divergence(found: &Found) -> Outcome {
 
 /// All launches in a row: what the table wires together, not only what each kernel computes.
 fn whole_step(found: &Found) -> Outcome {
-    for (name, dims) in SIZES {
+    let most = Dims {
+        vocab: 20_000,
+        hidden: 40,
+        ..Dims::LECTURE
+    };
+    for (name, dims) in SIZES.into_iter().chain([("20,000 characters", most)]) {
         if name == "tiny" {
             continue; // cancels to rounding errors, see tests/reference.rs
         }
@@ -914,6 +943,65 @@ fn evaluation(found: &Found) -> Outcome {
         &[loss],
         Tolerance::F32,
     )?;
+    Ok(())
+}
+
+/// A list of words with 5,504 characters. Each begins a word, so that a context has more targets than a row
+/// may have.
+fn thousands_of_characters(found: &Found) -> Outcome {
+    let characters: Vec<char> = ('\u{4e00}'..).take(5504).collect();
+    let words: String = (0..2 * characters.len())
+        .map(|i| {
+            let at = |i: usize| characters[i % characters.len()];
+            format!("{}{}\n", at(i), at(i * i))
+        })
+        .collect();
+    let names = data::load(&data::Options {
+        source: data::Source::Bytes {
+            name: "words.txt",
+            bytes: words.as_bytes(),
+            format: data::Format::Detect,
+        },
+        ..data::Options::default()
+    })?;
+    let recipe = Recipe {
+        steps: 30,
+        n_hidden: 24,
+        ..Recipe::default()
+    };
+    let dims = recipe.dims(names.vocab.len())?;
+    assert_eq!(dims.vocab, 5505);
+    let rows = Rows::merged(names.train.x(), Some(names.train.y()), dims.block);
+    assert_eq!(rows.targets(0).len(), Rows::MOST_TARGETS);
+    let params = Params::init(&dims, &mut TorchGenerator::manual_seed(1));
+    let rate = LearningRate {
+        lr: 0.1,
+        lr_final: 0.1,
+        decay_at: 0,
+    };
+    let generator = TorchGenerator::manual_seed(2);
+    let steps = Stream::new(&names.train, generator, rate, dims.batch).take(30);
+    let mut cpu = CpuBackend::new(dims, params.clone());
+    let mut gpu = Staged::new(found, dims, &params).block_on()?;
+    let (mut want, mut got) = (Vec::new(), Vec::new());
+    cpu.train(&steps, &mut want).block_on()?;
+    gpu.train(&steps, &mut got).block_on()?;
+    compare("losses", &f64s(&got), &f64s(&want), Tolerance::F32_PASS)?;
+    let trained = cpu.params().block_on()?;
+    let got = gpu.params().block_on()?;
+    compare_params(
+        "trained",
+        &got,
+        &trained.map(f64::from),
+        Tolerance::F32_PASS,
+    )?;
+    // With the same parameters.
+    gpu.set_params(&trained).block_on()?;
+    let stats = cpu.calibrate(names.train.x()).block_on()?;
+    let (x, y) = (names.train.x(), names.train.y());
+    let want = cpu.evaluate(&stats, x, y).block_on()?;
+    let got = gpu.evaluate(&stats, x, y).block_on()?;
+    compare("evaluation", &[got], &[want], Tolerance::F32)?;
     Ok(())
 }
 

@@ -18,9 +18,9 @@ use crate::text::excerpt;
 const METADATA: &str = "__metadata__";
 /// The most metadata of a file. Most programs write one or two.
 const MAX_METADATA: usize = 1024;
-/// The most bytes of the metadata text that is asked for, escapes as they are written. To take those out
-/// needs up to three times as many.
-pub(super) const MAX_TEXT_BYTES: usize = 64 << 10;
+/// The most bytes of the metadata text that is asked for, escapes as they are written: nine for each character
+/// of the largest vocabulary, and 64 KiB. To take those out needs up to three times as many.
+pub(super) const MAX_TEXT_BYTES: usize = 640 << 10;
 /// The most bytes of a tensor's type, shape and place as JSON. Eight dimensions need less than half of it.
 const MAX_INFO_BYTES: usize = 512;
 /// The deepest nesting of a header: its object, a tensor, and a shape.
@@ -447,7 +447,7 @@ mod tests {
         assert!(parse(&text(MAX_TEXT_BYTES)).is_ok());
         refused(
             &text(MAX_TEXT_BYTES + 1),
-            "the text under 'key' is longer than 65536 bytes",
+            "the text under 'key' is longer than 655360 bytes",
         );
         assert!(parse(&metadata(MAX_METADATA)).is_ok());
         refused(&metadata(MAX_METADATA + 1), "more than 1024 entries");

@@ -84,7 +84,7 @@ pub const FORMAT: u32 = 1;
 
 /// The largest file that [`Checkpoint::read`] reads. The largest sizes allowed by [`Dims`] need
 /// less than a tenth of it.
-pub const MAX_FILE_BYTES: u64 = 256 << 20;
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// The longest header that is read or written. The format allows 100 MB, but nine tensors and a
 /// configuration need about 2 KB, and parsing JSON takes several times its length in memory.
@@ -250,7 +250,7 @@ impl Checkpoint {
         input.read_exact(&mut json)?;
         let plan = Plan::new(length, &json)?;
         drop(json);
-        // Every tensor has the shape that follows from valid sizes, so this is 20 MB at most.
+        // Every tensor has the shape that follows from valid sizes, so this is 600 MB at most.
         let mut body = vec![0; plan.tensors.data_len()];
         input.read_exact(&mut body)?;
         plan.checkpoint(&body)

@@ -148,10 +148,18 @@ fn advice(error: &DataError) -> String {
         DataError::OnlyForFiles { choice } => {
             format!("; leave out --{}", choice.replace('_', "-"))
         }
-        DataError::EndMark { .. } => " (--clean does not remove it)".to_owned(),
         DataError::UnknownCharacter { .. } => ", or try --lowercase or --clean".to_owned(),
         _ => String::new(),
     }
+}
+
+/// Characters of a vocabulary that are listed at most.
+const LISTED: usize = 256;
+
+/// The characters of a vocabulary in a row, or the first of them.
+pub(crate) fn listed(chars: impl ExactSizeIterator<Item = char>) -> String {
+    let more = (chars.len() > LISTED).then_some('…');
+    chars.take(LISTED).chain(more).collect()
 }
 
 /// Loads a data set: [`data::load`].
@@ -389,15 +397,13 @@ mod tests {
             "towns.csv: has no column \"city\"; its first line has these: \"id\", \"town\"; choose one of them \
              with --column"
         );
-        assert_eq!(
-            message("words.txt", "ab\nSt. John\n", plain),
-            "words.txt, line 2: the word \"St. John\" contains '.', which is kept for the end of \
-             words; take it out of the word (--clean does not remove it)"
-        );
-        let many: String = ('\u{4e00}'..).take(256).flat_map(|c| [c, '\n']).collect();
+        let many: String = ('\u{4e00}'..)
+            .take(65_535)
+            .flat_map(|c| [c, '\n'])
+            .collect();
         assert_eq!(
             message("words.txt", many, plain),
-            "words.txt: 256 distinct characters, but at most 255 fit"
+            "words.txt: 65535 distinct characters, but at most 65534 fit; use a part of the data"
         );
         assert_eq!(
             message("words.txt", TEN, |options| options.block = 17),

@@ -1,10 +1,10 @@
 //! `gpu-makemore sample`: names that a trained model invents.
 
 use crate::cli::args::SampleArgs;
+use crate::cli::data::listed;
 use crate::cli::error::{Error, Failure, USAGE};
 use crate::cli::report::Output;
 use crate::cli::trained::Trained;
-use crate::data::Vocabulary;
 use crate::model::dims::Token;
 use crate::sample::{Sampler, text};
 
@@ -35,12 +35,13 @@ pub fn run(args: &SampleArgs) -> Result<(), Error> {
     let prefix = args
         .prefix
         .chars()
-        .map(|character| match vocabulary.encode(character) {
-            Some(token) if token != Vocabulary::END_TOKEN => Ok(token),
-            _ => Err(UnknownCharacter {
-                character,
-                vocabulary: vocabulary.letters().iter().collect(),
-            }),
+        .map(|character| {
+            vocabulary
+                .encode(character)
+                .ok_or_else(|| UnknownCharacter {
+                    character,
+                    vocabulary: listed(vocabulary.letters().iter().copied()),
+                })
         })
         .collect::<Result<Vec<Token>, UnknownCharacter>>()?;
     let mut sampler = Sampler::new(config.dims(), params, stats, args.seed);

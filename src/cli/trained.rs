@@ -45,10 +45,9 @@ impl Trained {
         } else {
             model_file::load(path)?
         };
-        // The end mark, which the list begins with, is part of every vocabulary.
-        let letters = checkpoint.config.vocab.iter().skip(1).copied();
+        let chars = checkpoint.config.vocab.iter().copied();
         Ok(Self {
-            vocabulary: Vocabulary::new(letters).map_err(NoVocabulary)?,
+            vocabulary: Vocabulary::from_chars(chars).map_err(NoVocabulary)?,
             config: checkpoint.config,
             params: checkpoint.params,
             stats: Statistics {

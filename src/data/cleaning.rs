@@ -12,8 +12,7 @@
 /// unwanted characters go last because it makes new quotes (`’` → `'`).
 ///
 /// Nothing else is special: an article that ends in an apostrophe keeps the space of rule 2, so
-/// `Alfàs del Pi, l'` becomes `l alfas del pi`. The full stop, the end mark of words, is not
-/// removed. The result can be empty.
+/// `Alfàs del Pi, l'` becomes `l alfas del pi`. The result can be empty.
 ///
 /// ```
 /// use gpu_makemore::data::clean;

@@ -149,22 +149,9 @@ pub enum DataError {
         reason: String,
     },
 
-    /// A word contains `.`, which marks the end of words.
+    /// More distinct characters than there are tokens.
     #[error(
-        "line {line}: the word {} contains '.', which is kept for the end of words; \
-         take it out of the word",
-        quoted(.word)
-    )]
-    EndMark {
-        /// Line of the word.
-        line: usize,
-        /// The word, after cleaning if there was any.
-        word: String,
-    },
-
-    /// More distinct characters than tokens of one byte.
-    #[error(
-        "{count} distinct characters, but at most {max} fit",
+        "{count} distinct characters, but at most {max} fit; use a part of the data",
         max = super::Vocabulary::MAX_LETTERS
     )]
     TooManyCharacters {
@@ -218,7 +205,6 @@ impl DataError {
                 | E::UnknownMember { .. }
                 | E::ControlCharacter { .. }
                 | E::Csv { .. }
-                | E::EndMark { .. }
                 | E::UnknownCharacter { .. }
         )
     }

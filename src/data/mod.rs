@@ -199,7 +199,7 @@ pub fn load_with_vocabulary(
     assemble(options, &words, notes, vocab.clone())
 }
 
-/// The words, and what there is to say of them; at least one, and none empty or with an end mark.
+/// The words, and what there is to say of them; at least one, and none empty.
 fn words<'a>(options: &Options<'a>) -> Result<(Words<'a>, Notes), DataError> {
     if !Dims::BLOCK.contains(&options.block) {
         return Err(DataError::Block(DimsError {
@@ -209,17 +209,7 @@ fn words<'a>(options: &Options<'a>) -> Result<(Words<'a>, Notes), DataError> {
             max: *Dims::BLOCK.end(),
         }));
     }
-    let (words, notes) = reader::read(&options.source, &options.reading)?;
-    let has_mark = words
-        .iter()
-        .find(|(_, word)| word.contains(Vocabulary::END));
-    match has_mark {
-        Some((line, word)) => Err(DataError::EndMark {
-            line,
-            word: word.to_owned(),
-        }),
-        None => Ok((words, notes)),
-    }
+    reader::read(&options.source, &options.reading)
 }
 
 /// Encodes, shuffles and splits the words, and makes examples of them.

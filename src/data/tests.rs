@@ -89,7 +89,13 @@ fn spelled(examples: &Examples, vocab: &Vocabulary) -> Option<Vec<String>> {
         .iter()
         .map(|&token| vocab.decode(token))
         .collect();
-    Some(text?.split_terminator('.').map(str::to_owned).collect())
+    let words = text?;
+    Some(
+        words
+            .split_terminator(vocab.end())
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 /// Ten short words, the fewest with the round split 8/1/1.
@@ -410,12 +416,15 @@ mod text {
                 .flat_map(|c| [c, '\n'])
                 .collect()
         };
-        let largest = text(255);
+        let largest = text(65_534);
         let options = file("words.txt", &largest);
-        assert_eq!(load(&options)?.vocab.len(), 256);
+        let dataset = load(&options)?;
+        assert_eq!(dataset.vocab.len(), 65_535);
+        let tokens = dataset.split(Split::All).y().iter().max().copied();
+        assert_eq!(tokens, Some(65_534));
         assert_eq!(
-            message("words.txt", text(256), None)?,
-            "256 distinct characters, but at most 255 fit"
+            message("words.txt", text(65_535), None)?,
+            "65535 distinct characters, but at most 65534 fit; use a part of the data"
         );
         Ok(())
     }
@@ -527,16 +536,73 @@ mod bad_files {
     }
 
     #[test]
-    fn end_mark_within_a_word() -> Outcome {
-        let text = "\nab\r\nSt. John\r\nb.c\r\n";
+    fn a_full_stop_is_a_letter() -> Outcome {
+        let text = "\nSt. John\r\nJ.R.R.\r\n...\r\na.b\nSt. Kitts\nab\n";
+        let options = file("words.txt", text);
+        let dataset = load(&options)?;
+        // It has its place by its code point, behind the space.
+        let chars: String = dataset.vocab.chars().collect();
+        assert_eq!(chars, "␃ .JKRSabhinost");
+        assert_eq!(dataset.vocab.encode('.'), Some(2));
+        let mut words = spelled(&dataset.split(Split::All), &dataset.vocab).unwrap_or_default();
+        words.sort();
         assert_eq!(
-            message("words.txt", text, None)?,
-            "line 3: the word \"St. John\" contains '.', which is kept for the end of \
-             words; take it out of the word"
+            words,
+            ["...", "J.R.R.", "St. John", "St. Kitts", "a.b", "ab"]
         );
-        let mut options = file("words.txt", text);
-        options.reading.clean = true;
-        assert!(message_of(&options)?.contains("line 3: the word \"st. john\""));
+        // Each word ends once.
+        let all = dataset.split(Split::All);
+        let ends = all.y().iter().filter(|&&t| t == Vocabulary::END_TOKEN);
+        assert_eq!(ends.count(), 6);
+        // Cleaning leaves it.
+        let cleaned = load(&Options {
+            reading: cleaning(),
+            ..options
+        })?;
+        assert_eq!(cleaned.vocab.chars().collect::<String>(), "␃ .abhijknorst");
+        // A model that was trained without it does not know it.
+        let vocab = Vocabulary::new("ab".chars())?;
+        let options = file("words.txt", "ab\na\nb\na\nb\na.b\n");
+        let error = load_with_vocabulary(&options, &vocab).unwrap_err();
+        assert!(matches!(
+            error,
+            DataError::UnknownCharacter {
+                line: 6,
+                character: '.',
+                ..
+            }
+        ));
+        Ok(())
+    }
+
+    /// Of a vocabulary of up to 256 characters the tokens are hashed as bytes, of a larger one as two.
+    #[test]
+    fn the_checksum_tells_all_words_apart() -> Outcome {
+        let text = |letters: usize, last: usize| -> String {
+            let letters: Vec<char> = ('\u{4e00}'..).take(letters).collect();
+            let words: String = letters.iter().flat_map(|&c| [c, '\n']).collect();
+            format!("{words}{}", letters[last])
+        };
+        let sum = |letters, last| -> Result<String, DataError> {
+            Ok(load(&file("words.txt", &text(letters, last)))?.sha256())
+        };
+        // By Python, with a byte for each token.
+        assert_eq!(
+            load(&Options::default())?.sha256(),
+            "da29534d26fab4a9c2f785aeb5e6b546f3734cdd00c0ab882981a32f0319dd00"
+        );
+        assert_ne!(sum(255, 0)?, sum(255, 254)?);
+        // Tokens 1 and 257 have the same lower byte.
+        assert_ne!(sum(300, 0)?, sum(300, 256)?);
+        let dataset = load(&file("words.txt", &text(300, 0)))?;
+        let mut wanted = Sha256::new();
+        wanted.update(dataset.vocab.chars().collect::<String>());
+        for part in [&dataset.train, &dataset.val, &dataset.test] {
+            wanted.update((part.len() as u64).to_le_bytes());
+            let bytes: Vec<u8> = part.y().iter().flat_map(|t| t.to_le_bytes()).collect();
+            wanted.update(bytes);
+        }
+        assert_eq!(dataset.sha256(), hex(&wanted.finalize()));
         Ok(())
     }
 
@@ -921,9 +987,9 @@ mod json_files {
 mod random {
     use super::*;
 
-    /// A word as the file has it: no line break, end mark or control character, and not blank.
+    /// A word as the file has it: no line break or control character, and not blank.
     fn words() -> impl Strategy<Value = Vec<String>> {
-        let word = "[^\\pC\\p{Zl}\\p{Zp}.]{1,8}"
+        let word = "[^\\pC\\p{Zl}\\p{Zp}]{1,8}"
             .prop_map(|word| word.trim().to_owned())
             .prop_filter("blank", |word| !word.is_empty());
         prop::collection::vec(word, 6..40)
@@ -972,7 +1038,7 @@ mod random {
             spelled.sort();
             prop_assert_eq!(spelled, expected);
             prop_assert_eq!(all.x().len(), all.len() * block);
-            for c in dataset.vocab.chars() {
+            for &c in dataset.vocab.letters() {
                 prop_assert_eq!(dataset.vocab.encode(c).and_then(|t| dataset.vocab.decode(t)), Some(c));
             }
         }

@@ -73,7 +73,7 @@ pub fn checkpoint(bytes: &[u8]) {
         return;
     };
     let dims = config.dims().validate().expect("sizes within their range");
-    let Ok(vocabulary) = Vocabulary::new(config.vocab.into_iter().skip(1)) else {
+    let Ok(vocabulary) = Vocabulary::from_chars(config.vocab) else {
         return; // with a control character among its letters
     };
     assert_eq!(vocabulary.len(), dims.vocab);
@@ -129,7 +129,7 @@ fn words(bytes: &[u8], name: &str, format: Format, column: Option<&str>, options
         Ok(dataset) => dataset,
         Err(error) => return check_message(&error),
     };
-    assert!((2..=256).contains(&dataset.vocab.len()));
+    assert!((2..=65_535).contains(&dataset.vocab.len()));
     assert!(dataset.words.test > 0 && dataset.words.val > 0 && dataset.words.train > 0);
     for part in [&dataset.train, &dataset.val, &dataset.test] {
         assert_eq!(part.x().len(), part.len() * options.block);

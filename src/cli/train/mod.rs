@@ -27,7 +27,6 @@ use crate::model::dims::Dims;
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
 use crate::sample::{self, Sampler};
-use crate::text::excerpt;
 use crate::training::evaluation::{self, worst};
 use crate::training::log::{Validation, lecture_line};
 use crate::training::{Event, Snapshot, State, Training};
@@ -450,13 +449,6 @@ fn record(
     }
 }
 
-/// The characters of a vocabulary, as many as a line has room for.
-fn characters(vocab: &Vocabulary) -> String {
-    const SHOWN: usize = 60;
-    let all: String = vocab.chars().collect();
-    excerpt(all, SHOWN)
-}
-
 /// The lines that say what is about to be done.
 fn set_up(
     recipe: &Recipe,
@@ -477,16 +469,21 @@ fn set_up(
         lines.push(format!("cores       {why}"));
     }
     lines.extend([format!(
-        "data        {}: {words} words; {} examples to train, {} to validate, {} to test",
+        "data        {}: {words} words; {} examples to train, {} to validate, {} to test{}",
         dataset.label,
         dataset.train.len(),
         dataset.val.len(),
-        dataset.test.len()
+        dataset.test.len(),
+        end_mark(&dataset.vocab)
     )]);
     let notes = dataset.notes.to_string();
     lines.extend((!notes.is_empty()).then(|| format!("            {notes}")));
     lines.extend([
-        format!("vocabulary  {}: {}", dims.vocab, characters(&dataset.vocab)),
+        format!(
+            "vocabulary  {}: {}",
+            dims.vocab,
+            data::listed(dataset.vocab.chars())
+        ),
         format!(
             "model       block {}, embd {}, hidden {}: {} parameters",
             dims.block,
@@ -500,6 +497,14 @@ fn set_up(
         ),
     ]);
     lines
+}
+
+/// How the end mark is shown, if that is not as the lecture shows it.
+fn end_mark(vocab: &Vocabulary) -> String {
+    match vocab.end() {
+        '.' => String::new(),
+        end => format!("; '.' is a letter, and {end} marks the end of a word"),
+    }
 }
 
 #[cfg(test)]
