@@ -204,9 +204,18 @@ const SAMPLE: Options = &[
     ("--prefix", Text(&["a", "an", "anna", ".", ""])),
     (
         "--temperature",
-        Number(&["1", "0.1", "1e-38", "1e-45", "3e38", "10"]),
+        Number(&["1", "0", "0.1", "1e-38", "1e-45", "3e38", "10"]),
     ),
     ("--seed", SEED),
+    ("--top-k", Number(&["1", "2", "5", "1000"])),
+    ("--min-len", Number(&["0", "1", "3", "1000"])),
+    ("--max-len", Number(&["1", "4", "1000"])),
+    ("--unique", Nothing),
+    ("--new", Nothing),
+    ("--json", Nothing),
+    ("--data", DATA),
+    ("--column", Text(&["name", "province"])),
+    ("--clean", Nothing),
 ];
 const GRADCHECK: Options = &[
     ("--seed", SEED),

@@ -2,7 +2,7 @@
 //!
 //! Everything runs in a temporary folder of its own and on the CPU backend, with small models.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
@@ -10,6 +10,8 @@ use std::process::{Command, Output, Stdio};
 
 use gpu_makemore::checkpoint::Checkpoint;
 use gpu_makemore::cli::model_file;
+use gpu_makemore::data;
+use gpu_makemore::sample::text;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -416,10 +418,20 @@ fn numbers_that_make_no_sense_are_refused() {
         let values = ["nan", "inf", "-inf", "-1", "-0.1", "fast", "", "1e39"];
         refuse(train, option, &values, "must be a number from 0");
     }
-    // The last two are numbers, but as f32 zero and infinite.
-    let values = ["0", "-1", "nan", "inf", "warm", "", "1e-300", "1e300"];
-    refuse(sample, "--temperature", &values, "must be a number above 0");
+    // The last is a number, but not as f32.
+    let values = ["-1", "-0.1", "nan", "inf", "warm", "", "1e300"];
+    refuse(sample, "--temperature", &values, "must be a number from 0");
     refuse(sample, "--seed", &whole, "must be a whole number from 0");
+    let values = [&["0"], &whole[..]].concat();
+    refuse(sample, "--top-k", &values, "must be a whole number from 1");
+    let values = [&["1001"], &whole[..]].concat();
+    refuse(sample, "--min-len", &values, "from 0 to 1000");
+    refuse(
+        sample,
+        "--max-len",
+        &[&["0"], &values[..]].concat(),
+        "from 1 to 1000",
+    );
     for value in ["0", "-1", "1.5", "all"] {
         let parts = [
             "-n <N>",
@@ -1534,6 +1546,152 @@ fn sample_does_what_its_options_say() {
     assert_eq!(prefixed.len(), 20);
     assert!(prefixed.iter().all(|name| name.starts_with("anne")));
     assert!(prefixed.iter().any(|name| name.len() > 4));
+    // Options that change nothing leave every bit.
+    let same = [
+        "--top-k",
+        "1000",
+        "--min-len",
+        "0",
+        "--max-len",
+        "1000",
+        "--temperature",
+        "1",
+    ];
+    assert_eq!(names(&same), twenty);
+    // The likeliest characters, whatever the seed.
+    let likeliest = names(&["--temperature", "0", "-n", "2"]);
+    assert_eq!(likeliest[0], likeliest[1]);
+    assert_eq!(
+        likeliest,
+        names(&["--top-k", "1", "-n", "2", "--seed", "7"])
+    );
+    assert_eq!(likeliest, names(&["--temperature", "1e-300", "-n", "2"]));
+    let lengths = |options: &[&str]| -> BTreeSet<usize> {
+        names(options).iter().map(|name| name.len()).collect()
+    };
+    assert!(
+        lengths(&["-n", "500"]).contains(&0),
+        "the lecture's empty names"
+    );
+    assert!(!lengths(&["-n", "500", "--min-len", "1"]).contains(&0));
+    let between = [
+        "-n",
+        "100",
+        "--min-len",
+        "2",
+        "--max-len",
+        "4",
+        "--prefix",
+        "a",
+    ];
+    assert_eq!(lengths(&between), [2, 3, 4].into());
+    for (options, parts) in [
+        (
+            &["--min-len", "3", "--max-len", "2"][..],
+            &["--min-len 3", "--max-len 2"][..],
+        ),
+        (
+            &["--prefix", "anna", "--max-len", "3"],
+            &["--prefix has 4", "--max-len", "3"],
+        ),
+        (&["--data", "names"], &["--data", "--new", "--json"]),
+        (&["--column", "name"], &["--column", "--new", "--json"]),
+        (&["--clean"], &["--clean", "--new", "--json"]),
+    ] {
+        place.refuse(&sample("old", options), 2, parts);
+    }
+}
+
+/// A model of ten short words, which it draws often; eight of them are those it was trained on.
+#[test]
+fn sample_knows_the_words_of_the_training() {
+    let place = Place::new();
+    let ten = "ab\nba\na\nb\naa\nbb\naab\nabb\nbab\nbaa\n";
+    place.write("ten.txt", ten);
+    place.train(&["--data", "ten.txt", "--out", "old"]);
+    let source = data::Source::Bytes {
+        name: "ten.txt",
+        bytes: ten.as_bytes(),
+        csv: false,
+    };
+    let options = data::Options {
+        source,
+        ..data::Options::default()
+    };
+    let dataset = data::load(&options).unwrap();
+    let words = dataset.train.y().split(|&token| token == 0);
+    let known: BTreeSet<String> = words
+        .filter(|word| !word.is_empty())
+        .map(|word| text(&dataset.vocab, word))
+        .collect();
+    assert_eq!(known.len(), 8);
+
+    let names = |more: &[&'static str]| {
+        let options = [&["-n", "100", "--min-len", "1"], more].concat();
+        place.succeed(&sample("old", &options))
+    };
+    let all = names(&[]);
+    let new = names(&["--new"]);
+    let wanted: Vec<&String> = all.iter().filter(|name| !known.contains(*name)).collect();
+    // Neither all of the names are known nor none, and two words of the file are not.
+    assert!((1..100).contains(&wanted.len()), "{all:?}");
+    assert!(
+        new.iter().any(|name| ten.lines().any(|word| word == name)),
+        "{new:?}"
+    );
+    assert_eq!(new.len(), 100);
+    assert!(new.iter().zip(&wanted).all(|(new, wanted)| new == *wanted));
+    assert!(!new.iter().any(|name| known.contains(name)));
+    let unique = names(&["--unique"]);
+    assert_eq!(unique.iter().collect::<BTreeSet<_>>().len(), 100);
+    assert!(unique.iter().any(|name| known.contains(name)));
+    // Other words.
+    place.write("other.txt", format!("{ten}{}", "aaaa\n".repeat(9)));
+    assert_ne!(names(&["--new", "--data", "other.txt"]), new);
+
+    // As JSON the same names, with what the model thinks of them.
+    for (line, name) in names(&["--json"]).iter().zip(&all) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["name"], **name);
+        assert_eq!(line["training_word"], known.contains(name));
+        let [p, log] = ["probability", "log_probability"].map(|f| line[f].as_f64().unwrap());
+        assert!(0.0 < p && p < 1.0 && (p.ln() - log).abs() < 1e-9, "{line}");
+    }
+
+    // What cannot be done ends, and has printed what there is.
+    let short = ["", "a", "b"].iter().filter(|name| !known.contains(**name));
+    for (options, printed, parts) in [
+        (
+            &["--temperature", "0", "--unique", "-n", "2"][..],
+            1,
+            [" of 2 names: the name is left out", "leave out --unique"],
+        ),
+        (
+            &["--max-len", "1", "--unique", "--new", "-n", "9"],
+            short.count(),
+            [
+                " of 9 names: none of 10000 draws",
+                "leave out --new or --unique",
+            ],
+        ),
+    ] {
+        let output = place.run(&sample("old", options));
+        assert_eq!(stdout(&output).lines().count(), printed);
+        let only = format!("only {printed}");
+        failed(&output, 1, &[&[&only[..]], &parts[..]].concat());
+    }
+
+    // The words are gone.
+    fs::remove_file(place.path().join("ten.txt")).unwrap();
+    let parts = ["--new", "ten.txt", "no such file", "--data"];
+    place.refuse(&sample("old", &["--new"]), 1, &parts);
+    let lines = names(&["--json"]);
+    assert!(lines[0].ends_with("\"training_word\":null}"), "{lines:?}");
+    place.refuse(
+        &sample("old", &["--json", "--data", "none.txt"]),
+        1,
+        &["none.txt"],
+    );
 }
 
 // --------------------------------------------------------------------- whoever reads the output

@@ -211,6 +211,16 @@ const COMMANDS: &[Entry] = &[
         },
     )
     .after(&[FIRST]),
+    run(
+        "gpu-makemore sample --checkpoint runs/first --new --json",
+        |ran, _| {
+            ran.prints(&[
+                r#"{"name":"carlah","probability":"#,
+                r#""training_word":false}"#,
+            ])
+        },
+    )
+    .after(&[FIRST]),
     run("gpu-makemore gradcheck", |ran, _| {
         ran.prints(&["logprobs", "hprebn"])
     }),

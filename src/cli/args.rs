@@ -17,6 +17,7 @@ use crate::gradcheck::explain::Topic;
 use crate::gradcheck::step::Checked;
 use crate::model::dims::Dims;
 use crate::model::recipe::{Recipe, Value, tenth};
+use crate::sample::LONGEST;
 
 /// Columns of the help at most. Where stdout is no terminal clap assumes 100, and a pager in a terminal
 /// of 80 would then break lines inside words.
@@ -496,8 +497,8 @@ pub struct SampleArgs {
         hide_default_value = true
     )]
     pub prefix: String,
-    /// Below 1: likelier names; above 1: stranger ones [above 0]
-    #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = temperature, allow_negative_numbers = true)]
+    /// Below 1: likelier names; above 1: stranger ones; 0: always the likeliest character [0 to 3e38]
+    #[arg(long, default_value_t = 1.0, value_name = "T", value_parser = rate, allow_negative_numbers = true)]
     pub temperature: f64,
     /// Seed of the draws: torch.Generator().manual_seed(SEED)
     #[arg(
@@ -508,6 +509,31 @@ pub struct SampleArgs {
         allow_negative_numbers = true
     )]
     pub seed: u64,
+    /// Draw each character from the K likeliest, the end mark among them [1 or more]
+    #[arg(long, value_name = "K", value_parser = whole(1), allow_negative_numbers = true)]
+    pub top_k: Option<u64>,
+    /// Let no name end before it has N characters; 1: no empty names [0 to 1000]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = size(0..=LONGEST), allow_negative_numbers = true)]
+    pub min_len: u64,
+    /// End a name when it has N characters [1 to 1000] [default: 1000 behind --prefix]
+    #[arg(long, value_name = "N", value_parser = size(1..=LONGEST), allow_negative_numbers = true)]
+    pub max_len: Option<u64>,
+    /// Print no name twice; with this and --new, 10000 draws without a name to print are a failure
+    #[arg(long)]
+    pub unique: bool,
+    /// Leave out the words of the training split, which the model was trained on
+    #[arg(long)]
+    pub new: bool,
+    /// Print an object a line: the name, its probability in the model (of all characters and the end, at
+    /// temperature 1, whatever the options), and whether it is a training word (null if they are not at hand)
+    #[arg(long)]
+    pub json: bool,
+    /// Where the words are for --new and --json [default: what the model was trained on]
+    #[arg(long, value_name = "names|municipalities|FILE")]
+    pub data: Option<Source>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArgs,
 }
 
 /// `gradcheck`
@@ -647,20 +673,11 @@ fn seeds(text: &str) -> Result<Values, String> {
     values::seeds(text, number(1..=100_000), one)
 }
 
-// Both are checked as f32, in which the program computes with them: 1e300 would be infinite there
-// and 1e-300 zero.
-
+/// Checked as f32, in which the program computes with it: 1e300 would be infinite there.
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate >= 0.0 && (rate as f32).is_finite() => Ok(rate),
         _ => Err("must be a number from 0 to 3e38, like 0.1".to_owned()),
-    }
-}
-
-fn temperature(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(t) if t as f32 > 0.0 && (t as f32).is_finite() => Ok(t),
-        _ => Err("must be a number above 0, like 0.8".to_owned()),
     }
 }
 
@@ -723,8 +740,9 @@ mod tests {
                     Some(match range.split_once(' ')? {
                         ("0", "or more") => (vec!["0"], vec!["-1", "0.5"]),
                         ("1", "or more") => (vec!["1"], vec!["0", "-1", "0.5"]),
+                        ("0", "to 1000") => (vec!["0", "1000"], vec!["-1", "1001", "0.5"]),
+                        ("1", "to 1000") => (vec!["1", "1000"], vec!["0", "1001", "0.5"]),
                         ("0", "to 3e38") => (vec!["0", "3e38"], vec!["-1", "4e38", "nan"]),
-                        ("above", "0") => (vec!["0.1", "3e38"], vec!["0", "-1", "4e38"]),
                         _ => return None, // a default, or a size: see above
                     })
                 });
@@ -750,7 +768,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(seen, 14);
+        assert_eq!(seen, 17);
     }
 
     #[test]

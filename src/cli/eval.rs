@@ -2,12 +2,12 @@
 
 use crate::backend::Backend;
 use crate::cli::args::EvalArgs;
-use crate::cli::data::{self, Source};
+use crate::cli::data;
 use crate::cli::device::Device;
 use crate::cli::error::{Error, Failure};
 use crate::cli::report::Output;
 use crate::cli::trained::Trained;
-use crate::data::{Reading, Split};
+use crate::data::Split;
 
 /// A split of words that are not those of the training.
 #[derive(Debug, thiserror::Error)]
@@ -26,18 +26,7 @@ impl Failure for OtherWords {}
 pub async fn run(args: &EvalArgs) -> Result<(), Error> {
     let trained = Trained::load(&args.checkpoint)?;
     let config = &trained.config;
-    // Without --data the model's own data is read as it was read for training.
-    let own = args.data.is_none();
-    let Ok(own_source) = config.recipe.data.parse::<Source>(); // any text names a source
-    let mut reading = Reading::from(args.reading.clone());
-    if own {
-        reading = reading.or(Reading::from(&config.recipe));
-    }
-    let options = data::Options {
-        source: args.data.clone().unwrap_or(own_source),
-        reading,
-        block: config.recipe.block_size as usize,
-    };
+    let options = trained.data_options(args.data.as_ref(), &args.reading);
     let dataset = data::load_with_vocabulary(&options, &trained.vocabulary)?;
     // Other words are split otherwise, and some of each part may be words that the model was trained on.
     // Models of the first versions do not tell which words theirs are.

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use crate::checkpoint::Config;
+use crate::cli::args::ReadingArgs;
+use crate::cli::data::{Options, Source};
 use crate::cli::error::{Error, Failure};
 use crate::cli::model_file::{self, ModelFileError};
 use crate::cli::report::{RunDir, RunDirError};
-use crate::data::{Vocabulary, VocabularyError};
+use crate::data::{Reading, Vocabulary, VocabularyError};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 
@@ -31,6 +33,21 @@ pub struct Trained {
 }
 
 impl Trained {
+    /// The data that the options name: without `--data` the model's own, read as for its training.
+    pub fn data_options(&self, data: Option<&Source>, reading: &ReadingArgs) -> Options {
+        let recipe = &self.config.recipe;
+        let given = Reading::from(reading.clone());
+        let Ok(own) = recipe.data.parse::<Source>(); // any text names a source
+        Options {
+            source: data.cloned().unwrap_or(own),
+            reading: match data {
+                Some(_) => given,
+                None => given.or(Reading::from(recipe)),
+            },
+            block: recipe.block_size as usize,
+        }
+    }
+
     /// Loads a `model.safetensors`, or the one in the folder of a run.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let checkpoint = if path.is_dir() {
