@@ -803,7 +803,8 @@ fn a_full_disk_is_an_error() {
     assert_eq!(first, [""; 0], "the first run left something");
     let kept = "best.safetensors last.safetensors metrics.jsonl model.safetensors";
     assert_eq!(second.join(" "), kept);
-    let whole = "best.safetensors loss.png metrics.jsonl model.safetensors summary.json";
+    let whole =
+        "best.safetensors last.safetensors loss.png metrics.jsonl model.safetensors summary.json";
     assert_eq!(read_only.join(" "), kept);
     assert_eq!(last.join(" "), whole);
     let codes: Vec<&&str> = lines
@@ -1131,7 +1132,8 @@ fn train_draws_the_loss_and_leaves_five_files() {
     );
     let model = place.checkpoint("a/b/model.safetensors");
     assert_eq!(model.config.recipe.steps, 500);
-    let files = "best.safetensors loss.png metrics.jsonl model.safetensors summary.json";
+    let files =
+        "best.safetensors last.safetensors loss.png metrics.jsonl model.safetensors summary.json";
     let names = place.names("a/b").join(" ");
     assert_eq!(names, files, "and no temporary file");
 }
@@ -1612,7 +1614,7 @@ fn sample_knows_the_words_of_the_training() {
     let source = data::Source::Bytes {
         name: "ten.txt",
         bytes: ten.as_bytes(),
-        csv: false,
+        format: data::Format::Detect,
     };
     let options = data::Options {
         source,

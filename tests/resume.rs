@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         return with_fault(&spec);
     }
     type Test = (&'static str, fn() -> Outcome);
-    let others: [Test; 11] = [
+    let others: [Test; 13] = [
         ("killed_at_any_moment", || killed_at_any_moment(20)),
         ("ctrl_c", ctrl_c),
         ("a_second_ctrl_c", second_ctrl_c),
@@ -53,6 +53,8 @@ fn main() -> ExitCode {
         ("harmless_options_are_taken", harmless_options),
         ("changed_data_are_refused", changed_data),
         ("moved_data_are_taken", moved_data),
+        ("another_end", another_end),
+        ("cut_short_between_two_checkpoints", cut_short),
         ("what_cannot_go_on_is_refused", refusals),
         ("a_file_names_a_run", named_by_file),
         (
@@ -253,6 +255,15 @@ impl Place {
         succeeded(&output).map_err(|e| format!("{folder}: {}", e.message().unwrap_or("")).into())
     }
 
+    /// The same, unless the run is at its end: with a summary it is.
+    fn to_its_end(&self, folder: &str) -> Outcome {
+        if !self.path(folder).join("summary.json").exists() {
+            return self.resume(folder);
+        }
+        let parts = ["is finished: nothing left"];
+        self.refuse(&["train", "--resume", folder], 1, &parts)
+    }
+
     fn refuse(&self, args: &[&str], code: i32, parts: &[&str]) -> Outcome {
         refused(&self.program(args).output()?, code, parts)
     }
@@ -432,7 +443,7 @@ fn goes_on_or_begins(place: &Place, out: &str, nothing_saved: bool) -> Outcome {
         }
     } else {
         model_file::load(&last)?;
-        place.resume(out)?;
+        place.to_its_end(out)?;
     }
     place.same(out, "whole")
 }
@@ -493,7 +504,7 @@ fn killed_at_any_moment(at_least: usize) -> Outcome {
                 // The machine has become slower: leave more runs the time to save something.
                 whole += whole / 10;
             }
-            if place.path(&out).join("summary.json").exists() && !last.exists() {
+            if place.path(&out).join("summary.json").exists() {
                 break; // it was through
             }
         }
@@ -547,7 +558,7 @@ fn failed_writes() -> Outcome {
                 if let Some(name) = hidden.iter().find(|name| name.starts_with('.')) {
                     return Err(format!("{case}: {name} is left").into());
                 }
-                place.resume(&out).map_err(problem)?;
+                place.to_its_end(&out).map_err(problem)?;
                 place.same(&out, "whole").map_err(problem)?;
             }
         }
@@ -703,8 +714,8 @@ fn two_runs() -> Outcome {
     first.wait()?;
     result?;
     // A lock dies with its process.
-    let args = ["train", "--resume", "out", "--steps", "40"];
-    place.refuse(&args, 2, &["--steps 40", "1000000000"])
+    let args = ["train", "--resume", "out", "--lr", "0.2"];
+    place.refuse(&args, 2, &["--lr 0.2", "0.1"])
 }
 
 /// A folder with a run that was stopped after 16 of its steps, as it was then.
@@ -722,7 +733,6 @@ fn changed_options() -> Outcome {
     stopped(&place, "out")?;
     let before = fs::read(place.path("out/last.safetensors"))?;
     for (option, new, old) in [
-        ("--steps", "41", "40"),
         ("--batch-size", "33", "32"),
         ("--block-size", "4", "3"),
         ("--n-embd", "11", "10"),
@@ -865,6 +875,93 @@ fn moved_data() -> Outcome {
     }
 }
 
+/// An end that is put off, or brought forward, is that of a run that was to have it from the start. The
+/// learning rate falls where it did.
+fn another_end() -> Outcome {
+    let place = Place::new();
+    let whole = |out: &str, steps: &str| {
+        let args = [&sized(out, "8", steps, "16")[..], &["--lr-decay-at", "20"]].concat();
+        succeeded(&place.program(&args).output()?)
+    };
+    let resume = |out, steps| {
+        let args = ["train", "--resume", out, "--steps", steps];
+        succeeded(&place.program(&args).output()?)
+    };
+    whole("short", "16")?;
+    whole("40", "40")?;
+    whole("80", "80")?;
+    // Finished, and again; interrupted; cut short where it stands, between two checkpoints or at one.
+    whole("finished", "40")?;
+    resume("finished", "72")?;
+    resume("finished", "80")?;
+    place.same("finished", "80")?;
+    stopped(&place, "interrupted")?;
+    resume("interrupted", "80")?;
+    place.same("interrupted", "80")?;
+    stopped(&place, "here")?;
+    resume("here", "16")?;
+    place.same("here", "short")?;
+    // On the way to another end, killed; the end before is kept until then.
+    whole("killed", "40")?;
+    let args = ["train", "--resume", "killed", "--steps", "80"];
+    let output = place
+        .faulty("kill Done last.safetensors 2", &args)
+        .output()?;
+    if output.status.code().is_some() {
+        return Err(format!("{output:?}").into());
+    }
+    let model = |out| fs::read(place.path(out).join("model.safetensors"));
+    if model("killed")? != model("40")? {
+        return Err("the finished model is gone".into());
+    }
+    place.resume("killed")?;
+    place.same("killed", "80")?;
+    // Where no checkpoint would have been: the row of the end before stays.
+    whole("odd", "37")?;
+    resume("odd", "80")?;
+    let rows = |out| fs::read_to_string(place.path(out).join("metrics.jsonl"));
+    let odd: Vec<String> = rows("odd")?.lines().map(str::to_owned).collect();
+    let others = |row: &&String| !row.starts_with("{\"step\":37,\"val_loss\"");
+    let left: Vec<&str> = odd.iter().filter(others).map(String::as_str).collect();
+    if left != rows("80")?.lines().collect::<Vec<_>>() || left.len() + 1 != odd.len() {
+        return Err(format!("{odd:?}").into());
+    }
+    match model("odd")? == model("80")? {
+        true => Ok(()),
+        false => Err("not the same model".into()),
+    }
+}
+
+/// Interrupted between two checkpoints, a run that is cut short there has the row that its end has.
+fn cut_short() -> Outcome {
+    let place = Place::new();
+    let args = sized("long", "1000000", "100000000", "16");
+    let child = place
+        .program(&args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    wait_for(&place.path("long/metrics.jsonl"))?;
+    wait_for_handler(&child, 2)?;
+    thread::sleep(Duration::from_millis(50));
+    signal(&child, "INT")?;
+    child.wait_with_output()?;
+    let last = model_file::load(place.path("long/last.safetensors"))?;
+    let done = last.config.recipe.steps.to_string();
+    let resume = ["train", "--resume", "long", "--steps", &done];
+    succeeded(&place.program(&resume).output()?)?;
+    let whole = sized("whole", "1000000", &done, "16");
+    let decay = ["--lr-decay-at", "50000000"];
+    succeeded(&place.program(&[&whole[..], &decay].concat()).output()?)?;
+    // The picture of a long run has fewer points.
+    for file in ["model.safetensors", "metrics.jsonl", "best.safetensors"] {
+        if place.content("long", file)? != place.content("whole", file)? {
+            return Err(format!("{file} is not the same").into());
+        }
+    }
+    Ok(())
+}
+
 /// Begun on the CPU, a run goes on on an adapter, and stays there.
 fn goes_on_elsewhere(found: &Found) -> Outcome {
     let place = Place::new();
@@ -913,10 +1010,27 @@ fn refusals() -> Outcome {
     let parts = ["words.txt is a file, but no last.safetensors"];
     place.refuse(&resume("words.txt"), 1, &parts)?;
     succeeded(&place.program(&small("done", "8")).output()?)?;
-    let parts = ["the run in done is finished: nothing left to continue"];
+    let parts = ["the run in done is finished: nothing left to continue; --steps N"];
     for name in ["done", "done/last.safetensors"] {
         place.refuse(&resume(name), 1, &parts)?;
     }
+    place.refuse(
+        &[&resume("done")[..], &["--steps", "40"]].concat(),
+        1,
+        &parts,
+    )?;
+    let parts = ["--steps 39 with --resume done", "40 steps already"];
+    place.refuse(
+        &[&resume("done")[..], &["--steps", "39"]].concat(),
+        2,
+        &parts,
+    )?;
+    fs::remove_file(place.path("done/last.safetensors"))?;
+    place.refuse(
+        &resume("done"),
+        1,
+        &["done is finished, and its last.safetensors is gone"],
+    )?;
 
     stopped(&place, "out")?;
     let last = place.path("out/last.safetensors");

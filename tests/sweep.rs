@@ -38,11 +38,12 @@ const CHECKS: [Check; 3] = [
 
 fn main() -> ExitCode {
     type Test = (&'static str, fn() -> Outcome);
-    let others: [Test; 12] = [
+    let others: [Test; 13] = [
         ("cpu::each_member_is_what_train_makes", || {
             members_equal_train(&["--backend", "cpu"], None)
         }),
         ("a_sweep_goes_on_where_it_stopped", goes_on),
+        ("a_sweep_takes_more_points", more_points),
         ("three_shards_are_the_whole", shards),
         ("a_report_names_what_is_missing_or_doubled", gaps),
         ("a_diverged_model_harms_no_other", divergence),
@@ -407,6 +408,92 @@ fn goes_on() -> Outcome {
     Ok(())
 }
 
+/// A sweep that is given more points trains those and no others; all have the losses and the models that
+/// they have in a sweep that had them from the start.
+fn more_points() -> Outcome {
+    let place = Place::new();
+    let sweep = |out: &str, options: &[&str]| {
+        let common = [
+            "--steps",
+            "20",
+            "--n-hidden",
+            "8",
+            "--keep",
+            "3",
+            "--out",
+            out,
+        ];
+        place.sweep(&[&common[..], options].concat())
+    };
+    sweep("out", &["--seeds", "2", "--lr", "0.1,0.2"])?;
+    let before = place.text("out/results.jsonl");
+    // Torn off in the middle of the new ones.
+    let all = ["--seeds", "4", "--lr", "0.05,0.1,0.2"];
+    let printed = sweep("out", &all)?;
+    same("done", &printed.contains("4 before, 8 to do"), &true)?;
+    let text = place.text("out/results.jsonl");
+    same("the lines before", &text.starts_with(&before), &true)?;
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    place.write("out/results.jsonl", &lines[..7].concat());
+    let printed = sweep("out", &all)?;
+    same("done", &printed.contains("7 before, 5 to do"), &true)?;
+    let printed = sweep("out", &all)?;
+    same("done", &printed.contains("12 before, 0 to do"), &true)?;
+    let parts = ["--seeds is 1,2,3,4 there and 1,2 now"];
+    let fewer = ["--seeds", "2", "--lr", "0.05,0.1,0.2", "--steps", "20"];
+    let args = [
+        "sweep",
+        "--data",
+        "words.txt",
+        "--backend",
+        "cpu",
+        "--n-hidden",
+        "8",
+    ];
+    place.refuse(&[&args[..], &fewer, &["--out", "out"]].concat(), 1, &parts)?;
+
+    sweep("whole", &all)?;
+    // In the order of their options: the numbers of the points are others.
+    let sorted = |out| {
+        let mut losses = place.losses(out);
+        losses.sort_by_key(|result| result["options"].to_string());
+        losses
+    };
+    let kept = |result: &Value, out: &str| {
+        let path = format!("{out}/models/{}.safetensors", result["point"]);
+        fs::read(place.path(&path)).ok()
+    };
+    let (added, whole) = (sorted("out"), sorted("whole"));
+    same("results", &added.len(), &12)?;
+    for (mut added, mut whole) in added.into_iter().zip(whole) {
+        let models = [kept(&added, "out"), kept(&whole, "whole")];
+        let point = added["options"].to_string();
+        same(&format!("the model of {point}"), &models[0], &models[1])?;
+        for result in [&mut added, &mut whole] {
+            result["point"] = Value::Null;
+        }
+        same("a result", &added, &whole)?;
+    }
+    same("models", &place.names("out/models").len(), &3)?;
+    // Each part of a sweep that is shared out takes its part of the new points.
+    let mut points = Vec::new();
+    for shard in ["1/2", "2/2"] {
+        let out = shard.replace('/', "-");
+        sweep(&out, &["--seeds", "3", "--shard", shard])?;
+        sweep(&out, &["--seeds", "5", "--shard", shard])?;
+        points.extend(
+            place
+                .results(&out)
+                .iter()
+                .filter_map(|r| r["point"].as_u64()),
+        );
+    }
+    points.sort_unstable();
+    same("points", &points, &vec![0, 1, 2, 3, 4])?;
+    let report = place.succeed(&["sweep", "report", "1-2", "2-2"])?;
+    same("report", &report.contains("missing"), &false)
+}
+
 const GRID: [&str; 6] = ["--seeds", "5", "--lr", "0.05,0.1", "--steps", "20"];
 
 /// Three shards, and their report, against the whole.
@@ -680,7 +767,8 @@ fn refusals() -> Outcome {
     place.succeed(&[&sweep[..], &["--seeds", "2"]].concat())?;
     let before = place.text("out/results.jsonl");
     let others: &[(&[&str], &str)] = &[
-        (&["--seeds", "3"], "out holds another sweep: --seeds is 1,2 there and 1,2,3 now"),
+        (&["--seeds", "1"], "out holds another sweep: --seeds is 1,2 there and 1 now"),
+        (&["--seeds", "2,3"], "out holds another sweep: --seeds is 1,2 there and 2,3 now"),
         (&["--seeds", "2", "--lr", "0.2"], "--lr is 0.1 there and 0.2 now"),
         (&["--seeds", "2", "--shard", "1/2"], "--shard is 1/1 there and 1/2 now"),
         (&["--seeds", "2", "--clean"], "--clean is false there and true now"),

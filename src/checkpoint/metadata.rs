@@ -1,6 +1,7 @@
 //! The metadata text of a checkpoint: how the model was made, and the run that it is part of.
 
 use std::collections::HashSet;
+use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,10 +59,8 @@ impl Config {
             );
             return Err(CheckpointError::Config(reason));
         }
-        Ok(Some(LossCurve::sums_after(
-            self.recipe.steps,
-            training.steps,
-        )))
+        let bucket = training.bucket();
+        Ok(Some(LossCurve::sums_after(self.recipe.steps, bucket)))
     }
 
     /// Checks sizes, vocabulary and learning rates.
@@ -82,7 +81,8 @@ impl Config {
     }
 }
 
-/// What it takes to continue a run, beside its [`Config`] and its parameters.
+/// What it takes to continue a run, or to take a finished one further, beside its [`Config`] and its
+/// parameters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// Steps of the whole run.
@@ -111,12 +111,23 @@ pub struct Training {
     pub val_loss: Option<f64>,
     /// The checkpoint with the lowest validation loss so far.
     pub best: Option<Best>,
+    /// [`LossCurve::bucket`], if it does not follow from `steps`: the run has become longer or shorter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<NonZeroU64>,
     /// The next words of the generator that draws the minibatches; a tensor in the file.
     #[serde(skip)]
     pub generator: Vec<u32>,
     /// [`LossCurve::sums`]; a tensor in the file.
     #[serde(skip)]
     pub losses: Vec<f64>,
+}
+
+impl Training {
+    /// Steps that a point of the loss curve stands for.
+    pub fn bucket(&self) -> u64 {
+        self.bucket
+            .map_or_else(|| LossCurve::bucket_of(self.steps), NonZeroU64::get)
+    }
 }
 
 /// Where the metrics of a run stand, for a run that continues later.

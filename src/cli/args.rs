@@ -249,8 +249,8 @@ pub struct TrainArgs {
     /// [default: a tenth of --steps]
     #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u64>,
-    /// Continue an interrupted run, with its options, from any folder: the run's folder, or its
-    /// last.safetensors
+    /// Continue a run, with its options, from any folder; with --steps N, to another end: the run's folder,
+    /// or its last.safetensors
     #[arg(long, value_name = "PATH", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
     /// Measure where a GPU's time goes, by kernel; the run is slower, the model the same

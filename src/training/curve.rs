@@ -31,28 +31,51 @@ pub struct LossCurve {
 impl LossCurve {
     /// The curve of a run of `total` steps, before the first of them.
     pub fn new(total: u64) -> Self {
-        let bucket = (total / FEW).clamp(1, LECTURE).max(total.div_ceil(MANY));
         Self {
             total,
             steps: 0,
-            bucket,
+            bucket: Self::bucket_of(total),
             sums: vec![0.0],
         }
     }
 
-    /// How many sums [`LossCurve::sums`] has after `steps` steps of `total`.
-    pub fn sums_after(steps: u64, total: u64) -> usize {
-        (steps / Self::new(total).bucket) as usize + 1
+    /// Steps that a point of the curve of `total` steps stands for.
+    pub fn bucket_of(total: u64) -> u64 {
+        (total / FEW).clamp(1, LECTURE).max(total.div_ceil(MANY))
+    }
+
+    /// How many sums [`LossCurve::sums`] has after `steps` steps.
+    pub fn sums_after(steps: u64, bucket: u64) -> usize {
+        (steps / bucket.max(1)) as usize + 1
     }
 
     /// The curve after `steps` steps of `total`, from its sums; `None` if those are not as many as
     /// such a curve has.
-    pub fn from_sums(steps: u64, total: u64, sums: Vec<f64>) -> Option<Self> {
-        (sums.len() == Self::sums_after(steps, total)).then(|| Self {
+    pub fn from_sums(steps: u64, total: u64, bucket: u64, sums: Vec<f64>) -> Option<Self> {
+        (sums.len() == Self::sums_after(steps, bucket)).then_some(Self {
+            total,
             steps,
+            bucket,
             sums,
-            ..Self::new(total)
         })
+    }
+
+    /// The curve of a run that is now to have `total` steps. The losses of single steps are gone, so its
+    /// points stand for as many steps as before, or for a multiple of them, but for no more than those of a
+    /// run that had so many steps from the start.
+    #[must_use]
+    pub fn with_total(self, total: u64) -> Self {
+        if self.steps == 0 {
+            return Self::new(total);
+        }
+        let times = (Self::bucket_of(total) / self.bucket).max(1);
+        let sums = self.sums.chunks(times as usize);
+        Self {
+            total,
+            bucket: self.bucket * times,
+            sums: sums.map(|sums| sums.iter().sum()).collect(),
+            ..self
+        }
     }
 
     /// Adds the losses of the next steps, in order. How a run is cut into chunks makes no difference.
@@ -141,7 +164,7 @@ mod tests {
         ] {
             let curve = curve(&vec![1.0; steps]);
             assert_eq!((curve.bucket(), curve.points().len()), (bucket, points));
-            let sums = LossCurve::sums_after(steps as u64, steps as u64);
+            let sums = LossCurve::sums_after(steps as u64, bucket);
             assert_eq!(curve.sums().len(), sums, "{steps}");
         }
         // The largest run that can be asked for has a curve too.
@@ -157,10 +180,40 @@ mod tests {
             for losses in losses.chunks(chunk) {
                 paused.add(losses);
                 let (steps, sums) = (paused.steps(), paused.sums().to_vec());
-                assert!(LossCurve::from_sums(steps, 1001, vec![]).is_none());
-                paused = LossCurve::from_sums(steps, 1001, sums).unwrap();
+                let bucket = paused.bucket();
+                assert!(LossCurve::from_sums(steps, 1001, bucket, vec![]).is_none());
+                paused = LossCurve::from_sums(steps, 1001, bucket, sums).unwrap();
             }
             assert_eq!(paused, whole, "chunks of {chunk}");
         }
+    }
+
+    #[test]
+    fn a_curve_that_gets_longer_keeps_its_points_or_joins_some() {
+        // Logarithms that are whole numbers: their sums are exact in any order.
+        let losses: Vec<f32> = (0..9000).map(|i| [1.0, 10.0, 100.0][i % 3]).collect();
+        for (begun, total, bucket) in [
+            (1000, 1500, 5), // a run of 1,500 steps would have 7
+            (1000, 2000, 10),
+            (1003, 2005, 10), // with steps left over
+            (2000, 1500, 10), // shorter
+            (300, 9000, 45),
+        ] {
+            let mut curve = LossCurve::new(begun as u64);
+            let done = begun.min(total);
+            curve.add(&losses[..done]);
+            let mut curve = curve.with_total(total as u64);
+            curve.add(&losses[done..total]);
+            assert_eq!((curve.bucket(), curve.total()), (bucket, total as u64));
+            assert_eq!(
+                curve.sums().len(),
+                LossCurve::sums_after(total as u64, bucket)
+            );
+            for ((_, mean), losses) in curve.points().iter().zip(losses.chunks(bucket as usize)) {
+                let sum: f64 = losses.iter().map(|&loss| f64::from(loss).log10()).sum();
+                assert_eq!(*mean, sum / bucket as f64);
+            }
+        }
+        assert_eq!(LossCurve::new(1000).with_total(1500), LossCurve::new(1500));
     }
 }

@@ -61,8 +61,19 @@ pub enum RunDirError {
         path: PathBuf,
     },
     /// The folder's run has come to its end.
-    #[error("the run in {} is finished: nothing left to continue", .path.display())]
+    #[error(
+        "the run in {} is finished: nothing left to continue; --steps N, with N above {steps}, takes it further",
+        .path.display()
+    )]
     Finished {
+        /// The folder.
+        path: PathBuf,
+        /// Steps of the run.
+        steps: u64,
+    },
+    /// The folder's run has come to its end, and what it would take to go further is gone.
+    #[error("the run in {} is finished, and its {} is gone: nothing to continue from", .path.display(), RunDir::LAST)]
+    Ended {
         /// The folder.
         path: PathBuf,
     },
@@ -114,8 +125,7 @@ impl RunDir {
     pub const PROFILE: &str = "profile.json";
     /// The last model with finite values, if the training diverged.
     pub const LAST_GOOD: &str = "last-good.safetensors";
-    /// The run as it stood at its last checkpoint, with all that it takes to continue. It is gone when
-    /// the run is finished.
+    /// The run as it stood at its last checkpoint, with all that it takes to continue.
     pub const LAST: &str = "last.safetensors";
     /// The checkpoint with the lowest validation loss.
     pub const BEST: &str = "best.safetensors";
@@ -181,7 +191,7 @@ impl RunDir {
     ///
     /// # Errors
     ///
-    /// There is no such run, it is finished, or another process has the folder.
+    /// There is no such run, or another process has the folder.
     pub fn go_on(path: &Path) -> Result<Self, RunDirError> {
         let mut run = Self {
             path: path.to_path_buf(),
@@ -203,7 +213,7 @@ impl RunDir {
         if exists(&self.file(Self::LAST))? {
             Ok(())
         } else if exists(&self.file(Self::SUMMARY))? {
-            Err(RunDirError::Finished { path })
+            Err(RunDirError::Ended { path })
         } else {
             Err(RunDirError::NoRun { path })
         }
@@ -434,7 +444,7 @@ mod tests {
         assert!(matches!(error, RunDirError::NoRun { .. }), "{error}");
         fs::write(dir.path().join(RunDir::SUMMARY), "").unwrap();
         let error = RunDir::go_on(dir.path()).unwrap_err();
-        assert!(matches!(error, RunDirError::Finished { .. }), "{error}");
+        assert!(matches!(error, RunDirError::Ended { .. }), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

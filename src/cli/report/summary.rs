@@ -1,5 +1,6 @@
 //! `summary.json`: what a run was and how it ended.
 
+use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,13 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// The steps of the run whose summary is in a file; `None` if there is none that can be read.
+    pub fn steps(path: &Path) -> Option<u64> {
+        let text = fs::read(path).ok()?;
+        let summary: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        summary["steps"].as_u64()
+    }
+
     /// Writes the summary as indented JSON; the file appears whole or not at all.
     ///
     /// # Errors
@@ -91,5 +99,7 @@ mod tests {
         assert!(text.contains("\n  \"parameters\": 12297,\n"), "{text}");
         assert!(text.ends_with("\n}\n"), "{text}");
         assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), summary);
+        assert_eq!(Summary::steps(&path), Some(200_000));
+        assert_eq!(Summary::steps(dir.path()), None);
     }
 }

@@ -3,7 +3,7 @@
 //! It holds what determines the models, not how they are run: a sweep may continue with another
 //! `--backend`, `--width` or `--keep`, and each result says what it was trained on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -90,6 +90,40 @@ impl Manifest {
             serde_json::to_writer_pretty(&mut *w, self)?;
             w.write_all(b"\n")
         })
+    }
+
+    /// Takes the points of the sweep that is in the folder already: those come first and keep their
+    /// numbers, and what is new follows.
+    ///
+    /// # Errors
+    ///
+    /// The first thing in which the two differ: a sweep can be given more points, and nothing else.
+    pub fn extend(&mut self, old: &Self) -> Result<(), String> {
+        // As text, since floats have no hash.
+        let key = |point: &Recipe| format!("{point:?}");
+        let before: HashSet<String> = old.points.iter().map(key).collect();
+        let (known, new): (Vec<Recipe>, Vec<Recipe>) = self
+            .points
+            .drain(..)
+            .partition(|point| before.contains(&key(point)));
+        let all = known.len() == old.points.len();
+        self.points = [old.points.clone(), new].concat();
+        self.total = self.points.len();
+        let grid = |manifest: &Self| match all {
+            true => BTreeMap::new(), // options that only add points
+            false => manifest.grid.clone(),
+        };
+        let [old, now] = [old, &*self].map(|manifest| Self {
+            grid: grid(manifest),
+            points: Vec::new(),
+            total: 0,
+            ..manifest.clone()
+        });
+        match old.difference(&now, "there", "now") {
+            Some(difference) => Err(difference),
+            None if all => Ok(()),
+            None => Err("some of its points are not among these".to_owned()),
+        }
     }
 
     /// The first thing, apart from the shard, in which `self` is not like `other`.

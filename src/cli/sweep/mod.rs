@@ -268,8 +268,8 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// Creates the folder, or continues the sweep in it.
-    fn open(out: &Path, manifest: Manifest, keep: usize) -> Result<Self, Error> {
+    /// Creates the folder, or continues the sweep in it, with more points if there are more now.
+    fn open(out: &Path, mut manifest: Manifest, keep: usize) -> Result<Self, Error> {
         let folder = RunDir::create(Some(out))?;
         match Manifest::load(out)? {
             None => {}
@@ -278,17 +278,16 @@ impl Sweep {
                     path: out.to_path_buf(),
                     difference,
                 };
-                if let Some(difference) = old.difference(&manifest, "there", "now") {
-                    return Err(other(difference).into());
-                }
+                manifest.extend(&old).map_err(other)?;
                 if old.shard != manifest.shard {
                     let (old, new) = (&old.shard, &manifest.shard);
                     return Err(other(format!("--shard is {old} there and {new} now")).into());
                 }
             }
         }
-        manifest.save(out)?;
+        // Its lock comes first: another process may be at work on fewer points.
         let (results, found) = Results::open(out, &manifest)?;
+        manifest.save(out)?;
         // No other process writes here now, so temporary files are what a killed one left.
         for folder in [out.to_path_buf(), out.join(MODELS)] {
             if folder.is_dir() {

@@ -88,6 +88,20 @@ pub enum TrainError {
         /// The folder of the run.
         folder: PathBuf,
     },
+    /// `train --resume` to an end that the run is beyond.
+    #[error(
+        "--steps {steps} with --resume {}: that run has done {done} steps already; give more, or start a \
+         new run",
+        .folder.display()
+    )]
+    Behind {
+        /// Steps asked for.
+        steps: u64,
+        /// Steps done.
+        done: u64,
+        /// The folder of the run.
+        folder: PathBuf,
+    },
     /// `train --resume`, and the words are not those that the run was begun with.
     #[error(
         "{data}: these are not the words that the run in {} was begun with (SHA-256 {}, then {}); \
@@ -124,7 +138,7 @@ impl Failure for TrainError {
         match self {
             Self::Interrupted { exit_code, .. } => *exit_code,
             Self::Kept { error, .. } | Self::Unprinted { error, .. } => error.exit_code(),
-            Self::Changed { .. } => USAGE,
+            Self::Changed { .. } | Self::Behind { .. } => USAGE,
             Self::Diverged { .. }
             | Self::Worse { .. }
             | Self::OtherData { .. }

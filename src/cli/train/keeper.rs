@@ -1,6 +1,7 @@
 //! The checkpoints of a run: the last one, to continue from, and the best one.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::data::Dataset;
 use crate::engine::Engine;
 
 use super::packed::{finish, statistics};
+use crate::training::curve::LossCurve;
 use crate::training::{Snapshot, State};
 
 /// Training examples that a checkpoint's batch-norm statistics are taken over, at most. The words are
@@ -179,6 +181,8 @@ impl<'a> Keeper<'a> {
             best,
             generator: now.generator.words_ahead(),
             losses: state.curve.sums().to_vec(),
+            bucket: NonZeroU64::new(state.curve.bucket())
+                .filter(|bucket| bucket.get() != LossCurve::bucket_of(self.record.steps)),
             ..self.record.clone()
         };
         checkpoint.training = Some(self.record.clone());
@@ -202,7 +206,7 @@ impl<'a> Keeper<'a> {
         fs::remove_file(&path).map_err(FileError::at("remove", &path))
     }
 
-    /// Removes the last checkpoint: the run has come to its end.
+    /// Removes the last checkpoint: there is nothing to continue.
     ///
     /// # Errors
     ///

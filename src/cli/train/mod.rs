@@ -207,6 +207,11 @@ impl<B: Backend> Run<'_, B> {
             ..
         } = self;
         let steps = recipe.steps;
+        let measured = metrics.validation().last().map(|row| row.step);
+        if training.state().now.steps == steps && measured != Some(steps) {
+            // It was to go further, and is to end here now.
+            save(keeper, metrics, clock, training.state(), true).await?;
+        }
         let mut stopped = None;
         let ended = drive(training, backend, async |training, losses, events| {
             let state = training.state();
@@ -226,22 +231,8 @@ impl<B: Backend> Run<'_, B> {
             }
             stopped = interrupt.exit_code();
             let due = events.contains(&Event::CheckpointDue);
-            if (due || stopped.is_some())
-                && let Some(measured) = keeper.measure(now).await?
-            {
-                // A run that is interrupted leaves no row that an undisturbed one has not.
-                let row = measured
-                    .val_loss
-                    .filter(|_| due)
-                    .map(|val_loss| Validation {
-                        step: now.steps,
-                        val_loss,
-                    });
-                if let Some(row) = row {
-                    metrics.record_validation(row)?;
-                }
-                let seconds = clock.times(now.steps, keeper.took()).seconds;
-                keeper.save(measured, state, metrics.mark(&state.log)?, seconds)?;
+            if due || stopped.is_some() {
+                let row = save(keeper, metrics, clock, state, due).await?;
                 // After the last step, the loss with the statistics over all examples follows at once.
                 if let Some(row) = row.filter(|row| row.step < steps) {
                     progress.line(&row.line(steps))?;
@@ -391,7 +382,6 @@ impl<B: Backend> Run<'_, B> {
             version: crate::VERSION.to_owned(),
         }
         .save(&keeper.file(RunDir::SUMMARY))?;
-        keeper.remove_last()?;
         self.finished = true;
 
         let [train_loss, val_loss, _] = losses;
@@ -420,6 +410,32 @@ impl<B: Backend> Run<'_, B> {
         ))?;
         Ok(())
     }
+}
+
+/// Saves the run as it stands; if a checkpoint is due, with a row of metrics, which it gives.
+async fn save(
+    keeper: &mut Keeper<'_>,
+    metrics: &mut Metrics,
+    clock: &Clock,
+    state: &State,
+    due: bool,
+) -> Result<Option<Validation>, Error> {
+    let now = &state.now;
+    let Some(measured) = keeper.measure(now).await? else {
+        return Ok(None);
+    };
+    // A run that is interrupted leaves no row that an undisturbed one has not.
+    let row = measured.val_loss.filter(|_| due);
+    let row = row.map(|val_loss| Validation {
+        step: now.steps,
+        val_loss,
+    });
+    if let Some(row) = row {
+        metrics.record_validation(row)?;
+    }
+    let seconds = clock.times(now.steps, keeper.took()).seconds;
+    keeper.save(measured, state, metrics.mark(&state.log)?, seconds)?;
+    Ok(row)
 }
 
 /// What a checkpoint says of a run: how it runs now, and of its `past`, if it has one, how far it came.

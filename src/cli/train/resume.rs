@@ -12,7 +12,7 @@ use crate::cli::args::{DeviceArgs, TrainArgs};
 use crate::cli::data::{self, Source};
 use crate::cli::error::Error;
 use crate::cli::model_file;
-use crate::cli::report::{RunDir, RunDirError};
+use crate::cli::report::{RunDir, RunDirError, Summary};
 use crate::data::{Dataset, Reading};
 use crate::rng::TorchGenerator;
 
@@ -62,7 +62,26 @@ impl Resumed {
             let path = folder.to_path_buf();
             return Err(RunDirError::NoRun { path }.into());
         };
-        let begun = options(&checkpoint.config, &training);
+        let mut begun = options(&checkpoint.config, &training);
+        let done = checkpoint.config.recipe.steps;
+        if given.has("--steps") {
+            begun.steps = given.steps;
+        }
+        let steps = begun.steps;
+        if steps < done {
+            let folder = folder.to_path_buf();
+            return Err(TrainError::Behind {
+                steps,
+                done,
+                folder,
+            }
+            .into());
+        }
+        // A summary of fewer steps is that of the run before it was to go further.
+        if steps == done && Summary::steps(&run_dir.file(RunDir::SUMMARY)) == Some(done) {
+            let path = folder.to_path_buf();
+            return Err(RunDirError::Finished { path, steps }.into());
+        }
         let (new, old) = (given.recipe(), begun.recipe());
         for field in FIELDS {
             let (option, new, old) = (field.option(), (field.get)(&new), (field.get)(&old));
@@ -143,7 +162,8 @@ impl Resumed {
         let (record, done) = (&self.record, self.checkpoint.config.recipe.steps);
         let generator = TorchGenerator::from_words_ahead(&record.generator);
         // A checkpoint with another number of sums is refused when it is loaded.
-        let curve = LossCurve::from_sums(done, record.steps, record.losses.clone());
+        let sums = record.losses.clone();
+        let curve = LossCurve::from_sums(done, record.steps, record.bucket(), sums);
         let since = (record.metrics.sum, record.metrics.count);
         Ok(State {
             now: Snapshot {
@@ -152,7 +172,9 @@ impl Resumed {
                 generator: generator.ok_or_else(|| self.no_run())?,
             },
             log: LossLog::from_step(self.args.log_every(), done, since),
-            curve: curve.ok_or_else(|| self.no_run())?,
+            curve: curve
+                .ok_or_else(|| self.no_run())?
+                .with_total(self.args.steps),
         })
     }
 
@@ -164,7 +186,7 @@ impl Resumed {
     /// Where the run continues, and what it runs on that is not as it was: that may change bits, but
     /// nothing that matters.
     pub(crate) fn lines(&self, info: &BackendInfo) -> Vec<String> {
-        let (done, all) = (self.checkpoint.config.recipe.steps, self.record.steps);
+        let (done, all) = (self.checkpoint.config.recipe.steps, self.args.steps);
         let mut lines = vec![format!("resumed     after {done} of {all} steps")];
         let (then, record) = (&self.checkpoint.config, &self.record);
         let schedule = |name: Option<&str>| name.unwrap_or("none").to_owned();
