@@ -220,7 +220,7 @@ fn four_digits(loss: &Value) -> String {
 fn unusable_data_is_refused() {
     let place = Place::new();
     let ten = "a\n".repeat(10);
-    let letters: Vec<String> = ('\u{4e00}'..).take(65_535).map(String::from).collect();
+    let letters: Vec<String> = ('\u{f0000}'..).take(65_535).map(String::from).collect();
     fs::create_dir(place.path().join("folder")).unwrap();
     place.write("empty", "");
     place.write("blank", "\u{feff}\n\r\n  \n\t\n");

@@ -397,7 +397,7 @@ mod tests {
             "towns.csv: has no column \"city\"; its first line has these: \"id\", \"town\"; choose one of them \
              with --column"
         );
-        let many: String = ('\u{4e00}'..)
+        let many: String = ('\u{f0000}'..)
             .take(65_535)
             .flat_map(|c| [c, '\n'])
             .collect();

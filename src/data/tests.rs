@@ -411,7 +411,7 @@ mod text {
     #[test]
     fn the_largest_vocabulary_and_one_more() -> Outcome {
         let text = |letters: usize| -> String {
-            ('\u{4e00}'..)
+            ('\u{f0000}'..)
                 .take(letters)
                 .flat_map(|c| [c, '\n'])
                 .collect()
