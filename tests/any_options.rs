@@ -123,7 +123,7 @@ const TRAIN: Options = &[
         Output(&["out", "sub/../out", "model", "stopped"]),
     ),
     ("--profile", Nothing),
-    ("--adapter", Text(&["llvmpipe", "x"])),
+    ("--adapter", Text(&["llvmpipe", "x", "2"])),
 ];
 const SWEEP: Options = &[
     ("--data", DATA),
@@ -157,7 +157,7 @@ const SWEEP: Options = &[
     ("--width", Number(&["1", "2", "65535"])),
     ("--keep", Number(&["0", "1", "2", MOST])),
     ("--out", Output(&["out", "out", "sweep", "sweep"])),
-    ("--adapter", Text(&["llvmpipe", "x"])),
+    ("--adapter", Text(&["llvmpipe", "x", "2"])),
 ];
 const REPORT: Options = &[
     (
@@ -196,7 +196,7 @@ const EVAL: Options = &[
     ("--skip-bad-lines", Nothing),
     ("--lowercase", Nothing),
     ("--clean", Nothing),
-    ("--adapter", Text(&["llvmpipe", "x"])),
+    ("--adapter", Text(&["llvmpipe", "x", "2"])),
 ];
 const SAMPLE: Options = &[
     ("--checkpoint", MODEL),
@@ -236,7 +236,7 @@ const GRADCHECK: Options = &[
     ("--schedule", Word(&["auto", "staged", "resident", "all"])),
     ("--verbose", Nothing),
     ("--json", Nothing),
-    ("--adapter", Text(&["llvmpipe", "x"])),
+    ("--adapter", Text(&["llvmpipe", "x", "2"])),
 ];
 
 /// Sizes at the upper end of their ranges, one at a time: they take a while.

@@ -510,7 +510,8 @@ fn an_unknown_adapter_is_refused_with_those_there_are() {
     let mut parts: Vec<String> = rows
         .filter_map(|row| {
             let mut columns = row.split("  ").map(str::trim).filter(|c| !c.is_empty());
-            let (backend, name, kind) = (columns.next()?, columns.next()?, columns.next()?);
+            let (_, backend) = (columns.next()?, columns.next()?);
+            let (name, kind) = (columns.next()?, columns.next()?);
             Some(format!("'{name}' ({backend}, {kind})"))
         })
         .collect();
@@ -522,6 +523,97 @@ fn an_unknown_adapter_is_refused_with_those_there_are() {
     assert!(parts.len() > 1);
     let args = ["train", "--out", "out", "--adapter", "no such GPU"];
     place.refuse(&args, 1, &parts);
+    // By number, in one field, or by wgpu's variable.
+    let found = [&["found: "], &parts[..parts.len() - 1]].concat();
+    for (option, part) in [
+        ("99", "--adapter 99: no adapter has the number 99"),
+        (
+            "name:no such",
+            "--adapter 'name:no such': no adapter has 'no such' in its name",
+        ),
+        ("driver:none", "no adapter has 'none' in its driver"),
+    ] {
+        let args = ["train", "--out", "out", "--adapter", option];
+        place.refuse(&args, 1, &[&[part], &found[..]].concat());
+    }
+    for text in ["", " ", "0", "name:", "driver:"] {
+        place.refuse(
+            &["train", "--adapter", text],
+            2,
+            &["--adapter", "must be a number"],
+        );
+    }
+    let mut command = place.command(&["train", "--out", "out"]);
+    command.env("WGPU_ADAPTER_NAME", "no such GPU");
+    let parts = ["WGPU_ADAPTER_NAME='no such GPU': no adapter has"];
+    place.refuse_command(&mut command, 1, &parts);
+    let mut command = place.command(&["train", "--out", "out"]);
+    command.env("WGPU_BACKEND", "vulkan,fast");
+    place.refuse_command(
+        &mut command,
+        2,
+        &["WGPU_BACKEND=vulkan,fast: 'fast' is no API"],
+    );
+    // They stand for options that are not given.
+    let mut command = place.command(&train(&["--backend", "cpu", "--out", "out"]));
+    command
+        .env("WGPU_ADAPTER_NAME", "x")
+        .env("WGPU_BACKEND", "x");
+    let lines = succeeded(&command.output().unwrap());
+    assert!(
+        lines[1].starts_with("why         --backend cpu"),
+        "{lines:?}"
+    );
+}
+
+/// Each row of the table by its number, and by wgpu's variables: the lines about the device say which it is.
+#[test]
+fn an_adapter_is_taken_by_its_number_and_by_variables() {
+    let place = Place::with_model();
+    let lines = place.succeed(&["adapters"]);
+    let rows = lines.iter().take_while(|line| !line.is_empty()).skip(1);
+    for row in rows.filter(|row| !row.contains("To get one") && !row.contains("no compute")) {
+        let columns: Vec<&str> = row
+            .split("  ")
+            .map(str::trim)
+            .filter(|c| !c.is_empty())
+            .collect();
+        let [number, backend, name, ..] = columns[..] else {
+            panic!("{row}");
+        };
+        let evaluated = |options: &[&str], variables: &[(&str, &str)]| {
+            let args = [&["eval", "--checkpoint", "old"], options].concat();
+            let mut command = place.command(&args);
+            command.envs(variables.iter().copied());
+            let lines = succeeded(&command.output().unwrap());
+            let device = format!("device  {name}, {backend}; ");
+            assert!(lines[0].starts_with(&device), "{number}: {lines:?}");
+            lines[1].clone()
+        };
+        let why = evaluated(&["--adapter", number], &[]);
+        assert!(
+            why.starts_with(&format!("why     --adapter {number}; ")),
+            "{why}"
+        );
+        let shouted = name.to_uppercase();
+        let variables = [("WGPU_BACKEND", backend), ("WGPU_ADAPTER_NAME", &shouted)];
+        let why = evaluated(&[], &variables);
+        let said = format!("why     WGPU_BACKEND={backend}, WGPU_ADAPTER_NAME=");
+        assert!(why.starts_with(&said) && why.contains(&shouted), "{why}");
+        // The number is that of the whole list, and on another API there is no such adapter.
+        let other = if backend == "gl" { "vulkan" } else { "gl" };
+        let args = [
+            "eval",
+            "--checkpoint",
+            "old",
+            "--backend",
+            other,
+            "--adapter",
+            number,
+        ];
+        let parts = ["--backend", number, name, "is on another API"];
+        place.refuse(&args, 1, &parts);
+    }
 }
 
 #[cfg(target_os = "linux")]

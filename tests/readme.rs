@@ -240,6 +240,11 @@ const COMMANDS: &[Entry] = &[
         |ran, _| ran.prints(&["24 models: 3 lr x 8 seeds", "\n24/24 "]),
     )
     .plus("--steps 200"),
+    run("gpu-makemore train --adapter 1", |ran, _| {
+        ran.prints(&["why         --adapter 1; ", "the model is in runs/2"])
+    })
+    .plus("--steps 20")
+    .needs(Needs::Vulkan),
     run("gpu-makemore adapters", |ran, _| {
         ran.prints(&["--backend auto takes "])
     }),
@@ -475,7 +480,7 @@ fn completed(
         Needs::Vulkan if is_required("vulkan") => None,
         Needs::Vulkan => {
             let adapters = Command::new(PROGRAM).arg("adapters").output()?;
-            let none = !String::from_utf8_lossy(&adapters.stdout).contains("\n vulkan ");
+            let none = !String::from_utf8_lossy(&adapters.stdout).contains("  vulkan ");
             none.then(|| "no adapter: Vulkan finds none; tests/run installs one".to_owned())
         }
         Needs::Torch => match Command::new(interpreter()).args(["-c", IMPORTS]).output() {

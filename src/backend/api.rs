@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// `--backend`: an API, the CPU, or a choice by the program.
+/// An API, the CPU, or a choice by the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// A hardware GPU if there is one, else the CPU.
@@ -32,7 +32,7 @@ impl fmt::Display for Api {
     }
 }
 
-/// `--schedule`: how the steps are launched.
+/// How the steps are launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
     /// The faster one, by size; by a short measurement where it is close

@@ -2,27 +2,45 @@
 
 use super::{Api, Schedule};
 
+/// Things, one of which is enough.
+fn or(apis: &[Api]) -> String {
+    let names: Vec<String> = apis.iter().map(Api::to_string).collect();
+    names.join(" or ")
+}
+
 /// What can go wrong between this program and a device. The texts say what failed; the command line adds what
 /// its user can do.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// The API that was asked for has no adapter.
-    #[error("no {api} adapter was found ({found}); {hint}")]
+    /// The APIs that were asked for have no adapter.
+    #[error("no {} adapter was found (on other APIs: {others})", or(.apis))]
     NoAdapter {
-        /// The API that was asked for.
-        api: Api,
-        /// Adapters of other APIs.
-        found: String,
-        /// What brings an adapter on this system.
-        hint: String,
+        /// The APIs that were asked for.
+        apis: Vec<Api>,
+        /// Adapters of other APIs; `none`, if there are none.
+        others: String,
     },
-    /// No adapter matches `--adapter`.
-    #[error("no adapter matches --adapter '{text}'; found: {found}")]
+    /// No adapter is what was asked for.
+    #[error("no adapter has {wanted}; found: {found}")]
     NoSuchAdapter {
-        /// The text that was asked for.
-        text: String,
-        /// Adapters there are.
+        /// The APIs that were asked for.
+        apis: Vec<Api>,
+        /// What was asked for.
+        wanted: String,
+        /// Adapters there are; `none`, if there are none.
         found: String,
+    },
+    /// The adapter that was asked for is on another API than was asked for.
+    #[error("{adapter} is on another API")]
+    OtherApi {
+        /// The adapter.
+        adapter: String,
+    },
+    /// The adapter that was asked for cannot run kernels.
+    #[error("{adapter} has no compute shaders: no kernel can run on it")]
+    NoCompute {
+        /// The adapter.
+        adapter: String,
     },
     /// A size that the adapter cannot hold.
     #[error(

@@ -5,10 +5,11 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 use crate::backend::{Api, DeviceError, Schedule};
-use crate::cli::args::AdaptersArgs;
-use crate::cli::error::Error;
+use crate::cli::args::{AdaptersArgs, DeviceArgs};
+use crate::cli::device::Device;
+use crate::cli::error::{Error, install_hint};
 use crate::cli::report::Output;
-use crate::gpu::adapter::{Choice, Found, api_name, choose, enumerate, install_hint};
+use crate::gpu::adapter::{Choice, Found, api_name, enumerate};
 use crate::gpu::device::Gpu;
 use crate::gpu::plan::WorkSplit;
 use crate::gpu::probe::{Answers, Probe, steps_of_a_dispatch};
@@ -36,9 +37,14 @@ pub async fn run(args: &AdaptersArgs) -> Result<(), Error> {
             out.line(&format!("To get a hardware one: {}.", install_hint()))?;
         }
     }
-    match choose(Api::Auto, None).await? {
-        Choice::Gpu { found, why } => out.line(&format!("--backend auto takes {found}: {why}"))?,
-        Choice::Cpu { why } => out.line(&format!("--backend auto takes the CPU: {why}"))?,
+    let taken = |who: &str, device: &Device| match device.choice() {
+        Choice::Gpu { found, why } => format!("{who} takes {found}: {}", device.reason(why)),
+        Choice::Cpu { why } => format!("{who} takes the CPU: {}", device.reason(why)),
+    };
+    out.line(&taken("--backend auto", &Device::automatic().await?))?;
+    let device = Device::choose(&DeviceArgs::default()).await?;
+    if !device.asked().is_empty() {
+        out.line(&taken("a command without options", &device))?;
     }
     if args.probe {
         probe_all(&found, &mut out).await?;
@@ -127,6 +133,7 @@ fn table(found: &[Found]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header([
+        "#",
         "backend",
         "adapter",
         "type",
@@ -136,7 +143,7 @@ fn table(found: &[Found]) -> Table {
         "threads",
         "bindings",
     ]);
-    for f in found {
+    for (place, f) in found.iter().enumerate() {
         let limits = f.adapter.limits();
         let compute = |text: String| {
             if f.computes() {
@@ -146,6 +153,7 @@ fn table(found: &[Found]) -> Table {
             }
         };
         table.add_row([
+            (place + 1).to_string(),
             api_name(f.info.backend).to_owned(),
             f.info.name.clone(),
             f.kind().to_owned(),

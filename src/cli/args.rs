@@ -13,6 +13,7 @@ use crate::backend::Schedule;
 use crate::cli::data::{self, Source};
 use crate::cli::sweep::values::{self, Shard, Values};
 use crate::data::{Encoding, Reading, Split, is_delimiter};
+use crate::gpu::adapter::Pick;
 use crate::gradcheck::explain::Topic;
 use crate::gradcheck::step::Checked;
 use crate::model::dims::Dims;
@@ -177,13 +178,14 @@ impl From<Reading> for ReadingArgs {
 }
 
 /// What to run on.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct DeviceArgs {
-    /// API to use; auto takes a hardware GPU if there is one, else the CPU
-    #[arg(long, value_enum, default_value_t = Api::Auto)]
-    pub backend: Api,
-    /// Adapter to use: a part of its name or driver, as `adapters` lists them
-    #[arg(long, value_name = "TEXT")]
+    /// API to use; auto takes a hardware GPU if there is one, else the CPU [default: WGPU_BACKEND, or auto]
+    #[arg(long, value_enum)]
+    pub backend: Option<Api>,
+    /// Adapter to use: its number, as `adapters` lists them, or a part of its name or driver; name:TEXT and
+    /// driver:TEXT look at one of the two [default: WGPU_ADAPTER_NAME, or the best]
+    #[arg(long, value_name = "N|TEXT", value_parser = adapter)]
     pub adapter: Option<String>,
 }
 
@@ -673,6 +675,35 @@ fn seeds(text: &str) -> Result<Values, String> {
     values::seeds(text, number(1..=100_000), one)
 }
 
+/// What `--adapter` asks for.
+///
+/// # Errors
+///
+/// It asks for nothing.
+pub fn pick(text: &str) -> Result<Pick, String> {
+    let (field, rest) = text.split_once(':').unwrap_or(("", text));
+    let (pick, text): (fn(String) -> Pick, _) = match field {
+        "name" => (Pick::Name, rest),
+        "driver" => (Pick::Driver, rest),
+        _ => (Pick::Text, text),
+    };
+    if text.trim().is_empty() {
+        return Err("must be a number, or a part of a name or driver, from `adapters`".to_owned());
+    }
+    if field.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return match text.parse() {
+            Ok(number) if number > 0 => Ok(Pick::Number(number)),
+            _ => Err("must be a number from `adapters`, where the first is 1".to_owned()),
+        };
+    }
+    Ok(pick(text.to_owned()))
+}
+
+/// The text itself, which is kept in checkpoints.
+fn adapter(text: &str) -> Result<String, String> {
+    pick(text).map(|_| text.to_owned())
+}
+
 /// Checked as f32, in which the program computes with it: 1e300 would be infinite there.
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -769,6 +800,40 @@ mod tests {
             }
         }
         assert_eq!(seen, 17);
+    }
+
+    #[test]
+    fn an_adapter_is_asked_for_by_number_or_text() {
+        let of = |text: &str| text.to_owned();
+        for (text, expected) in [
+            ("1", Pick::Number(1)),
+            ("007", Pick::Number(7)),
+            ("4090", Pick::Number(4090)),
+            ("name:4090", Pick::Name(of("4090"))),
+            ("driver:535", Pick::Driver(of("535"))),
+            ("driver:a:b", Pick::Driver(of("a:b"))),
+            ("RTX 4090", Pick::Text(of("RTX 4090"))),
+            ("0x1", Pick::Text(of("0x1"))),
+            ("-1", Pick::Text(of("-1"))),
+            ("a:b", Pick::Text(of("a:b"))),
+            ("name", Pick::Text(of("name"))),
+        ] {
+            assert_eq!(pick(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "name:",
+            "driver: ",
+            "0",
+            "00",
+            "99999999999999999999",
+        ] {
+            assert!(
+                pick(text).unwrap_err().starts_with("must be a number"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

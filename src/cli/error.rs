@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::backend::DeviceError;
+use crate::backend::{Api, DeviceError};
 use crate::cli::files::FileError;
 use crate::cli::model_file::ModelFileError;
 use crate::data::DataError;
@@ -97,13 +97,43 @@ fn advice(error: &DeviceError) -> String {
         }
         DeviceError::NotBack { error, .. } => return advice(error),
         DeviceError::Gone { .. } => "; `gpu-makemore adapters` tells what is",
-        DeviceError::NoAdapter { .. }
-        | DeviceError::NoSuchAdapter { .. }
+        DeviceError::NoAdapter { apis, .. } => return format!("; {}", hint(apis)),
+        DeviceError::NoSuchAdapter { apis, found, .. } if found == "none" => {
+            return format!("; {}", hint(apis));
+        }
+        DeviceError::NoSuchAdapter { .. } | DeviceError::OtherApi { .. } => {
+            "; `gpu-makemore adapters` numbers them"
+        }
+        DeviceError::NoCompute { .. }
         | DeviceError::Open { .. }
         | DeviceError::Shader { .. }
         | DeviceError::Fault(_) => "",
     };
     advice.to_owned()
+}
+
+/// What brings an adapter of these APIs on this system.
+fn hint(apis: &[Api]) -> String {
+    let elsewhere = match apis {
+        [Api::Metal] if cfg!(not(target_os = "macos")) => "Metal exists on macOS only; ",
+        [Api::Dx12] if cfg!(not(target_os = "windows")) => "Direct3D exists on Windows only; ",
+        _ => "",
+    };
+    format!("{elsewhere}{}", install_hint())
+}
+
+/// What brings an adapter on this system.
+pub fn install_hint() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "Metal is part of macOS 10.13 and later; a virtual machine may hide it"
+    } else if cfg!(target_os = "windows") {
+        "install the driver of the graphics card from its maker"
+    } else {
+        "install the GPU's Vulkan driver, or Mesa's drivers, a software one among them: `apt install \
+         libvulkan1 mesa-vulkan-drivers` on Debian and Ubuntu, `dnf install vulkan-loader \
+         mesa-vulkan-drivers` on Fedora (for OpenGL: libegl1 libgl1-mesa-dri); if a driver is \
+         installed and not found, name its .json file in VK_DRIVER_FILES"
+    }
 }
 
 impl fmt::Debug for Error {

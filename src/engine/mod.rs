@@ -128,7 +128,7 @@ impl Engine {
     ///
     /// The API has no adapter, or as for [`open`].
     pub async fn new(api: Api, dims: Dims, params: &Params<f32>) -> Result<Self, DeviceError> {
-        let choice = choose(api, None).await?;
+        let choice = choose(&[api], None).await?;
         let opened = open_on(&choice, dims, params, Schedule::Auto).await?;
         Ok(opened.backend)
     }

@@ -33,7 +33,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::args::{SweepArgs, SweepCommand};
 use crate::cli::data;
 use crate::cli::device::Device;
-use crate::cli::error::{Error, Usage};
+use crate::cli::error::Error;
 use crate::cli::files::{FileError, remove_leftovers};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::model_file;
@@ -61,12 +61,8 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
     let points = grid.points()?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let device = Device::choose(&args.device).await?;
-    if let (Choice::Cpu { why }, true) = (device.choice(), args.schedule != Schedule::Auto) {
-        return Err(Usage(format!(
-            "--schedule {} is about GPUs, and this run is on the CPU: {why}",
-            args.schedule
-        ))
-        .into());
+    if args.schedule != Schedule::Auto {
+        device.needs_gpu(&format!("--schedule {}", args.schedule))?;
     }
     let datasets = load(args, &points)?;
     let Some(dataset) = datasets.values().next() else {

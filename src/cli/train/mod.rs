@@ -562,7 +562,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
         let mut args = TrainArgs::defaults();
-        args.device.backend = crate::backend::Api::Cpu;
+        args.device.backend = Some(crate::backend::Api::Cpu);
         (args.steps, args.n_hidden, args.out) = (200, 8, Some(out.clone()));
         run_on(&args, async |_: &Device, dims, params: &Params<f32>, _| {
             let slow = Fake::new(dims, params, compiles());
@@ -585,7 +585,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [lost, whole] = ["lost", "whole"].map(|name| folder.path().join(name));
         let mut args = TrainArgs::defaults();
-        args.device.backend = crate::backend::Api::Cpu;
+        args.device.backend = Some(crate::backend::Api::Cpu);
         (args.steps, args.n_hidden, args.checkpoint_every) = (500, 8, Some(400));
         args.out = Some(whole.clone());
         run(&args).block_on().unwrap();

@@ -8,12 +8,13 @@ use crate::backend::Api;
 use crate::backend::BackendInfo;
 use crate::backend::Schedule;
 use crate::checkpoint::{Checkpoint, Config, Training as Record};
-use crate::cli::args::{DeviceArgs, TrainArgs};
+use crate::cli::args::{DeviceArgs, TrainArgs, pick};
 use crate::cli::data::{self, Source};
 use crate::cli::error::Error;
 use crate::cli::model_file;
 use crate::cli::report::{RunDir, RunDirError, Summary};
 use crate::data::{Dataset, Reading};
+use crate::gpu::adapter::Pick;
 use crate::rng::TorchGenerator;
 
 use super::error::TrainError;
@@ -219,13 +220,15 @@ impl Resumed {
 /// The options of the run with what is given of `--backend`, `--adapter` and `--schedule`. `auto` stands
 /// for what the run had.
 fn runs_on(given: &TrainArgs, begun: TrainArgs) -> TrainArgs {
+    let adapter = given.device.adapter.as_deref();
+    let numbered = adapter.is_some_and(|text| matches!(pick(text), Ok(Pick::Number(_))));
     let backend = match given.device.backend {
-        // A GPU of this name, if there is one.
-        Api::Auto if given.device.adapter.is_some() && begun.device.backend == Api::Cpu => {
-            Api::Auto
-        }
-        Api::Auto => begun.device.backend,
-        api => api,
+        None | Some(Api::Auto) => match begun.device.backend {
+            // A number says which API; and for a run of the CPU, a GPU of this name, if there is one.
+            begun if numbered || adapter.is_some() && begun == Some(Api::Cpu) => None,
+            begun => begun,
+        },
+        given => given,
     };
     // Another API has other adapters, and perhaps another schedule that is the faster one.
     let same = backend == begun.device.backend;
@@ -270,7 +273,7 @@ fn options(config: &Config, training: &Record) -> TrainArgs {
     TrainArgs {
         device: DeviceArgs {
             // What this version does not know, it finds no adapter for.
-            backend: Api::from_str(&config.backend, false).unwrap_or(Api::Auto),
+            backend: Some(Api::from_str(&config.backend, false).unwrap_or(Api::Auto)),
             adapter: training.adapter_option.clone(),
         },
         schedule: schedule.unwrap_or(Schedule::Auto),
