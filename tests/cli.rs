@@ -301,7 +301,7 @@ fn a_full_stop_is_a_letter_like_any_other() {
     let place = Place::new();
     let saints = "St. John\nSt. Kitts\nJ.R.R.\nEtc.\n...\n";
     place.write("saints", saints.repeat(40));
-    let lines = place.train(&["--data", "saints", "--steps", "300", "--out", "new"]);
+    let lines = place.train(&["--data", "saints", "--steps", "1000", "--out", "new"]);
     let line = |head: &str| lines.iter().find(|line| line.starts_with(head)).unwrap();
     assert!(line("data").ends_with("; '.' is a letter, and ␃ marks the end of a word"));
     assert_eq!(line("vocabulary"), "vocabulary  15: ␃ .EJKRSchinost");
