@@ -122,6 +122,7 @@ const TRAIN: Options = &[
         "--resume",
         Output(&["out", "sub/../out", "model", "stopped"]),
     ),
+    ("--init-from", MODEL),
     ("--profile", Nothing),
     ("--adapter", Text(&["llvmpipe", "x", "2"])),
 ];
@@ -201,6 +202,7 @@ const EVAL: Options = &[
 const SAMPLE: Options = &[
     ("--checkpoint", MODEL),
     ("-n", Number(&["1", "2", "20"])),
+    ("--data", DATA),
     ("--prefix", Text(&["a", "an", "anna", ".", ""])),
     (
         "--temperature",

@@ -11,7 +11,10 @@ use std::process::{Command, Output, Stdio};
 use gpu_makemore::checkpoint::Checkpoint;
 use gpu_makemore::cli::model_file;
 use gpu_makemore::data;
+use gpu_makemore::model::params::{Params, Tensor};
+use gpu_makemore::rng::TorchGenerator;
 use gpu_makemore::sample::text;
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -341,6 +344,269 @@ fn a_full_stop_is_a_letter_like_any_other() {
         place.checkpoint("plain/model.safetensors").config.vocab[0],
         '.'
     );
+}
+
+// ---------------------------------------------------------------------- models to start from
+
+/// The tensors of a model, as another program would write them.
+fn plain(model: &Checkpoint, dtype: Dtype, leave_out: &[&str]) -> Vec<u8> {
+    let dims = model.config.dims();
+    let parameters = Tensor::ALL.map(|t| (t.name(), model.params.get(t), t.shape(&dims)));
+    let row = |name, values| (name, values, vec![dims.hidden]);
+    let statistics = [row("bnmean", &model.bnmean[..]), row("bnvar", &model.bnvar)];
+    let bytes = |values: &[f32]| -> Vec<u8> {
+        let bytes = values.iter().map(|&v| match dtype {
+            Dtype::F64 => f64::from(v).to_le_bytes().to_vec(),
+            Dtype::F16 => half::f16::from_f32(v).to_le_bytes().to_vec(),
+            Dtype::BF16 => half::bf16::from_f32(v).to_le_bytes().to_vec(),
+            _ => v.to_le_bytes().to_vec(),
+        });
+        bytes.flatten().collect()
+    };
+    let tensors: Vec<_> = parameters
+        .into_iter()
+        .chain(statistics)
+        .filter(|(name, ..)| !leave_out.contains(name))
+        .map(|(name, values, shape)| (name, bytes(values), shape))
+        .collect();
+    let views = tensors
+        .iter()
+        .map(|(name, data, shape)| (name, TensorView::new(dtype, shape.clone(), data).unwrap()));
+    safetensors::serialize(views, None).unwrap()
+}
+
+#[test]
+fn a_run_starts_from_a_model() {
+    let place = Place::with_model();
+    let old = place.checkpoint("old/model.safetensors");
+    // A learning rate of 0 changes nothing.
+    let lines = place.train(&[
+        "--init-from",
+        "old",
+        "--lr",
+        "0",
+        "--seed",
+        "7",
+        "--out",
+        "still",
+    ]);
+    let still = place.checkpoint("still/model.safetensors");
+    assert_eq!(still.params, old.params);
+    let [before, after] = ["old", "still"].map(|run| place.json(&format!("{run}/summary.json")));
+    assert_eq!(after["train_loss"], before["train_loss"]);
+    assert_eq!(after["init_from"], "old");
+    assert_eq!(after["init_sha256"], old.params.sha256());
+    assert!(before.get("init_from").is_none());
+    let loss = four_digits(&before["train_loss"]);
+    let line = format!("start       old: loss over the training set {loss}");
+    assert!(lines.contains(&line), "{lines:?}");
+
+    // The initial values of a seed, from a file: the run is that of the seed.
+    let mut first = old.clone();
+    let mut generator = TorchGenerator::manual_seed(5);
+    first.params = Params::init(&old.config.dims(), &mut generator);
+    place.write("first.safetensors", plain(&first, Dtype::F32, &[]));
+    place.train(&[
+        "--init-from",
+        "first.safetensors",
+        "--seed",
+        "5",
+        "--out",
+        "from-file",
+    ]);
+    place.train(&["--seed", "5", "--out", "drawn"]);
+    let [from_file, drawn] =
+        ["from-file", "drawn"].map(|run| place.checkpoint(&format!("{run}/model.safetensors")));
+    assert_eq!(from_file.params, drawn.params);
+    assert_eq!(
+        place.read("from-file/metrics.jsonl"),
+        place.read("drawn/metrics.jsonl")
+    );
+
+    // It goes further without the model, and with words that lack some of its characters.
+    place.write("few.txt", "anna\nana\nann\nhanna\nhan\nnah\nann\nha\n");
+    let few = [
+        "--init-from",
+        "old",
+        "--data",
+        "few.txt",
+        "--lr-decay-at",
+        "15",
+    ];
+    let whole = [
+        &few[..],
+        &[
+            "--steps",
+            "60",
+            "--log-every",
+            "10",
+            "--checkpoint-every",
+            "3",
+        ],
+    ];
+    place.train(&[&whole.concat()[..], &["--out", "whole"]].concat());
+    place.train(&[&few[..], &["--out", "further"]].concat());
+    fs::remove_dir_all(place.path().join("old")).unwrap();
+    place.succeed(&["train", "--resume", "further", "--steps", "60"]);
+    for file in ["model.safetensors", "metrics.jsonl"] {
+        let [a, b] = ["further", "whole"].map(|run| place.read(&format!("{run}/{file}")));
+        assert!(a == b, "{file}");
+    }
+    place.succeed(&eval("whole", &[]));
+}
+
+#[test]
+fn models_from_elsewhere_are_read() {
+    let place = Place::with_model();
+    let old = place.checkpoint("old/model.safetensors");
+    let data = ["--data", "words.txt"];
+    let losses = |lines: Vec<String>| lines[3..].join("\n");
+    let expected = losses(place.succeed(&eval("old", &[])));
+    let names = place.succeed(&sample("old", &[]));
+    for (dtype, leave_out) in [
+        (Dtype::F32, &[][..]),
+        (Dtype::F64, &[]),
+        (Dtype::F32, &["bnmean", "bnvar"]),
+    ] {
+        place.write("plain.safetensors", plain(&old, dtype, leave_out));
+        let lines = place.succeed(&eval("plain.safetensors", &data));
+        assert_eq!(losses(lines), expected, "{dtype:?} {leave_out:?}");
+        assert_eq!(place.succeed(&sample("plain.safetensors", &data)), names);
+    }
+    for (dtype, digits) in [(Dtype::F16, 1e-2), (Dtype::BF16, 1e-1)] {
+        let out = format!("{dtype:?}");
+        place.write(
+            "plain.safetensors",
+            plain(&old, dtype, &["bnmean", "bnvar"]),
+        );
+        place.train(&[
+            "--init-from",
+            "plain.safetensors",
+            "--lr",
+            "0",
+            "--out",
+            &out,
+        ]);
+        let params = place.checkpoint(&format!("{out}/model.safetensors")).params;
+        let pairs = old.params.w1.iter().zip(&params.w1);
+        assert!(
+            pairs
+                .clone()
+                .all(|(a, b)| (a - b).abs() <= digits * a.abs())
+        );
+        assert!(pairs.clone().any(|(a, b)| a != b));
+    }
+    // Its bias is taken out by batch norm: without it, nothing changes but the mean.
+    place.write(
+        "plain.safetensors",
+        plain(&old, Dtype::F32, &["b1", "bnmean"]),
+    );
+    let lines = place.succeed(&eval("plain.safetensors", &data));
+    assert_eq!(losses(lines), expected);
+    place.train(&[
+        "--init-from",
+        "plain.safetensors",
+        "--lr",
+        "0",
+        "--out",
+        "b1",
+    ]);
+    let params = place.checkpoint("b1/model.safetensors").params;
+    assert_eq!(
+        (params.b1, params.w1),
+        (vec![0.0; 16], old.params.w1.clone())
+    );
+}
+
+#[test]
+fn models_that_no_run_can_start_from_are_refused() {
+    let place = Place::with_model();
+    let old = place.checkpoint("old/model.safetensors");
+    place.write("plain.safetensors", plain(&old, Dtype::F32, &[]));
+    place.write("cut.safetensors", plain(&old, Dtype::F32, &["W2", "b2"]));
+    place.write("text.safetensors", "words");
+    place.write("few.txt", "anna\nana\nann\nhanna\nhan\nnah\nann\nha\n");
+    place.write("more.txt", "anna\nana\nanné\nhanna\nhan\nnah\nann\nha\n");
+    let start = |path, options: &[&'static str]| {
+        let args = [
+            "train",
+            "--backend",
+            "cpu",
+            "--data",
+            "words.txt",
+            "--out",
+            "out",
+        ];
+        [&args[..], &["--init-from", path], options].concat()
+    };
+    let missing = ["cannot load none: there is no such file"];
+    place.refuse(&start("none", &[]), 1, &missing);
+    let parts = [
+        "cannot load cut.safetensors: ",
+        "lacks W2, b2; a model has C,",
+    ];
+    place.refuse(&start("cut.safetensors", &[]), 1, &parts);
+    place.refuse(
+        &start("text.safetensors", &[]),
+        1,
+        &["not a safetensors file"],
+    );
+    for (option, value, own) in [
+        ("--n-hidden", "200", "16"),
+        ("--n-embd", "11", "10"),
+        ("--block-size", "4", "3"),
+    ] {
+        for path in ["old", "plain.safetensors"] {
+            let says = format!("{option} {value} with --init-from {path}: that model has {own}");
+            place.refuse(&start(path, &[option, value]), 2, &[&says]);
+        }
+    }
+    let both = ["train", "--resume", "old", "--init-from", "old"];
+    place.refuse(&both, 2, &["--resume", "--init-from"]);
+    let other = |path, data| {
+        let args = [
+            "train",
+            "--backend",
+            "cpu",
+            "--out",
+            "out",
+            "--init-from",
+            path,
+        ];
+        [&args[..], &["--data", data]].concat()
+    };
+    let parts = [
+        "more.txt, line 3: 'é'",
+        "not in the vocabulary of the trained model",
+    ];
+    place.refuse(&other("old", "more.txt"), 1, &parts);
+    let rows = old.config.vocab.len();
+    let parts = format!("C in plain.safetensors has {rows} rows, but few.txt has 4 characters");
+    place.refuse(
+        &other("plain.safetensors", "few.txt"),
+        1,
+        &[&parts, "--data"],
+    );
+
+    let parts = ["plain.safetensors is from elsewhere", "--data says"];
+    place.refuse(&eval("plain.safetensors", &[]), 2, &parts);
+    place.refuse(&sample("plain.safetensors", &[]), 2, &parts);
+    let parts = ["this model has a vocabulary of its own"];
+    place.refuse(&sample("old", &["--data", "words.txt"]), 2, &parts);
+    place.refuse(&sample("old", &["--clean"]), 2, &parts);
+    let mut broken = old.clone();
+    broken.params.w2[3] = f32::NAN;
+    place.write("plain.safetensors", plain(&broken, Dtype::F32, &[]));
+    let parts = ["value 3 of the tensor 'W2' is NaN"];
+    place.refuse(&start("plain.safetensors", &[]), 1, &parts);
+    // Finite, but not in what follows from it.
+    broken.params.w2.fill(3e38);
+    place.write("plain.safetensors", plain(&broken, Dtype::F32, &[]));
+    let parts = [
+        "the loss of plain.safetensors over the training set is",
+        "nothing can start",
+    ];
+    place.refuse(&start("plain.safetensors", &[]), 1, &parts);
 }
 
 // ---------------------------------------------------------------------------------- bad options

@@ -84,6 +84,7 @@ fn unfinished(dims: Dims) -> Checkpoint {
             step: 100_000,
             val_loss: 2.125,
         }),
+        init_loss: None,
         bucket: None,
         generator: TorchGenerator::manual_seed(3).words_ahead(),
         losses: vec![330.25; 121],

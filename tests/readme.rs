@@ -139,7 +139,7 @@ const COMMANDS: &[Entry] = &[
     // Not shortened: the README shows what it prints.
     run(FIRST, |ran, place| {
         ran.prints(&["train 2.0711", "val   2.1119", "carlah", "dearyxia"])?;
-        let files = "best.safetensors loss.png metrics.jsonl model.safetensors summary.json";
+        let files = "best.safetensors last.safetensors loss.png metrics.jsonl model.safetensors summary.json";
         expect("the files", place.files("runs/first").as_str(), files)
     })
     .bare(),
@@ -281,6 +281,17 @@ const COMMANDS: &[Entry] = &[
         ran.prints(&["municipalities: 8133 words"])
     })
     .plus("--steps 200"),
+    run(START, |ran, _| {
+        ran.prints(&["start       notebook.safetensors: loss over the training set"])
+    })
+    .plus("--steps 200")
+    .prepare(|place| {
+        // A model of the notebook among other tensors of it.
+        place.write(
+            "notebook.safetensors",
+            Fixture::open("step_lecture.safetensors").bytes(),
+        )
+    }),
     run(AGAINST, |ran, _| ran.prints(&["d.bndiff", "d.C"])).prepare(|place| {
         // What the notebook's cell writes, as PyTorch computed it; `python::` runs the cell itself.
         place.write(
@@ -325,6 +336,7 @@ const COMMANDS: &[Entry] = &[
 const SWEEP: &str = "gpu-makemore sweep --lr 0.03,0.05,0.07,0.1,0.15,0.2,0.3:log --lr-final 0.01 \
                      --seeds 8 --out runs/rates";
 const SWEEP_REPORT: &str = "gpu-makemore sweep report runs/rates --png rates.png";
+const START: &str = "gpu-makemore train --init-from notebook.safetensors";
 const AGAINST: &str = "gpu-makemore gradcheck --against mine.safetensors";
 
 /// A code block that is no list of commands.
@@ -372,6 +384,18 @@ const BLOCKS: &[Block] = &[
             let (_, name) = block.trim_end().rsplit_once("# ").ok_or("no comment")?;
             let ran = place.python("model.py", block, &[])?;
             expect("the name", ran.stdout.trim(), name)
+        },
+    },
+    Block {
+        language: "python",
+        begins: "import safetensors.torch",
+        needs: Needs::Torch,
+        test: |place, block| {
+            let cell = format!("{}\n{block}", include_str!("notebook.py"));
+            place.python("save.py", &cell, &["right"])?;
+            let still = format!("{START} --steps 1 --lr 0 --seed 1 --out runs/still");
+            let ran = place.program(&still)?.succeeded()?;
+            ran.prints(&["start       notebook.safetensors: loss over"])
         },
     },
     Block {

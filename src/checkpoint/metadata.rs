@@ -111,6 +111,9 @@ pub struct Training {
     pub val_loss: Option<f64>,
     /// The checkpoint with the lowest validation loss so far.
     pub best: Option<Best>,
+    /// Mean loss over the training set before the first step, if the run started from a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_loss: Option<f64>,
     /// [`LossCurve::bucket`], if it does not follow from `steps`: the run has become longer or shorter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket: Option<NonZeroU64>,

@@ -59,6 +59,7 @@
 mod error;
 pub mod header;
 mod metadata;
+pub mod plain;
 
 use std::collections::HashMap;
 use std::io::Read;

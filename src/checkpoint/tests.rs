@@ -64,6 +64,7 @@ fn unfinished() -> Checkpoint {
         },
         val_loss: Some(2.1),
         best: None,
+        init_loss: None,
         bucket: None,
         generator: (0..STATE_WORDS as u32).map(|i| i << 22).collect(),
         losses: vec![

@@ -255,6 +255,13 @@ pub struct TrainArgs {
     /// or its last.safetensors
     #[arg(long, value_name = "PATH", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
+    /// Start from a model's parameters: a run's folder, a model.safetensors, or any safetensors file with
+    /// the lecture's tensors; sizes follow from it
+    #[arg(long, value_name = "PATH", conflicts_with = "resume")]
+    pub init_from: Option<PathBuf>,
+    /// A checksum of those parameters.
+    #[arg(skip)]
+    pub init_sha256: Option<String>,
     /// Measure where a GPU's time goes, by kernel; the run is slower, the model the same
     #[arg(long)]
     pub profile: bool,
@@ -286,6 +293,8 @@ impl TrainArgs {
             lr_final: Some(recipe.lr_final),
             lr_decay_at: Some(recipe.lr_decay_at),
             seed: recipe.seed,
+            init_from: recipe.init_from.as_ref().map(PathBuf::from),
+            init_sha256: recipe.init_sha256.clone(),
             ..Self::defaults()
         }
     }
@@ -303,6 +312,8 @@ impl TrainArgs {
             lr_decay_at: self.lr_decay_at.unwrap_or(self.steps / 2),
             seed: self.seed,
             data: self.data.to_string(),
+            init_from: (self.init_from.as_ref()).map(|path| path.display().to_string()),
+            init_sha256: self.init_sha256.clone(),
             ..Recipe::default()
         };
         Reading::from(self.reading.clone()).record(&mut recipe);
@@ -488,6 +499,13 @@ pub struct SampleArgs {
     /// The model: a model.safetensors, or the folder of a run
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
+    /// Words for --new and --json [default: what the model was trained on], or those of a model from
+    /// elsewhere, which give it its vocabulary
+    #[arg(long, value_name = "names|municipalities|FILE")]
+    pub data: Option<Source>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArgs,
     /// How many names [1 or more]
     #[arg(short = 'n', default_value_t = 20, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub count: u64,
@@ -530,12 +548,6 @@ pub struct SampleArgs {
     /// temperature 1, whatever the options), and whether it is a training word (null if they are not at hand)
     #[arg(long)]
     pub json: bool,
-    /// Where the words are for --new and --json [default: what the model was trained on]
-    #[arg(long, value_name = "names|municipalities|FILE")]
-    pub data: Option<Source>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub reading: ReadingArgs,
 }
 
 /// `gradcheck`

@@ -24,7 +24,7 @@ impl Failure for OtherWords {}
 
 /// Prints the loss of each split that was asked for.
 pub async fn run(args: &EvalArgs) -> Result<(), Error> {
-    let trained = Trained::load(&args.checkpoint)?;
+    let trained = Trained::load(&args.checkpoint, args.data.as_ref(), &args.reading).await?;
     let config = &trained.config;
     let options = trained.data_options(args.data.as_ref(), &args.reading);
     let dataset = data::load_with_vocabulary(&options, &trained.vocabulary)?;

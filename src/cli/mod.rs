@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
             Command::Train(args) => train::run(args).await,
             Command::Sweep(args) => sweep::run(args).await,
             Command::Eval(args) => eval::run(args).await,
-            Command::Sample(args) => sample::run(args),
+            Command::Sample(args) => sample::run(args).await,
             Command::Gradcheck(args) => gradcheck::run(args).await,
             Command::Adapters(args) => adapters::run(args).await,
         }

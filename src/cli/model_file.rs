@@ -1,8 +1,10 @@
 //! Checkpoints as files.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::files::{FileError, OpenError, open_regular, write_atomic};
+use crate::checkpoint::plain::{Plain, PlainError};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 
 /// Why a checkpoint's file cannot be read or written. Every message is one line that names the file and
@@ -31,6 +33,14 @@ pub enum ModelFileError {
         path: PathBuf,
         /// What is wrong with its content.
         source: CheckpointError,
+    },
+    /// What is in the file is no model at all.
+    #[error("cannot load {}: {source}", .path.display())]
+    Plain {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its content.
+        source: PlainError,
     },
     /// The checkpoint is one that could not be loaded again.
     #[error("cannot save {}: {source}{}", .path.display(), advice(.source))]
@@ -83,6 +93,38 @@ pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint, ModelFileError> {
             source,
         },
     })
+}
+
+/// A model as a file has it.
+#[derive(Debug)]
+pub enum Model {
+    /// With its configuration.
+    Ours(Box<Checkpoint>),
+    /// The tensors alone.
+    Plain(Box<Plain>),
+}
+
+/// Reads the model in `path`, of this program or from elsewhere.
+///
+/// # Errors
+///
+/// The file cannot be read, or what is in it is refused.
+pub fn load_any(path: &Path) -> Result<Model, ModelFileError> {
+    match load(path) {
+        Err(ModelFileError::Load {
+            source: CheckpointError::NotOurs,
+            ..
+        }) => {}
+        other => return other.map(|checkpoint| Model::Ours(checkpoint.into())),
+    }
+    let bytes = fs::read(path).map_err(FileError::at("read", path))?;
+    match Plain::from_bytes(&bytes) {
+        Ok(plain) => Ok(Model::Plain(plain.into())),
+        Err(source) => Err(ModelFileError::Plain {
+            path: path.into(),
+            source,
+        }),
+    }
 }
 
 /// Writes the checkpoint to `path`, which then holds all of it or is left as it was.

@@ -61,8 +61,8 @@ struct Line<'a> {
 }
 
 /// Prints names.
-pub fn run(args: &SampleArgs) -> Result<(), Error> {
-    let trained = Trained::load(&args.checkpoint)?;
+pub async fn run(args: &SampleArgs) -> Result<(), Error> {
+    let trained = Trained::load(&args.checkpoint, args.data.as_ref(), &args.reading).await?;
     let vocabulary = &trained.vocabulary;
     let prefix = normalized(&args.prefix)
         .chars()
@@ -75,7 +75,7 @@ pub fn run(args: &SampleArgs) -> Result<(), Error> {
                 })
         })
         .collect::<Result<Vec<Token>, UnknownCharacter>>()?;
-    let options = options(args, prefix.len())?;
+    let options = options(args, trained.is_ours, prefix.len())?;
     let words = training_words(args, &trained)?;
     let Trained {
         config,
@@ -126,11 +126,13 @@ pub fn run(args: &SampleArgs) -> Result<(), Error> {
 }
 
 /// How the names are drawn; and options that contradict each other are refused.
-fn options(args: &SampleArgs, prefix: usize) -> Result<Options, Usage> {
+fn options(args: &SampleArgs, is_ours: bool, prefix: usize) -> Result<Options, Usage> {
     let about_words =
         args.data.is_some() || Reading::from(args.reading.clone()) != Reading::default();
-    if about_words && !args.new && !args.json {
-        let message = "--data, --column and --clean say which words --new and --json look at; add one of them";
+    // A model from elsewhere has its vocabulary from them.
+    if about_words && is_ours && !args.new && !args.json {
+        let message = "--data and how it is read say which words --new and --json look at, and this model has a vocabulary of \
+             its own; add one of them";
         return Err(Usage(message.to_owned()));
     }
     // More than fits a machine's word is more than any model has characters.

@@ -1,16 +1,19 @@
 //! A trained model, as the commands that use one load it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::checkpoint::Config;
+use crate::checkpoint::{Checkpoint, Config};
 use crate::cli::args::ReadingArgs;
-use crate::cli::data::{Options, Source};
-use crate::cli::error::{Error, Failure};
-use crate::cli::model_file::{self, ModelFileError};
+use crate::cli::data::{self, Options, Source};
+use crate::cli::error::{Error, Failure, USAGE};
+use crate::cli::model_file::{self, Model, ModelFileError};
 use crate::cli::report::{RunDir, RunDirError};
-use crate::data::{Reading, Vocabulary, VocabularyError};
+use crate::cpu::CpuBackend;
+use crate::data::{Dataset, Reading, Vocabulary, VocabularyError};
 use crate::model::params::Params;
+use crate::model::recipe::Recipe;
 use crate::model::statistics::Statistics;
+use crate::training::evaluation;
 
 /// A checkpoint whose characters are no vocabulary.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,83 @@ use crate::model::statistics::Statistics;
 pub struct NoVocabulary(VocabularyError);
 
 impl Failure for NoVocabulary {}
+
+/// A model without a vocabulary, and no words to take it from.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} is from elsewhere and has no vocabulary: --data says which words it was trained on", .0.display()
+)]
+pub struct NoWords(PathBuf);
+
+impl Failure for NoWords {
+    fn exit_code(&self) -> u8 {
+        USAGE
+    }
+}
+
+/// A model without a vocabulary, and words that it cannot have been trained on.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the tensor C in {} has {rows} rows, but {data} has {characters} characters, the end mark among them; \
+     --data says which words it was trained on",
+    .path.display()
+)]
+pub struct OtherWords {
+    path: PathBuf,
+    rows: usize,
+    data: String,
+    characters: usize,
+}
+
+impl Failure for OtherWords {}
+
+/// The words of a model from elsewhere, which has `rows` characters.
+///
+/// # Errors
+///
+/// They cannot be loaded, or have another number of characters.
+pub fn words(path: &Path, rows: usize, options: &data::Options) -> Result<Dataset, Error> {
+    let dataset = data::load(options)?;
+    let characters = dataset.vocab.len();
+    if characters != rows {
+        return Err(OtherWords {
+            path: path.to_path_buf(),
+            rows,
+            data: dataset.label,
+            characters,
+        }
+        .into());
+    }
+    Ok(dataset)
+}
+
+/// The model in a file, or the one in the folder of a run.
+///
+/// # Errors
+///
+/// There is none, or it is refused.
+pub fn model(path: &Path) -> Result<Model, Error> {
+    if !path.is_dir() {
+        return Ok(model_file::load_any(path)?);
+    }
+    let [model, last] = [RunDir::MODEL, RunDir::LAST].map(|name| path.join(name));
+    match model_file::load_any(&model) {
+        Err(ModelFileError::Missing { .. }) if last.is_file() => {
+            let path = path.to_path_buf();
+            Err(RunDirError::Unfinished { path }.into())
+        }
+        other => Ok(other?),
+    }
+}
+
+/// The vocabulary of a checkpoint.
+///
+/// # Errors
+///
+/// Its characters make none.
+pub fn vocabulary(config: &Config) -> Result<Vocabulary, NoVocabulary> {
+    Vocabulary::from_chars(config.vocab.iter().copied()).map_err(NoVocabulary)
+}
 
 /// A checkpoint, taken apart.
 #[derive(Clone, Debug)]
@@ -30,6 +110,8 @@ pub struct Trained {
     pub params: Params<f32>,
     /// Batch-norm statistics over its training set.
     pub stats: Statistics,
+    /// Whether this program has trained it: then it has a vocabulary of its own.
+    pub is_ours: bool,
 }
 
 impl Trained {
@@ -48,29 +130,76 @@ impl Trained {
         }
     }
 
-    /// Loads a `model.safetensors`, or the one in the folder of a run.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        let checkpoint = if path.is_dir() {
-            let [model, last] = [RunDir::MODEL, RunDir::LAST].map(|name| path.join(name));
-            match model_file::load(model) {
-                Err(ModelFileError::Missing { .. }) if last.is_file() => {
-                    let path = path.to_path_buf();
-                    return Err(RunDirError::Unfinished { path }.into());
-                }
-                other => other?,
-            }
-        } else {
-            model_file::load(path)?
-        };
-        let chars = checkpoint.config.vocab.iter().copied();
+    /// Takes a checkpoint apart.
+    ///
+    /// # Errors
+    ///
+    /// Its characters make no vocabulary.
+    fn ours(checkpoint: Checkpoint) -> Result<Self, NoVocabulary> {
         Ok(Self {
-            vocabulary: Vocabulary::from_chars(chars).map_err(NoVocabulary)?,
+            vocabulary: vocabulary(&checkpoint.config)?,
             config: checkpoint.config,
             params: checkpoint.params,
             stats: Statistics {
                 bnmean: checkpoint.bnmean,
                 bnvar: checkpoint.bnvar,
             },
+            is_ours: true,
+        })
+    }
+
+    /// Loads a model. One from elsewhere takes its vocabulary from `data`, and if it has no batch-norm
+    /// statistics, those over the training set of it.
+    ///
+    /// # Errors
+    ///
+    /// There is no model, it is refused, or it lacks the words that it needs.
+    pub async fn load(
+        path: &Path,
+        data: Option<&Source>,
+        reading: &ReadingArgs,
+    ) -> Result<Self, Error> {
+        let plain = match model(path)? {
+            Model::Ours(checkpoint) => return Ok(Self::ours(*checkpoint)?),
+            Model::Plain(plain) => plain,
+        };
+        let source = data.ok_or_else(|| NoWords(path.to_path_buf()))?.clone();
+        let dims = plain.dims;
+        let mut recipe = Recipe {
+            block_size: dims.block as u64,
+            n_embd: dims.embd as u64,
+            n_hidden: dims.hidden as u64,
+            data: source.to_string(),
+            ..Recipe::default()
+        };
+        let reading = Reading::from(reading.clone());
+        reading.record(&mut recipe);
+        let options = data::Options {
+            source,
+            reading,
+            block: dims.block,
+        };
+        let dataset = words(path, dims.vocab, &options)?;
+        let params = plain.params;
+        let stats = match plain.stats {
+            Some(stats) => stats,
+            None => {
+                let mut cpu = CpuBackend::new(dims, params.clone());
+                evaluation::calibrate(&mut cpu, &params, dataset.train.x()).await?
+            }
+        };
+        Ok(Self {
+            config: Config {
+                vocab: dataset.vocab.chars().collect(),
+                recipe,
+                backend: String::new(),
+                version: String::new(),
+                data_sha256: None, // whether it was trained on these words, only the user knows
+            },
+            vocabulary: dataset.vocab,
+            params,
+            stats,
+            is_ours: false,
         })
     }
 }

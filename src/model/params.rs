@@ -1,7 +1,10 @@
 //! The seven trained tensors: names, shapes and the lecture's initial values.
 
+use sha2::{Digest, Sha256};
+
 use crate::model::dims::Dims;
 use crate::rng::TorchGenerator;
+use crate::text::hex;
 
 /// One of the seven parameters, in the order in which the lecture creates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -165,6 +168,16 @@ impl Params<f32> {
             }
             values
         })
+    }
+
+    /// A checksum of all values, as 64 hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        let mut digest = Sha256::new();
+        for tensor in Tensor::ALL {
+            let values = self.get(tensor).iter();
+            digest.update(values.flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        hex(&digest.finalize())
     }
 
     /// The first value that is not finite, as tensor and index.

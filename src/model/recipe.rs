@@ -83,6 +83,12 @@ recipe! {
     /// Whether the words are brought to lower case.
     #[serde(default, skip_serializing_if = "is_off")]
     lowercase: bool = Switch, false;
+    /// The model whose parameters are the initial values, if those are not drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    init_from: Option<String> = Optional, None;
+    /// A checksum of those parameters ([`Params::sha256`](crate::model::params::Params::sha256)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    init_sha256: Option<String> = Optional, None;
 }
 
 /// Files leave out a switch that was added later, unless it is on: those of the versions before have none.
@@ -120,7 +126,7 @@ pub enum Value {
     Whole(u64),
     /// A learning rate.
     Real(f64),
-    /// A name.
+    /// The name of something that is always there.
     Text(String),
     /// A text, if there is one.
     Optional(Option<String>),
@@ -260,6 +266,11 @@ mod tests {
         all.sort_unstable();
         assert_eq!(names(&other), all);
         assert_eq!(Field::of("n_hidden").unwrap().option(), "--n-hidden");
+        // Recipes without them are written as they were before there were any.
+        let usual = serde_json::to_string(&Recipe::default()).unwrap();
+        assert!(!usual.contains("init"), "{usual}");
+        let read: Recipe = serde_json::from_str(&usual).unwrap();
+        assert_eq!(read, Recipe::default());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub enum TrainError {
     /// Every number is finite, but training has left the model far worse than it found it.
     #[error(
         "training diverged: after {steps} steps the loss over the training set is {loss:.4}, and that \
-         of the untrained model was {untrained:.4}; try a smaller --lr than {lr:?}{}",
+         of the {model} model was {untrained:.4}; try a smaller --lr than {lr:?}{}",
         last_good(.saved)
     )]
     Worse {
@@ -43,6 +43,8 @@ pub enum TrainError {
         steps: u64,
         /// Mean loss over the training set in the end.
         loss: f64,
+        /// What it was before the first step: `untrained` or `initial`.
+        model: &'static str,
         /// Mean loss over the training set before the first step.
         untrained: f64,
         /// The largest learning rate of the run.
@@ -87,6 +89,28 @@ pub enum TrainError {
         old: String,
         /// The folder of the run.
         folder: PathBuf,
+    },
+    /// `train --init-from` with a size that is not the model's.
+    #[error(
+        "{option} {given} with --init-from {}: that model has {own}; leave {option} out", .path.display()
+    )]
+    OtherSize {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        given: u64,
+        /// The model's.
+        own: usize,
+        /// The model.
+        path: PathBuf,
+    },
+    /// `train --init-from` with a model that is no start.
+    #[error("the loss of {} over the training set is {loss}: nothing can start there", .path.display())]
+    NoStart {
+        /// The model.
+        path: PathBuf,
+        /// Its loss.
+        loss: f64,
     },
     /// `train --resume` to an end that the run is beyond.
     #[error(
@@ -138,11 +162,12 @@ impl Failure for TrainError {
         match self {
             Self::Interrupted { exit_code, .. } => *exit_code,
             Self::Kept { error, .. } | Self::Unprinted { error, .. } => error.exit_code(),
-            Self::Changed { .. } | Self::Behind { .. } => USAGE,
+            Self::Changed { .. } | Self::Behind { .. } | Self::OtherSize { .. } => USAGE,
             Self::Diverged { .. }
             | Self::Worse { .. }
             | Self::OtherData { .. }
-            | Self::NoData { .. } => FAILED,
+            | Self::NoData { .. }
+            | Self::NoStart { .. } => FAILED,
         }
     }
 

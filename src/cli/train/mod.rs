@@ -2,6 +2,7 @@
 
 mod clock;
 pub mod error;
+mod init;
 mod keeper;
 pub(crate) mod packed;
 mod resume;
@@ -32,6 +33,7 @@ use crate::training::log::{Validation, lecture_line};
 use crate::training::{Event, Snapshot, State, Training};
 use clock::{Clock, Times};
 use error::{LastGood, TrainError};
+use init::Start;
 use keeper::Keeper;
 use packed::{config, finish, statistics};
 use resume::Resumed;
@@ -58,12 +60,19 @@ async fn run_on<B: Backend>(
         Some(folder) => Some(Resumed::open(folder, args)?),
         None => None,
     };
-    let own = resumed.as_ref().map(|resumed| resumed.args.clone());
+    let start = match &args.init_from {
+        Some(path) => Some(Start::open(path, args)?),
+        None => None,
+    };
+    let own = (resumed.as_ref().map(|resumed| &resumed.args))
+        .or(start.as_ref().map(|start| &start.args))
+        .cloned();
     let args = own.as_ref().unwrap_or(args);
     let recipe = args.recipe();
-    let (dataset, source) = match &resumed {
-        Some(resumed) => resumed.dataset()?,
-        None => (data::load(&args.data_options())?, args.data.clone()),
+    let (dataset, source) = match (&resumed, &start) {
+        (Some(resumed), _) => resumed.dataset()?,
+        (None, Some(start)) => (start.dataset()?, args.data.clone()),
+        (None, None) => (data::load(&args.data_options())?, args.data.clone()),
     };
     let dims = recipe.dims(dataset.vocab.len())?;
     let device = Device::choose(&args.device).await?;
@@ -72,18 +81,35 @@ async fn run_on<B: Backend>(
     }
     let state = match &resumed {
         Some(resumed) => resumed.state()?,
-        None => State::first(&recipe, &dims, args.log_every()),
+        None => {
+            let mut state = State::first(&recipe, &dims, args.log_every());
+            if let Some(start) = &start {
+                state.now.params = start.params.clone();
+            }
+            state
+        }
     };
     let opening = Instant::now();
     let Opened {
-        backend,
+        mut backend,
         why,
         notes,
     } = open(&device, dims, &state.now.params, args.schedule).await?;
     let opened = opening.elapsed();
+    let init_loss = match &start {
+        Some(start) => Some(start.loss(&mut backend, &dataset).await?),
+        None => resumed
+            .as_ref()
+            .and_then(|resumed| resumed.record.init_loss),
+    };
     let info = backend.info();
     let config = config(&recipe, &dataset, info);
     let mut lines = set_up(&recipe, &dataset, &dims, &device, info, &why);
+    if let (Some(path), Some(loss)) = (&recipe.init_from, init_loss) {
+        lines.push(format!(
+            "start       {path}: loss over the training set {loss:.4}"
+        ));
+    }
     let (run_dir, past) = match resumed {
         Some(resumed) => {
             lines.extend(resumed.lines(info));
@@ -92,7 +118,10 @@ async fn run_on<B: Backend>(
         None => (RunDir::begin(args.out.as_deref())?, None),
     };
     lines.push(format!("output      {}", run_dir.path().display()));
-    let record = record(args, &config, &source, info, &run_dir, past);
+    let record = Record {
+        init_loss,
+        ..record(args, &config, &source, info, &run_dir, past)
+    };
 
     let (earlier, mark, from) = (record.seconds, record.metrics, state.now.steps);
     let mut keeper = Keeper::new(run_dir, &dataset, config.clone(), record, &state.now);
@@ -119,6 +148,7 @@ async fn run_on<B: Backend>(
         config,
         clock: Clock::new(from, earlier, opened, keeper.took()),
         keeper,
+        init_loss,
         finished: false,
     };
     let result = run.go(&lines).await;
@@ -141,6 +171,8 @@ struct Run<'a, B> {
     config: Config,
     keeper: Keeper<'a>,
     clock: Clock,
+    /// The training loss before the first step, if that of a model from which the run started.
+    init_loss: Option<f64>,
     /// Whether all files are written: what fails after that costs nothing but lines on the screen.
     finished: bool,
 }
@@ -303,7 +335,9 @@ impl<B: Backend> Run<'_, B> {
     /// The error of a run whose training loss in the end is `loss`, while it was `untrained` before.
     async fn worse(&mut self, loss: f64, untrained: f64) -> Result<TrainError, Error> {
         let limit = worst(&self.dims, self.recipe.steps, untrained);
-        let best = self.keeper.best().filter(|best| best.val_loss <= limit);
+        // What it started from is not at hand if the run was interrupted: then the best is the least evil.
+        let started = self.init_loss.is_some();
+        let best = (self.keeper.best()).filter(|best| started || best.val_loss <= limit);
         let good = match best {
             Some(_) => {
                 let best = model_file::load(self.keeper.file(RunDir::BEST));
@@ -318,6 +352,7 @@ impl<B: Backend> Run<'_, B> {
         Ok(TrainError::Worse {
             steps: self.recipe.steps,
             loss,
+            model: if started { "initial" } else { "untrained" },
             untrained,
             lr: self.recipe.lr.max(self.recipe.lr_final),
             saved,
@@ -341,10 +376,17 @@ impl<B: Backend> Run<'_, B> {
         let stats = statistics(&checkpoint);
         let losses = evaluation::losses(backend, &stats, dataset).await?;
         let (seed, steps) = (recipe.seed, recipe.steps);
-        if let Some(untrained) =
-            evaluation::worse_than_untrained(backend, seed, steps, train, losses[0]).await?
-        {
-            return Err(self.worse(losses[0], untrained).await?.into());
+        let begun = match self.init_loss {
+            Some(begun) => {
+                let within = losses[0] <= worst(&self.dims, steps, begun); // NaN is not
+                (!within).then_some(begun)
+            }
+            None => {
+                evaluation::worse_than_untrained(backend, seed, steps, train, losses[0]).await?
+            }
+        };
+        if let Some(begun) = begun {
+            return Err(self.worse(losses[0], begun).await?.into());
         }
         model_file::save(&checkpoint, keeper.file(RunDir::MODEL))?;
         for note in self.notes.try_iter() {

@@ -13,6 +13,7 @@ use crate::cli::data::{self, Source};
 use crate::cli::error::Error;
 use crate::cli::model_file;
 use crate::cli::report::{RunDir, RunDirError, Summary};
+use crate::cli::trained::vocabulary;
 use crate::data::{Dataset, Reading};
 use crate::gpu::adapter::Pick;
 use crate::rng::TorchGenerator;
@@ -126,8 +127,17 @@ impl Resumed {
     pub(crate) fn dataset(&self) -> Result<(Dataset, Source), Error> {
         let folder = || self.run_dir.path().to_path_buf();
         let mut first: Option<TrainError> = None;
+        // The vocabulary of a model that it started from may have characters that the words lack.
+        let vocabulary = match self.args.init_from {
+            Some(_) => Some(vocabulary(&self.checkpoint.config)?),
+            None => None,
+        };
         for options in &self.places {
-            let error = match data::load(options) {
+            let loaded = match &vocabulary {
+                Some(vocabulary) => data::load_with_vocabulary(options, vocabulary),
+                None => data::load(options),
+            };
+            let error = match loaded {
                 Ok(dataset) => {
                     let now = dataset.sha256();
                     if now == self.record.data_sha256 {
