@@ -220,6 +220,8 @@ const SAMPLE: Options = &[
     ("--clean", Nothing),
 ];
 const GRADCHECK: Options = &[
+    ("--init-from", MODEL),
+    ("--data", DATA),
     ("--seed", SEED),
     ("--batch-size", Number(BATCH)),
     ("--block-size", Number(BLOCK)),

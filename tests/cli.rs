@@ -519,6 +519,28 @@ fn models_from_elsewhere_are_read() {
 }
 
 #[test]
+fn the_gradients_of_a_model_are_checked() {
+    let place = Place::with_model();
+    let old = place.checkpoint("old/model.safetensors");
+    place.write("plain.safetensors", plain(&old, Dtype::F32, &[]));
+    let check = |options: &[&'static str]| {
+        let args = ["gradcheck", "--backend", "cpu", "--init-from"];
+        [&args[..], options].concat()
+    };
+    let lines = place.succeed(&check(&["old"]));
+    let sizes = format!("sizes     {}", old.config.dims());
+    assert!(lines.contains(&sizes), "{lines:?}");
+    let data = ["plain.safetensors", "--data", "words.txt"];
+    assert_eq!(place.succeed(&check(&data)), lines);
+    let parts = ["plain.safetensors is from elsewhere", "--data says"];
+    place.refuse(&check(&["plain.safetensors"]), 2, &parts);
+    for option in ["--n-hidden", "--exercise"] {
+        let parts = [option, "--init-from"];
+        place.refuse(&check(&["old", option, "4"]), 2, &parts);
+    }
+}
+
+#[test]
 fn models_that_no_run_can_start_from_are_refused() {
     let place = Place::with_model();
     let old = place.checkpoint("old/model.safetensors");

@@ -571,6 +571,16 @@ pub struct GradcheckArgs {
     /// Units of the hidden layer
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = size(Dims::HIDDEN), allow_negative_numbers = true)]
     pub n_hidden: u64,
+    /// Check a model at its parameters, not at initial values: what `train --init-from` takes
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with_all = ["block_size", "n_embd", "n_hidden", "exercise", "against", "explain"]
+    )]
+    pub init_from: Option<PathBuf>,
+    /// Words of the minibatch for --init-from [default: what the model was trained on]
+    #[arg(long, value_name = "names|municipalities|FILE", requires = "init_from")]
+    pub data: Option<Source>,
     /// Which of a GPU's training steps to check; the CPU has one
     #[arg(
         long,

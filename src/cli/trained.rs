@@ -27,7 +27,7 @@ impl Failure for NoVocabulary {}
 #[error(
     "{} is from elsewhere and has no vocabulary: --data says which words it was trained on", .0.display()
 )]
-pub struct NoWords(PathBuf);
+pub struct NoWords(pub PathBuf);
 
 impl Failure for NoWords {
     fn exit_code(&self) -> u8 {

@@ -7,9 +7,12 @@ pub mod report;
 use std::path::Path;
 
 use crate::cli::args::{Exercise, GradcheckArgs};
+use crate::cli::data;
 use crate::cli::device::Device;
 use crate::cli::error::{Error, Failure, Usage};
+use crate::cli::model_file::Model;
 use crate::cli::report::Output;
+use crate::cli::trained::{self, NoWords};
 use crate::gradcheck::against;
 use crate::gradcheck::engine::Engine;
 use crate::gradcheck::explain::{self, Topic};
@@ -52,7 +55,10 @@ pub async fn run(args: &GradcheckArgs) -> Result<(), Error> {
         hidden: args.n_hidden as usize,
         batch: args.batch_size as usize,
     };
-    let inputs = Inputs::of_names(sizes, args.seed)?;
+    let inputs = match &args.init_from {
+        Some(path) => of_model(path, args)?,
+        None => Inputs::of_names(sizes, args.seed)?,
+    };
     let device = Device::choose(&args.device).await?;
     let engine = Engine::new(device.choice());
     if let Some(exercise) = args.exercise {
@@ -83,6 +89,40 @@ pub async fn run(args: &GradcheckArgs) -> Result<(), Error> {
         }
     }
     verdict(&rows)
+}
+
+/// A model with the first minibatch of its own words, or of others.
+fn of_model(path: &Path, args: &GradcheckArgs) -> Result<Inputs, Error> {
+    let given = args.data.as_ref();
+    let (params, dims, dataset) = match trained::model(path)? {
+        Model::Ours(ours) => {
+            let (dims, recipe) = (ours.config.dims(), &ours.config.recipe);
+            let options = data::Options {
+                source: match given {
+                    Some(source) => source.clone(),
+                    None => recipe.data.parse().unwrap_or_else(|never| match never {}),
+                },
+                column: recipe.column.clone().filter(|_| given.is_none()),
+                clean: recipe.clean && given.is_none(),
+                block: dims.block,
+            };
+            let vocabulary = trained::vocabulary(&ours.config)?;
+            let dataset = data::load_with_vocabulary(&options, &vocabulary)?;
+            (ours.params, dims, dataset)
+        }
+        Model::Plain(plain) => {
+            let options = data::Options {
+                source: given.cloned().ok_or_else(|| NoWords(path.to_path_buf()))?,
+                column: None,
+                clean: false,
+                block: plain.dims.block,
+            };
+            let dataset = trained::words(path, plain.dims.vocab, &options)?;
+            (plain.params, plain.dims, dataset)
+        }
+    };
+    let dims = dims.with_batch(args.batch_size as usize);
+    Ok(Inputs::of_model(&dataset, dims, params, args.seed)?)
 }
 
 /// What is checked, before the table.
