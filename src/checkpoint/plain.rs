@@ -110,12 +110,14 @@ impl Plain {
             let expected = format!("a multiple of the {embd} columns of C for its rows");
             return Err(shape_error("W1", &[fan_in, hidden], expected));
         }
-        let mut params = Params::filled(&dims, 0.0);
-        for tensor in Tensor::ALL {
-            if let Some(found) = floats(&file, tensor.name(), &tensor.shape(&dims))? {
-                params.get_mut(tensor).copy_from_slice(&found);
-            }
-        }
+        // Each is in the file before there is room for it, but for a row of zeros.
+        let read = Tensor::ALL.map(|tensor| floats(&file, tensor.name(), &tensor.shape(&dims)));
+        let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut read = read.into_iter();
+        let params = Params::from_fn(|tensor| {
+            let values = read.next().flatten();
+            values.unwrap_or_else(|| vec![0.0; tensor.len(&dims)])
+        });
         let statistics = |name| floats(&file, name, &[1, dims.hidden]);
         let stats = match file.get("bnmean").is_some() && file.get("bnvar").is_some() {
             true => (statistics("bnmean")?).zip(statistics("bnvar")?),

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use gpu_makemore::checkpoint::plain::Plain;
 use gpu_makemore::checkpoint::{Checkpoint, CheckpointError};
 use gpu_makemore::data::{self, Format, Reading, Source, Vocabulary};
 use gpu_makemore::gradcheck::against::Given;
@@ -53,8 +54,23 @@ pub fn sealed(bytes: &[u8], error: &CheckpointError) -> Option<Vec<u8>> {
     Some(sealed)
 }
 
+/// Any bytes as a model from elsewhere: refused, or its parameters are numbers.
+fn plain(bytes: &[u8]) {
+    let (read, peak) = peak_of(|| Plain::from_bytes(bytes));
+    // A tensor of F16 as F64, then as F32, beside all of them as F32.
+    assert!(peak <= 8 * bytes.len() + SLACK, "{peak}: {read:?}");
+    match read {
+        Ok(Plain { dims, params, .. }) => {
+            dims.validate().expect("sizes within their range");
+            assert_eq!(params.first_non_finite(), None);
+        }
+        Err(error) => check_message(&error),
+    }
+}
+
 /// Any bytes as a checkpoint: refused or a model that can be run, and the checksum hides nothing.
 pub fn checkpoint(bytes: &[u8]) {
+    plain(bytes);
     let loaded = match load(bytes) {
         Err(error) => match sealed(bytes, &error) {
             Some(sealed) => load(&sealed),
