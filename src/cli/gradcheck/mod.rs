@@ -13,6 +13,7 @@ use crate::cli::error::{Error, Failure, Usage};
 use crate::cli::model_file::Model;
 use crate::cli::report::Output;
 use crate::cli::trained::{self, NoWords};
+use crate::data::Reading;
 use crate::gradcheck::against;
 use crate::gradcheck::engine::Engine;
 use crate::gradcheck::explain::{self, Topic};
@@ -102,8 +103,10 @@ fn of_model(path: &Path, args: &GradcheckArgs) -> Result<Inputs, Error> {
                     Some(source) => source.clone(),
                     None => recipe.data.parse().unwrap_or_else(|never| match never {}),
                 },
-                column: recipe.column.clone().filter(|_| given.is_none()),
-                clean: recipe.clean && given.is_none(),
+                reading: match given {
+                    Some(_) => Reading::default(),
+                    None => Reading::from(recipe),
+                },
                 block: dims.block,
             };
             let vocabulary = trained::vocabulary(&ours.config)?;
@@ -113,8 +116,7 @@ fn of_model(path: &Path, args: &GradcheckArgs) -> Result<Inputs, Error> {
         Model::Plain(plain) => {
             let options = data::Options {
                 source: given.cloned().ok_or_else(|| NoWords(path.to_path_buf()))?,
-                column: None,
-                clean: false,
+                reading: Reading::default(),
                 block: plain.dims.block,
             };
             let dataset = trained::words(path, plain.dims.vocab, &options)?;
