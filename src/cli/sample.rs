@@ -131,7 +131,7 @@ fn options(args: &SampleArgs, is_ours: bool, prefix: usize) -> Result<Options, U
         args.data.is_some() || Reading::from(args.reading.clone()) != Reading::default();
     // A model from elsewhere has its vocabulary from them.
     if about_words && is_ours && !args.new && !args.json {
-        let message = "--data, --column and the like say which words --new and --json look at; this model has a vocabulary of \
+        let message = "--data, --column, --clean and the like say which words --new and --json look at; this model has a vocabulary of \
              its own; add one of them";
         return Err(Usage(message.to_owned()));
     }
