@@ -25,7 +25,7 @@ try:
 except (RuntimeError, AssertionError):  # the second where JAX was built for CPUs only
     sys.exit(f'this JAX finds no {args.device} device: pip install "jax[cuda13]" (or jax[cuda12])')
 
-xs, ys = examples()
+xs, ys = examples(args.characters)
 X, Y = jnp.array(xs, dtype=jnp.int32), jnp.array(ys, dtype=jnp.int32)
 n = args.batch
 
@@ -55,7 +55,7 @@ def scan(lr, params, ixs):
 # One compiled loop trains all models: what a sweep over learning rates costs.
 vmap_scan = jax.jit(jax.vmap(scan, in_axes=(0, None, 0)))
 
-before = initial_values(args.hidden)
+before = initial_values(args.hidden, args.characters)
 params = [jnp.array(p) for p in before]
 rng = np.random.default_rng(1)
 

@@ -2,15 +2,15 @@
 
 import argparse
 import json
-import pathlib
 import random
 import statistics
 import time
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BLOCK, EMBD, VOCAB = 3, 10, 27
+from words import CHARACTERS, words
+
+BLOCK, EMBD = 3, 10
 NAMES = ("C", "W1", "b1", "W2", "b2", "bngain", "bnbias")
 LR = 0.1
 
@@ -22,32 +22,39 @@ def arguments(description):
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--hidden", type=int, default=200)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument(
+        "--characters", type=int, default=CHARACTERS, metavar="N",
+        help="in the vocabulary, the end mark among them: another number than that of the names takes made-up words",
+    )
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a round; five are timed")
     parser.add_argument("--first", action="store_true", help="print the loss of one step, and stop")
     return parser
 
 
-def examples():
-    """Xtr, Ytr of the lecture."""
-    words = (ROOT / "data" / "names.txt").read_text().split()
+def examples(characters=CHARACTERS):
+    """Xtr, Ytr, as in the lecture."""
+    shuffled = words(characters)
+    letters = sorted(set("".join(shuffled)))
+    assert len(letters) + 1 == characters
+    tokens = {letter: token for token, letter in enumerate(letters, 1)}
     random.seed(42)
-    random.shuffle(words)
+    random.shuffle(shuffled)
     xs, ys = [], []
-    for word in words[: int(0.8 * len(words))]:
+    for word in shuffled[: int(0.8 * len(shuffled))]:
         context = [0] * BLOCK
-        for character in word + ".":
-            token = 0 if character == "." else ord(character) - 96
+        for token in [*(tokens[letter] for letter in word), 0]:
             xs.append(context)
             ys.append(token)
             context = context[1:] + [token]
     return np.array(xs), np.array(ys)
 
 
-def initial_values(hidden):
+def initial_values(hidden, characters=CHARACTERS):
     """Seven arrays, spread as the lecture's."""
     rng = np.random.default_rng(2147483647)
     fan_in = BLOCK * EMBD
-    shapes = [(VOCAB, EMBD), (fan_in, hidden), (hidden,), (hidden, VOCAB), (VOCAB,), (1, hidden), (1, hidden)]
+    embedding, second = (characters, EMBD), (hidden, characters)
+    shapes = [embedding, (fan_in, hidden), (hidden,), second, (characters,), (1, hidden), (1, hidden)]
     scales = [1.0, (5 / 3) / fan_in**0.5, 0.1, 0.1, 0.1, 0.1, 0.1]
     params = [rng.standard_normal(shape) * scale for shape, scale in zip(shapes, scales)]
     params[5] += 1.0  # bngain

@@ -25,12 +25,15 @@ import sys
 import tempfile
 import time
 
+from words import words
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 ADAPTERS = {"Darwin": "metal", "Windows": "vulkan,dx12"}.get(platform.system(), "vulkan,gl")
 SOFTWARE = re.compile("llvmpipe|lavapipe|SwiftShader|Microsoft Basic Render", re.IGNORECASE)
 GPU_MODELS = 128  # at once, by `sweep` and by JAX's vmap
 LARGE = {"hidden": 2048, "batch": 4096}
+CHARACTERS = 5505  # those of a list of Chinese names
 # The three products with each weight matrix, forward and twice backward; n_embd 10, block 3, vocab 27.
 LARGE_FLOPS = 2 * 3 * LARGE["batch"] * LARGE["hidden"] * (30 + 27)
 ONE_THREAD = {
@@ -113,11 +116,15 @@ class Ours:
         self.name = f"gpu-makemore, {' '.join(filter(None, [backend, schedule]))}"
         self.adapter, self.timed = "", {}  # microseconds of a step, by models at once
 
-    def train(self, steps, one_core, hidden=200, batch=32):
+    def train(self, steps, one_core, hidden=200, batch=32, characters=None):
         """`summary.json` of a run."""
         with tempfile.TemporaryDirectory() as folder:
             command = [self.binary, "train", *self.options, "--steps", steps, "--out", f"{folder}/run"]
             command += ["--n-hidden", hidden, "--batch-size", batch]
+            if characters:
+                made_up = pathlib.Path(folder, "words.txt")
+                made_up.write_text("\n".join(words(characters)))
+                command += ["--data", made_up]
             run = subprocess.run(**how(command, one_core), capture_output=True)
             if run.returncode != 0:
                 raise ChildProcessError((run.stderr.strip().splitlines() or ["no message"])[-1])
@@ -266,6 +273,14 @@ def measure(args):
         "One step of the lecture (batch 32, hidden 200); each program has the same core and one thread.",
         cpu_rows + jax.time(one_core=True) + torch.time(one_core=True),
     )]
+
+    size = ("--characters", CHARACTERS)
+    peers = jax.time(*size, one_core=True) + torch.time(*size, "--only", "manual", "autograd", "compile", one_core=True)
+    tables.append((
+        f"{CHARACTERS:,} characters",
+        "The same step on one core, with a vocabulary of that size and made-up words.",
+        cpu.time(one_core=True, characters=CHARACTERS) + peers,
+    ))
 
     schedules = args.schedules.split(",")
     adapters = filter(None, args.adapters.split(","))

@@ -25,12 +25,12 @@ device = torch.device(args.device)
 n = args.batch
 rows = torch.arange(n, device=device)
 
-xs, ys = examples()
+xs, ys = examples(args.characters)
 Xtr, Ytr = torch.tensor(xs, device=device), torch.tensor(ys, device=device)
 
 
 def parameters():
-    return [torch.tensor(p, device=device) for p in initial_values(args.hidden)]
+    return [torch.tensor(p, device=device) for p in initial_values(args.hidden, args.characters)]
 
 
 def draw(out=None):
@@ -170,7 +170,7 @@ def check(name, way):
     losses = [step(ix).item() for ix in ixs]
     after = [p.detach().cpu().numpy() for p in params]
     batches = [(xs[ix], ys[ix]) for ix in (ix.cpu().numpy() for ix in ixs)]
-    check_steps(name, initial_values(args.hidden), batches, losses, after)
+    check_steps(name, initial_values(args.hidden, args.characters), batches, losses, after)
 
 
 def measure(name, way):
