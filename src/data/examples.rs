@@ -32,16 +32,18 @@ impl Examples {
             x: Vec::new(),
             y: Vec::new(),
         };
-        let mut context = vec![Vocabulary::END_TOKEN; block];
+        // A word as its contexts see it: behind end marks, and with one behind it.
+        let mut padded = vec![Vocabulary::END_TOKEN; block];
         for word in words {
-            context.fill(Vocabulary::END_TOKEN);
-            for next in word.into_iter().chain([Vocabulary::END_TOKEN]) {
-                examples.x.extend_from_slice(&context);
-                examples.y.push(next);
-                context.rotate_left(1);
-                if let Some(last) = context.last_mut() {
-                    *last = next;
-                }
+            padded.truncate(block);
+            padded.extend(word);
+            padded.push(Vocabulary::END_TOKEN);
+            examples.y.extend_from_slice(&padded[block..]);
+            let contexts = padded.windows(block).take(padded.len() - block);
+            match block {
+                // The lecture's: copies of a known length are the faster ones.
+                3 => contexts.for_each(|c| examples.x.extend_from_slice(&[c[0], c[1], c[2]])),
+                _ => contexts.for_each(|c| examples.x.extend_from_slice(c)),
             }
         }
         examples

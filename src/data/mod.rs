@@ -196,6 +196,17 @@ pub fn load_with_vocabulary(
     vocab: &Vocabulary,
 ) -> Result<Dataset, DataError> {
     let (words, notes) = words(options)?;
+    let token = Tokens::new(vocab);
+    // Before the shuffle, for errors to come in the order of the file.
+    for (line, word) in words.iter() {
+        if let Some(character) = word.chars().find(|&c| token.of(c).is_none()) {
+            return Err(DataError::UnknownCharacter {
+                line,
+                character,
+                word: word.to_owned(),
+            });
+        }
+    }
     assemble(options, &words, notes, vocab.clone())
 }
 
@@ -212,7 +223,8 @@ fn words<'a>(options: &Options<'a>) -> Result<(Words<'a>, Notes), DataError> {
     reader::read(&options.source, &options.reading)
 }
 
-/// Encodes, shuffles and splits the words, and makes examples of them.
+/// Encodes, shuffles and splits the words, whose characters are all in the vocabulary, and makes examples
+/// of them.
 fn assemble(
     options: &Options<'_>,
     words: &Words<'_>,
@@ -227,16 +239,6 @@ fn assemble(
         });
     }
     let token = Tokens::new(&vocab);
-    // Before the shuffle, for errors to come in the order of the file.
-    for (line, word) in words.iter() {
-        if let Some(character) = word.chars().find(|&c| token.of(c).is_none()) {
-            return Err(DataError::UnknownCharacter {
-                line,
-                character,
-                word: word.to_owned(),
-            });
-        }
-    }
     let mut shuffled = words.shuffled(|order| PythonRandom::seed(SHUFFLE_SEED).shuffle(order));
     let (n1, n2) = split::boundaries(count);
     let mut examples = |words: usize| {

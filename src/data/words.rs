@@ -12,21 +12,36 @@ pub(super) struct Words<'a> {
     /// Has the words. Each ends before the next line feed, without white space at the end. As long as no
     /// word is changed, this is the file.
     text: Cow<'a, str>,
-    /// Where the words start.
-    starts: Vec<u32>,
+    /// Where the words start, and how many bytes they have: [`LONG`] stands for more.
+    spans: Vec<Span>,
     /// Words that do not stand on the line after that of the word before, and their lines.
     jumps: Vec<(usize, usize)>,
     last_line: usize,
 }
 
+/// A place in the text, and a length.
+type Span = [u8; 5];
+
+/// The length of words that have as many bytes, or more: their end is looked for.
+const LONG: u8 = u8::MAX;
+
+fn span(start: u32, length: usize) -> Span {
+    let [a, b, c, d] = start.to_le_bytes();
+    [a, b, c, d, u8::try_from(length).unwrap_or(LONG)]
+}
+
 impl Words<'_> {
     pub(super) fn len(&self) -> usize {
-        self.starts.len()
+        self.spans.len()
     }
 
-    /// The word that starts at a byte of the text.
-    fn at(&self, start: u32) -> &str {
-        let rest = &self.text[start as usize..];
+    /// A word.
+    #[inline]
+    fn at(&self, [a, b, c, d, length]: Span) -> &str {
+        let rest = &self.text[u32::from_le_bytes([a, b, c, d]) as usize..];
+        if length < LONG {
+            return &rest[..usize::from(length)];
+        }
         let end = rest.as_bytes().iter().position(|&byte| byte == b'\n');
         rest[..end.unwrap_or(rest.len())].trim_end()
     }
@@ -35,20 +50,20 @@ impl Words<'_> {
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
         let mut jumps = self.jumps.iter().peekable();
         let mut line = 0;
-        self.starts.iter().enumerate().map(move |(i, &start)| {
+        self.spans.iter().enumerate().map(move |(i, &span)| {
             line = match jumps.next_if(|jump| jump.0 == i) {
                 Some(jump) => jump.1,
                 None => line + 1,
             };
-            (line, self.at(start))
+            (line, self.at(span))
         })
     }
 
-    /// The words in another order: `shuffle` moves their numbers.
-    pub(super) fn shuffled(&self, shuffle: impl FnOnce(&mut [u32])) -> impl Iterator<Item = &str> {
-        let mut starts = self.starts.clone();
-        shuffle(&mut starts);
-        starts.into_iter().map(|start| self.at(start))
+    /// The words in another order: `shuffle` moves what stands for them.
+    pub(super) fn shuffled(&self, shuffle: impl FnOnce(&mut [Span])) -> impl Iterator<Item = &str> {
+        let mut spans = self.spans.clone();
+        shuffle(&mut spans);
+        spans.into_iter().map(|span| self.at(span))
     }
 
     /// How many words stand in the list before.
@@ -79,7 +94,7 @@ impl<'a, 'n> Collector<'a, 'n> {
         Self {
             words: Words {
                 text: text.map_or(Cow::Owned(String::new()), Cow::Borrowed),
-                starts: Vec::new(),
+                spans: Vec::new(),
                 jumps: Vec::new(),
                 last_line: 0,
             },
@@ -119,11 +134,10 @@ impl<'a, 'n> Collector<'a, 'n> {
                 start
             }
         };
-        self.words
-            .starts
-            .push(u32::try_from(start).map_err(|_| DataError::TooLarge)?);
+        let start = u32::try_from(start).map_err(|_| DataError::TooLarge)?;
+        self.words.spans.push(span(start, word.trim().len()));
         if line != self.words.last_line + 1 {
-            self.words.jumps.push((self.words.starts.len() - 1, line));
+            self.words.jumps.push((self.words.spans.len() - 1, line));
         }
         self.words.last_line = line;
         Ok(())
@@ -133,13 +147,14 @@ impl<'a, 'n> Collector<'a, 'n> {
     fn own_text(&mut self) -> &mut String {
         if let Cow::Borrowed(_) = self.words.text {
             let mut own = String::new();
-            let mut starts = Vec::with_capacity(self.words.starts.len());
-            for &start in &self.words.starts {
-                starts.push(own.len() as u32); // no longer than the file, which is below 4 GiB
-                own.push_str(self.words.at(start));
+            let mut spans = Vec::with_capacity(self.words.spans.len());
+            for &old in &self.words.spans {
+                let word = self.words.at(old);
+                spans.push(span(own.len() as u32, word.len())); // no longer than the file, below 4 GiB
+                own.push_str(word);
                 own.push('\n');
             }
-            self.words.starts = starts;
+            self.words.spans = spans;
             self.words.text = Cow::Owned(own);
         }
         self.words.text.to_mut()
@@ -179,6 +194,14 @@ mod tests {
         assert_eq!(words, expected.map(|(line, word)| (line, word.to_owned())));
         assert!(!borrowed);
         assert_eq!((notes.composed, notes.empty), (1, 1));
+
+        // A word whose length does not fit a byte.
+        for length in [254, 255, 256, 1000] {
+            let text: &'static str = format!("a\n {} \nb", "é".repeat(length)).leak();
+            let (words, _, _) = collect(text, &Reading::default());
+            assert_eq!(words[1].1, "é".repeat(length));
+            assert_eq!(words[2], (3, "b".to_owned()));
+        }
     }
 
     #[test]
