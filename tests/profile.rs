@@ -42,8 +42,9 @@ fn main() -> ExitCode {
         "without_timestamps_submissions_are_timed",
         without_timestamps,
     );
+    // tests/readme.rs runs `train --profile` too.
     let checks = [
-        train,
+        train.long(),
         without,
         staged.long(),
         resident.long(),
