@@ -255,7 +255,7 @@ impl Place {
         succeeded(&output).map_err(|e| format!("{folder}: {}", e.message().unwrap_or("")).into())
     }
 
-    /// The same, unless the run is at its end: with a summary it is.
+    /// Continues a run to its end. If it has a summary, it is finished already, and `--resume` must say so.
     fn to_its_end(&self, folder: &str) -> Outcome {
         if !self.path(folder).join("summary.json").exists() {
             return self.resume(folder);

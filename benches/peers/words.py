@@ -8,7 +8,7 @@ CHARACTERS = 27  # of the names, the end mark among them
 
 
 def words(characters=CHARACTERS):
-    """The names; or words that have so many characters, the end mark among them."""
+    """The names, or made-up words with `characters` different characters, the end mark among them."""
     if characters == CHARACTERS:
         return (ROOT / "data" / "names.txt").read_text().split()
     rng = random.Random(characters)

@@ -60,9 +60,9 @@ impl LossCurve {
         })
     }
 
-    /// The curve of a run that is now to have `total` steps. The losses of single steps are gone, so its
-    /// points stand for as many steps as before, or for a multiple of them, but for no more than those of a
-    /// run that had so many steps from the start.
+    /// The curve of a run whose number of steps is now `total`. The losses of single steps are gone, so each
+    /// point still averages the steps it did, or several old points are joined into one. They never average
+    /// more steps than in a run that had `total` steps from the start.
     #[must_use]
     pub fn with_total(self, total: u64) -> Self {
         if self.steps == 0 {

@@ -125,8 +125,8 @@ impl<R: Real> Tokens<R> {
         }
     }
 
-    /// The same by sorting the tokens of each position: what a step costs does not depend on how many other
-    /// characters there are.
+    /// Lists the tokens of each position by sorting them, so that the cost of a step does not depend on the
+    /// size of the vocabulary.
     fn list_by_sorting(&mut self, contexts: &Contexts<R>, vocab: usize) {
         let mut row = 0;
         for (t, row_of) in self.row_of.chunks_exact_mut(vocab).enumerate() {
