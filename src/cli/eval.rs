@@ -6,7 +6,7 @@ use crate::cli::data;
 use crate::cli::device::Device;
 use crate::cli::error::{Error, Failure};
 use crate::cli::report::Output;
-use crate::cli::trained::Trained;
+use crate::cli::trained::{Trained, data_options};
 use crate::data::Split;
 
 /// A split of words that are not those of the training.
@@ -26,7 +26,8 @@ impl Failure for OtherWords {}
 pub async fn run(args: &EvalArgs) -> Result<(), Error> {
     let trained = Trained::load(&args.checkpoint, args.data.as_ref(), &args.reading).await?;
     let config = &trained.config;
-    let options = trained.data_options(args.data.as_ref(), &args.reading);
+    let given = args.reading.clone().into();
+    let options = data_options(&config.recipe, args.data.as_ref(), &given);
     let dataset = data::load_with_vocabulary(&options, &trained.vocabulary)?;
     // Other words are split otherwise, and some of each part may be words that the model was trained on.
     // Models of the first versions do not tell which words theirs are.

@@ -9,7 +9,7 @@ use crate::cli::args::SampleArgs;
 use crate::cli::data::{self, DataFileError, listed};
 use crate::cli::error::{Error, Failure, USAGE, Usage};
 use crate::cli::report::{Output, OutputError};
-use crate::cli::trained::Trained;
+use crate::cli::trained::{Trained, data_options};
 use crate::data::{Examples, Reading, Vocabulary, normalized};
 use crate::model::dims::Token;
 use crate::sample::{NoName, Options, Sampler, Selection, text};
@@ -166,7 +166,8 @@ fn training_words(
     if !args.new && !args.json {
         return Ok(None);
     }
-    let options = trained.data_options(args.data.as_ref(), &args.reading);
+    let given = args.reading.clone().into();
+    let options = data_options(&trained.config.recipe, args.data.as_ref(), &given);
     match data::load_with_vocabulary(&options, &trained.vocabulary) {
         Ok(dataset) => Ok(Some(words(&dataset.train))),
         Err(error) if args.data.is_some() => Err(error.into()),

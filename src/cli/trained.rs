@@ -99,6 +99,25 @@ pub fn vocabulary(config: &Config) -> Result<Vocabulary, NoVocabulary> {
     Vocabulary::from_chars(config.vocab.iter().copied()).map_err(NoVocabulary)
 }
 
+/// The data that the options name; without `--data`, those that a model of this recipe was trained on, read
+/// as they were for its training.
+pub fn data_options(recipe: &Recipe, data: Option<&Source>, given: &Reading) -> Options {
+    let Ok(own) = recipe.data.parse::<Source>(); // any text names a source
+    let mut recipe = match data {
+        Some(_) => Recipe {
+            block_size: recipe.block_size,
+            ..Recipe::default()
+        },
+        None => recipe.clone(),
+    };
+    given.record(&mut recipe);
+    Options {
+        source: data.cloned().unwrap_or(own),
+        reading: Reading::from(&recipe),
+        block: recipe.block_size as usize,
+    }
+}
+
 /// A checkpoint, taken apart.
 #[derive(Clone, Debug)]
 pub struct Trained {
@@ -115,21 +134,6 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// The data that the options name: without `--data` the model's own, read as for its training.
-    pub fn data_options(&self, data: Option<&Source>, reading: &ReadingArgs) -> Options {
-        let recipe = &self.config.recipe;
-        let given = Reading::from(reading.clone());
-        let Ok(own) = recipe.data.parse::<Source>(); // any text names a source
-        Options {
-            source: data.cloned().unwrap_or(own),
-            reading: match data {
-                Some(_) => given,
-                None => given.or(Reading::from(recipe)),
-            },
-            block: recipe.block_size as usize,
-        }
-    }
-
     /// Takes a checkpoint apart.
     ///
     /// # Errors

@@ -45,30 +45,19 @@ impl From<&Recipe> for Reading {
 }
 
 impl Reading {
-    /// Writes it into a recipe.
+    /// Writes the choices that were made into a recipe, which keeps its own for the others.
     pub fn record(&self, recipe: &mut Recipe) {
-        recipe.column = self.column.clone();
-        recipe.delimiter = self.delimiter.map(String::from);
-        recipe.no_header = self.no_header;
-        recipe.as_text = self.as_text;
-        recipe.encoding = self.encoding.map(|encoding| encoding.to_string());
-        recipe.skip_bad_lines = self.skip_bad_lines;
-        recipe.lowercase = self.lowercase;
-        recipe.clean = self.clean;
-    }
-
-    /// These choices, and those of `other` where none was made.
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            column: self.column.or(other.column),
-            delimiter: self.delimiter.or(other.delimiter),
-            no_header: self.no_header || other.no_header,
-            as_text: self.as_text || other.as_text,
-            encoding: self.encoding.or(other.encoding),
-            skip_bad_lines: self.skip_bad_lines || other.skip_bad_lines,
-            lowercase: self.lowercase || other.lowercase,
-            clean: self.clean || other.clean,
-        }
+        let text = |chosen: Option<String>, field: &mut Option<String>| {
+            *field = chosen.or(field.take());
+        };
+        text(self.column.clone(), &mut recipe.column);
+        text(self.delimiter.map(String::from), &mut recipe.delimiter);
+        text(self.encoding.map(|e| e.to_string()), &mut recipe.encoding);
+        recipe.no_header |= self.no_header;
+        recipe.as_text |= self.as_text;
+        recipe.skip_bad_lines |= self.skip_bad_lines;
+        recipe.lowercase |= self.lowercase;
+        recipe.clean |= self.clean;
     }
 
     /// The first choice that only files have, if one was made.
@@ -247,5 +236,13 @@ mod tests {
         reading.record(&mut recipe);
         assert_eq!(Reading::from(&recipe), reading);
         assert_eq!(recipe.encoding.as_deref(), Some("windows-1252"));
+        // What was not chosen stays.
+        let other = Reading {
+            column: Some("3".to_owned()),
+            ..Reading::default()
+        };
+        other.record(&mut recipe);
+        let column = other.column;
+        assert_eq!(Reading::from(&recipe), Reading { column, ..reading });
     }
 }

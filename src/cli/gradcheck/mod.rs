@@ -97,18 +97,8 @@ fn of_model(path: &Path, args: &GradcheckArgs) -> Result<Inputs, Error> {
     let given = args.data.as_ref();
     let (params, dims, dataset) = match trained::model(path)? {
         Model::Ours(ours) => {
-            let (dims, recipe) = (ours.config.dims(), &ours.config.recipe);
-            let options = data::Options {
-                source: match given {
-                    Some(source) => source.clone(),
-                    None => recipe.data.parse().unwrap_or_else(|never| match never {}),
-                },
-                reading: match given {
-                    Some(_) => Reading::default(),
-                    None => Reading::from(recipe),
-                },
-                block: dims.block,
-            };
+            let dims = ours.config.dims();
+            let options = trained::data_options(&ours.config.recipe, given, &Reading::default());
             let vocabulary = trained::vocabulary(&ours.config)?;
             let dataset = data::load_with_vocabulary(&options, &vocabulary)?;
             (ours.params, dims, dataset)

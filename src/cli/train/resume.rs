@@ -264,7 +264,9 @@ fn places(
     data_path: Option<&str>,
 ) -> Vec<data::Options> {
     let mut options = begun.data_options();
-    options.reading = Reading::from(given.reading.clone()).or(options.reading);
+    let mut recipe = begun.recipe();
+    Reading::from(given.reading.clone()).record(&mut recipe);
+    options.reading = Reading::from(&recipe);
     if given.has("--data") {
         options.source = given.data.clone();
         return vec![options];
