@@ -34,7 +34,7 @@ async fn train() -> Result<(), Box<dyn Error>> {
         }
     }
     let params = training.state().now.params.clone();
-    let stats = evaluation::calibrate(&mut engine, &params, names.train.x()).await?;
+    let stats = evaluation::calibrate(&mut engine, &params, &names.train).await?;
     let [train, val, _] = evaluation::losses(&mut engine, &stats, &names).await?;
     println!("train {train:.4}\nval   {val:.4}");
     let mut sampler = Sampler::new(dims, params, stats, 2_147_483_657);

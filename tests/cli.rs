@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use gpu_makemore::checkpoint::Checkpoint;
 use gpu_makemore::cli::model_file;
 use gpu_makemore::data;
+use gpu_makemore::model::dims::Token;
 use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::rng::TorchGenerator;
 use gpu_makemore::sample::text;
@@ -2001,7 +2002,8 @@ fn sample_knows_the_words_of_the_training() {
         ..data::Options::default()
     };
     let dataset = data::load(&options).unwrap();
-    let words = dataset.train.y().split(|&token| token == 0);
+    let tokens: Vec<Token> = dataset.train.y().collect();
+    let words = tokens.split(|&token| token == 0);
     let known: BTreeSet<String> = words
         .filter(|word| !word.is_empty())
         .map(|word| text(&dataset.vocab, word))

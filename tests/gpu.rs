@@ -12,7 +12,7 @@ use common::{
 };
 use gpu_makemore::backend::Backend;
 use gpu_makemore::cpu::CpuBackend;
-use gpu_makemore::data;
+use gpu_makemore::data::{self, Batch};
 use gpu_makemore::engine::Engine;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::CHUNKED;
@@ -973,7 +973,8 @@ fn thousands_of_characters(found: &Found) -> Outcome {
     };
     let dims = recipe.dims(names.vocab.len())?;
     assert_eq!(dims.vocab, 5505);
-    let rows = Rows::merged(names.train.x(), Some(names.train.y()), dims.block);
+    let Batch { x, y } = names.train.range(0..names.train.len());
+    let rows = Rows::merged(&x, Some(&y), dims.block);
     assert_eq!(rows.targets(0).len(), Rows::MOST_TARGETS);
     let params = Params::init(&dims, &mut TorchGenerator::manual_seed(1));
     let rate = LearningRate {
@@ -999,10 +1000,9 @@ fn thousands_of_characters(found: &Found) -> Outcome {
     )?;
     // With the same parameters.
     gpu.set_params(&trained).block_on()?;
-    let stats = cpu.calibrate(names.train.x()).block_on()?;
-    let (x, y) = (names.train.x(), names.train.y());
-    let want = cpu.evaluate(&stats, x, y).block_on()?;
-    let got = gpu.evaluate(&stats, x, y).block_on()?;
+    let stats = cpu.calibrate(&x).block_on()?;
+    let want = cpu.evaluate(&stats, &x, &y).block_on()?;
+    let got = gpu.evaluate(&stats, &x, &y).block_on()?;
     compare("evaluation", &[got], &[want], Tolerance::F32)?;
     Ok(())
 }

@@ -11,8 +11,8 @@ use std::process::Command;
 use common::{Fixture, Tolerance, compare, f64s};
 use gpu_makemore::backend::Backend;
 use gpu_makemore::cpu::CpuBackend;
-use gpu_makemore::data::{self, Dataset, Options, Source, Split};
-use gpu_makemore::model::dims::{Dims, Token};
+use gpu_makemore::data::{self, Batch, Dataset, Options, Source, Split};
+use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::rng::{PythonRandom, TorchGenerator};
 use gpu_makemore::{model::steps::LearningRate, training::Stream};
@@ -138,16 +138,12 @@ fn the_first_minibatches_are_pytorchs() {
     // In two pieces: where the stream is cut must not matter.
     let (first, rest) = (stream.take(1), stream.take(2));
     assert_eq!((first.first, rest.first), (0, 1));
-    let x: Vec<Token> = rows
-        .iter()
-        .flat_map(|&row| names.train.context(row as usize).to_vec())
-        .collect();
-    let y: Vec<Token> = rows
-        .iter()
-        .map(|&row| names.train.y()[row as usize])
-        .collect();
-    assert_eq!([first.x, rest.x].concat(), x);
-    assert_eq!([first.y, rest.y].concat(), y);
+    let mut batch = Batch::default();
+    for row in rows {
+        names.train.write(row as usize, &mut batch);
+    }
+    assert_eq!([first.x, rest.x].concat(), batch.x);
+    assert_eq!([first.y, rest.y].concat(), batch.y);
     assert_eq!([first.lr, rest.lr].concat(), [0.1; 3]);
 }
 

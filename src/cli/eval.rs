@@ -8,6 +8,7 @@ use crate::cli::error::{Error, Failure};
 use crate::cli::report::Output;
 use crate::cli::trained::{Trained, data_options};
 use crate::data::Split;
+use crate::training::evaluation;
 
 /// A split of words that are not those of the training.
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +64,7 @@ pub async fn run(args: &EvalArgs) -> Result<(), Error> {
     };
     for split in splits {
         let examples = dataset.split(split);
-        let loss = backend
-            .evaluate(&trained.stats, examples.x(), examples.y())
-            .await?;
+        let loss = evaluation::loss(&mut backend, &trained.stats, &examples).await?;
         out.line(&format!(
             "{:<7} {loss:.4}  ({} examples)",
             split.to_string(),

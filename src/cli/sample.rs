@@ -178,10 +178,13 @@ fn training_words(
 
 /// The words that examples are made of.
 fn words(examples: &Examples) -> HashSet<Vec<Token>> {
-    let words = examples.y().split(|&token| token == Vocabulary::END_TOKEN);
-    // None is empty but what follows the last end mark.
+    let mut words = HashSet::new();
+    let mut word = Vec::new();
+    for token in examples.y() {
+        match token {
+            Vocabulary::END_TOKEN => _ = words.insert(std::mem::take(&mut word)),
+            token => word.push(token),
+        }
+    }
     words
-        .filter(|word| !word.is_empty())
-        .map(<[Token]>::to_vec)
-        .collect()
 }

@@ -189,7 +189,7 @@ impl Trained {
             Some(stats) => stats,
             None => {
                 let mut cpu = CpuBackend::new(dims, params.clone());
-                evaluation::calibrate(&mut cpu, &params, dataset.train.x()).await?
+                evaluation::calibrate(&mut cpu, &params, &dataset.train).await?
             }
         };
         Ok(Self {

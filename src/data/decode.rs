@@ -167,7 +167,12 @@ fn control_character(text: &str) -> Option<usize> {
         b'\n' | b'\t' => false,
         byte => byte < 0x20 || byte == 0x7f || (byte == 0xc2 && bytes[i + 1] < 0xa0),
     };
-    (0..bytes.len()).find(|&i| is_control(i))
+    // Most chunks have none of these bytes, which is seen a vector at a time.
+    let may_be = |byte: u8| byte < 0x20 && byte != b'\n' || byte == 0x7f || byte == 0xc2;
+    let chunks = bytes.chunks(64).enumerate();
+    chunks
+        .filter(|(_, chunk)| chunk.iter().fold(false, |any, &byte| any | may_be(byte)))
+        .find_map(|(i, chunk)| (64 * i..64 * i + chunk.len()).find(|&i| is_control(i)))
 }
 
 /// Turns the line breaks `\r\n` and `\r` into `\n`.

@@ -24,7 +24,7 @@ use std::borrow::Cow;
 pub use cleaning::clean;
 pub use encoding::{Encoding, UnknownEncoding};
 pub use error::DataError;
-pub use examples::Examples;
+pub use examples::{Batch, Examples};
 pub use reading::{Column, Notes, Reading};
 pub use source::{Format, MAX_FILE_BYTES, Source};
 pub use split::{ParseSplitError, Split};
@@ -126,7 +126,8 @@ impl Dataset {
             Split::Test => Cow::Borrowed(&self.test),
             Split::All => {
                 let parts = [&self.train, &self.val, &self.test];
-                Cow::Owned(Examples::concat(self.train.block(), &parts))
+                let vocab = self.vocab.len();
+                Cow::Owned(Examples::concat(&parts, self.train.block(), vocab))
             }
         }
     }
@@ -135,17 +136,11 @@ impl Dataset {
     /// not depend on the context length. Tokens are one byte long where they all fit one, else two, the
     /// lower one first.
     pub fn sha256(&self) -> String {
-        let bytes = if self.vocab.len() <= 256 { 1 } else { 2 };
         let mut digest = Sha256::new();
         digest.update(self.vocab.chars().collect::<String>());
         for part in [&self.train, &self.val, &self.test] {
             digest.update((part.len() as u64).to_le_bytes());
-            let tokens = part.y().iter().map(|token| token.to_le_bytes());
-            digest.update(
-                tokens
-                    .flat_map(|token| token.into_iter().take(bytes))
-                    .collect::<Vec<u8>>(),
-            );
+            part.update(&mut digest);
         }
         hex(&digest.finalize())
     }
@@ -182,7 +177,7 @@ pub fn load(options: &Options<'_>) -> Result<Dataset, DataError> {
     let count = letters.len();
     // With the checks that `words` has made, the count is all that can be wrong.
     let vocab = Vocabulary::new(letters).map_err(|_| DataError::TooManyCharacters { count })?;
-    assemble(options, &words, notes, vocab)
+    assemble(options, words, notes, vocab)
 }
 
 /// Loads a data set for a model that is already trained: words are encoded with its vocabulary,
@@ -207,7 +202,7 @@ pub fn load_with_vocabulary(
             });
         }
     }
-    assemble(options, &words, notes, vocab.clone())
+    assemble(options, words, notes, vocab.clone())
 }
 
 /// The words, and what there is to say of them; at least one, and none empty.
@@ -227,7 +222,7 @@ fn words<'a>(options: &Options<'a>) -> Result<(Words<'a>, Notes), DataError> {
 /// of them.
 fn assemble(
     options: &Options<'_>,
-    words: &Words<'_>,
+    mut words: Words<'_>,
     notes: Notes,
     vocab: Vocabulary,
 ) -> Result<Dataset, DataError> {
@@ -239,16 +234,14 @@ fn assemble(
         });
     }
     let token = Tokens::new(&vocab);
-    let mut shuffled = words.shuffled(|order| PythonRandom::seed(SHUFFLE_SEED).shuffle(order));
+    words.shuffle(|order| PythonRandom::seed(SHUFFLE_SEED).shuffle(order));
     let (n1, n2) = split::boundaries(count);
-    let mut examples = |words: usize| {
-        let words = shuffled.by_ref().take(words);
-        Examples::build(
-            words.map(|word| word.chars().filter_map(|c| token.of(c))),
-            options.block,
-        )
+    let examples = |range| {
+        let words = words.words(range);
+        let tokens = words.map(|word| word.chars().filter_map(|c| token.of(c)));
+        Examples::build(tokens, options.block, vocab.len())
     };
-    let (train, val, test) = (examples(n1), examples(n2 - n1), examples(count - n2));
+    let (train, val, test) = (examples(0..n1), examples(n1..n2), examples(n2..count));
     Ok(Dataset {
         label: options.label(),
         notes,

@@ -84,11 +84,7 @@ fn message_of(options: &Options<'_>) -> Result<String, Box<dyn Error>> {
 
 /// The words that the tokens of examples spell, in their order.
 fn spelled(examples: &Examples, vocab: &Vocabulary) -> Option<Vec<String>> {
-    let text: Option<String> = examples
-        .y()
-        .iter()
-        .map(|&token| vocab.decode(token))
-        .collect();
+    let text: Option<String> = examples.y().map(|token| vocab.decode(token)).collect();
     let words = text?;
     Some(
         words
@@ -143,7 +139,6 @@ mod embedded {
         assert_eq!(names.split(Split::Val).len(), 22_655);
         assert_eq!(names.split(Split::Test).len(), 22_866);
         assert_eq!(names.split(Split::All).len(), names.total());
-        assert_eq!(names.train.x().len(), 3 * 182_625);
 
         let words = spelled(&names.train, &names.vocab).ok_or("unknown token")?;
         assert_eq!(
@@ -159,8 +154,8 @@ mod embedded {
         };
         let rows: Vec<String> = (0..9)
             .map(|i| {
-                let (x, y) = (names.train.context(i), names.train.y()[i]);
-                format!("{} --> {}", spell(x), spell(&[y]))
+                let Batch { x, y } = names.train.range(i..i + 1);
+                format!("{} --> {}", spell(&x), spell(&y))
             })
             .collect();
         assert_eq!(
@@ -185,8 +180,9 @@ mod embedded {
         let bytes = |tokens: &[Token]| tokens.iter().map(|&t| t as u8).collect::<Vec<u8>>();
         let mut sum = Sha256::new();
         for part in [&dataset.train, &dataset.val, &dataset.test] {
-            sum.update(bytes(part.x()));
-            sum.update(bytes(part.y()));
+            let Batch { x, y } = part.range(0..part.len());
+            sum.update(bytes(&x));
+            sum.update(bytes(&y));
         }
         hex(&sum.finalize())
     }
@@ -215,10 +211,10 @@ mod embedded {
         let names = load(&Options::default())?;
         let all = names.split(Split::All);
         let (n1, n2) = (names.train.len(), names.train.len() + names.val.len());
-        assert_eq!(all.y()[..n1], *names.train.y());
-        assert_eq!(all.y()[n1..n2], *names.val.y());
-        assert_eq!(all.y()[n2..], *names.test.y());
-        assert_eq!(all.context(n2), names.test.context(0));
+        let whole = |examples: &Examples| examples.range(0..examples.len());
+        assert_eq!(all.range(0..n1), whole(&names.train));
+        assert_eq!(all.range(n1..n2), whole(&names.val));
+        assert_eq!(all.range(n2..all.len()), whole(&names.test));
         Ok(())
     }
 
@@ -231,7 +227,7 @@ mod embedded {
             })?;
             assert_eq!(names.total(), 228_146);
             assert_eq!(names.val.block(), block);
-            assert_eq!(names.val.x().len(), block * names.val.len());
+            assert_eq!(names.val.range(5..7).x.len(), block * 2);
         }
         Ok(())
     }
@@ -420,7 +416,7 @@ mod text {
         let options = file("words.txt", &largest);
         let dataset = load(&options)?;
         assert_eq!(dataset.vocab.len(), 65_535);
-        let tokens = dataset.split(Split::All).y().iter().max().copied();
+        let tokens = dataset.split(Split::All).y().max();
         assert_eq!(tokens, Some(65_534));
         assert_eq!(
             message("words.txt", text(65_535), None)?,
@@ -552,7 +548,7 @@ mod bad_files {
         );
         // Each word ends once.
         let all = dataset.split(Split::All);
-        let ends = all.y().iter().filter(|&&t| t == Vocabulary::END_TOKEN);
+        let ends = all.y().filter(|&t| t == Vocabulary::END_TOKEN);
         assert_eq!(ends.count(), 6);
         // Cleaning leaves it.
         let cleaned = load(&Options {
@@ -599,7 +595,7 @@ mod bad_files {
         wanted.update(dataset.vocab.chars().collect::<String>());
         for part in [&dataset.train, &dataset.val, &dataset.test] {
             wanted.update((part.len() as u64).to_le_bytes());
-            let bytes: Vec<u8> = part.y().iter().flat_map(|t| t.to_le_bytes()).collect();
+            let bytes: Vec<u8> = part.y().flat_map(|t| t.to_le_bytes()).collect();
             wanted.update(bytes);
         }
         assert_eq!(dataset.sha256(), hex(&wanted.finalize()));
@@ -1037,7 +1033,7 @@ mod random {
             expected.sort();
             spelled.sort();
             prop_assert_eq!(spelled, expected);
-            prop_assert_eq!(all.x().len(), all.len() * block);
+            prop_assert_eq!(all.range(0..all.len()).x.len(), all.len() * block);
             for &c in dataset.vocab.letters() {
                 prop_assert_eq!(dataset.vocab.encode(c).and_then(|t| dataset.vocab.decode(t)), Some(c));
             }

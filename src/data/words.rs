@@ -1,6 +1,8 @@
 //! The words of a data set, packed: large lists take little more memory than their file.
 
 use std::borrow::Cow;
+use std::hint::black_box;
+use std::ops::{BitXor, Range};
 
 use super::cleaning::clean;
 use super::error::DataError;
@@ -31,6 +33,9 @@ fn span(start: u32, length: usize) -> Span {
 }
 
 impl Words<'_> {
+    /// Words whose memory is asked for at once.
+    const TOGETHER: usize = 32;
+
     pub(super) fn len(&self) -> usize {
         self.spans.len()
     }
@@ -59,22 +64,46 @@ impl Words<'_> {
         })
     }
 
-    /// The words in another order: `shuffle` moves what stands for them.
-    pub(super) fn shuffled(&self, shuffle: impl FnOnce(&mut [Span])) -> impl Iterator<Item = &str> {
-        let mut spans = self.spans.clone();
-        shuffle(&mut spans);
-        spans.into_iter().map(|span| self.at(span))
+    /// Changes the order of the words: `shuffle` moves what stands for them. Their lines are lost.
+    pub(super) fn shuffle(&mut self, shuffle: impl FnOnce(&mut [Span])) {
+        self.jumps = Vec::new();
+        shuffle(&mut self.spans);
+    }
+
+    /// Some of the words in their order.
+    pub(super) fn words(&self, range: Range<usize>) -> impl Iterator<Item = &str> {
+        self.spans[range].chunks(Self::TOGETHER).flat_map(|spans| {
+            // After a shuffle each word is somewhere else in memory. Loads that do not depend on each other
+            // are waited for together.
+            let first = |[a, b, c, d, _]: Span| u32::from_le_bytes([a, b, c, d]) as usize;
+            let bytes = spans.iter().map(|&span| self.text.as_bytes()[first(span)]);
+            black_box(bytes.fold(0, BitXor::bitxor));
+            spans.iter().map(|&span| self.at(span))
+        })
     }
 
     /// How many words stand in the list before.
     pub(super) fn duplicates(&self) -> usize {
+        // The hashes may take about as much memory as the tokens will, which come later.
+        let most = self.text.len() / 8 * 5 / 4;
+        self.duplicates_in(self.len().div_ceil(most.max(1)).next_power_of_two())
+    }
+
+    /// The same, with this power of two of lists of hashes, one after the other.
+    fn duplicates_in(&self, lists: usize) -> usize {
         use std::hash::BuildHasher;
         // Hashes of 64 bits: among a hundred million words, two different ones share one with a
         // probability of 0.0003.
         let hasher = std::hash::RandomState::new();
-        let mut hashes: Vec<u64> = self.iter().map(|(_, word)| hasher.hash_one(word)).collect();
-        hashes.sort_unstable();
-        hashes.windows(2).filter(|pair| pair[0] == pair[1]).count()
+        let mut hashes: Vec<u64> = Vec::with_capacity(self.len() / lists);
+        let duplicates = (0..lists as u64).map(|list| {
+            hashes.clear();
+            let all = self.words(0..self.len()).map(|word| hasher.hash_one(word));
+            hashes.extend(all.filter(|hash| hash & (lists as u64 - 1) == list));
+            hashes.sort_unstable();
+            hashes.windows(2).filter(|pair| pair[0] == pair[1]).count()
+        });
+        duplicates.sum()
     }
 }
 
@@ -106,6 +135,14 @@ impl<'a, 'n> Collector<'a, 'n> {
 
     /// Takes the word in `field`, which has no line feed.
     pub(super) fn add(&mut self, line: usize, field: &str) -> Result<(), DataError> {
+        // Most fields of most files.
+        let is_word = match field.as_bytes() {
+            [first, .., last] => first.min(last) > &b' ' && field.is_ascii(),
+            _ => false,
+        };
+        if is_word && !self.lowercase && !self.clean {
+            return self.push(line, field, true);
+        }
         let mut word = normalize(field.trim(), self.notes);
         if self.lowercase {
             word = Cow::Owned(word.to_lowercase());
@@ -121,21 +158,27 @@ impl<'a, 'n> Collector<'a, 'n> {
                 return Ok(());
             }
         }
-        let start = match (&self.words.text, &word) {
-            (Cow::Borrowed(text), Cow::Borrowed(word)) => {
-                // `field` is a part of the text.
+        let unchanged = matches!(word, Cow::Borrowed(_));
+        self.push(line, word.trim(), unchanged)
+    }
+
+    /// Takes a word in its final form, which is part of the field if it is `unchanged`.
+    fn push(&mut self, line: usize, word: &str, unchanged: bool) -> Result<(), DataError> {
+        let start = match &self.words.text {
+            Cow::Borrowed(text) if unchanged => {
+                // The field is a part of the text.
                 word.as_ptr() as usize - text.as_ptr() as usize
             }
             _ => {
                 let text = self.own_text();
                 let start = text.len();
-                text.push_str(word.trim());
+                text.push_str(word);
                 text.push('\n');
                 start
             }
         };
         let start = u32::try_from(start).map_err(|_| DataError::TooLarge)?;
-        self.words.spans.push(span(start, word.trim().len()));
+        self.words.spans.push(span(start, word.len()));
         if line != self.words.last_line + 1 {
             self.words.jumps.push((self.words.spans.len() - 1, line));
         }
@@ -231,6 +274,10 @@ mod tests {
         for (line, word) in (1..).zip(["a", "b", "a", "a", "c", "b"]) {
             collector.add(line, word).unwrap();
         }
-        assert_eq!(collector.finish().duplicates(), 3);
+        let words = collector.finish();
+        assert_eq!(words.duplicates(), 3);
+        for lists in [1, 2, 4, 64] {
+            assert_eq!(words.duplicates_in(lists), 3);
+        }
     }
 }

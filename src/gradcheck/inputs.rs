@@ -1,7 +1,7 @@
 //! What is checked: a minibatch and a model.
 
 use super::error::GradcheckError;
-use crate::data::{self, Dataset};
+use crate::data::{self, Batch, Dataset};
 use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::rng::TorchGenerator;
@@ -68,15 +68,12 @@ impl Inputs {
         let train = &dataset.train;
         let mut ix = vec![0; dims.batch];
         generator.randint_into(train.len() as u32, &mut ix);
-        Self {
-            dims,
-            params,
-            x: ix
-                .iter()
-                .flat_map(|&i| train.context(i as usize).to_vec())
-                .collect(),
-            y: ix.iter().map(|&i| train.y()[i as usize]).collect(),
+        let mut batch = Batch::default();
+        for i in ix {
+            train.write(i as usize, &mut batch);
         }
+        let Batch { x, y } = batch;
+        Self { dims, params, x, y }
     }
 }
 

@@ -373,7 +373,8 @@ mod tests {
     #[test]
     fn the_names_have_few_contexts() {
         let names = crate::data::load(&crate::data::Options::default()).unwrap();
-        let rows = Rows::merged(names.train.x(), Some(names.train.y()), 3);
+        let batch = names.train.range(0..names.train.len());
+        let rows = Rows::merged(&batch.x, Some(&batch.y), 3);
         assert_eq!((names.train.len(), rows.len()), (182_625, 5_438));
     }
 

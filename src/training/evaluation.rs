@@ -2,14 +2,13 @@
 //! worse than it was.
 
 use crate::backend::{Backend, DeviceError};
-use crate::data::{Dataset, Examples};
-use crate::model::dims::{Dims, Token};
+use crate::data::{Batch, Dataset, Examples};
+use crate::model::dims::Dims;
 use crate::model::params::Params;
-use crate::model::statistics::Statistics;
+use crate::model::statistics::{MergedStatistics, Statistics};
 use crate::training::Snapshot;
 
-/// Gives the backend these parameters, and their batch-norm statistics over the contexts
-/// `x (examples, block)`.
+/// Gives the backend these parameters, and returns their batch-norm statistics over the training set.
 ///
 /// # Errors
 ///
@@ -17,10 +16,55 @@ use crate::training::Snapshot;
 pub async fn calibrate(
     backend: &mut impl Backend,
     params: &Params<f32>,
-    x: &[Token],
+    train: &Examples,
+) -> Result<Statistics, DeviceError> {
+    calibrate_on_first(backend, params, train, train.len()).await
+}
+
+/// [`calibrate`], over the first `count` examples.
+///
+/// # Errors
+///
+/// The device failed.
+pub async fn calibrate_on_first(
+    backend: &mut impl Backend,
+    params: &Params<f32>,
+    train: &Examples,
+    count: usize,
 ) -> Result<Statistics, DeviceError> {
     backend.set_params(params).await?;
-    backend.calibrate(x).await
+    let mut merged = MergedStatistics::new(backend.dims().hidden);
+    for Batch { x, y } in train.parts(count) {
+        let stats = backend.calibrate(&x).await?;
+        if y.len() == count {
+            return Ok(stats); // nothing to merge: not even the last bit changes
+        }
+        merged.add(y.len(), &stats.bnmean, &stats.bnvar);
+    }
+    Ok(merged.finish())
+}
+
+/// The mean loss of the model that the backend holds, over these examples. Of no examples it is NaN.
+///
+/// # Errors
+///
+/// The device failed.
+pub async fn loss(
+    backend: &mut impl Backend,
+    stats: &Statistics,
+    examples: &Examples,
+) -> Result<f64, DeviceError> {
+    let mut mean = f64::NAN;
+    let mut count = 0;
+    for Batch { x, y } in examples.parts(examples.len()) {
+        let loss = backend.evaluate(stats, &x, &y).await?;
+        count += y.len();
+        mean = match y.len() == count {
+            true => loss, // the first part, and of most data sets the only one
+            false => mean + (loss - mean) * (y.len() as f64 / count as f64),
+        };
+    }
+    Ok(mean)
 }
 
 /// Mean losses of the model that the backend holds, over the training, validation and test sets.
@@ -36,7 +80,7 @@ pub async fn losses(
     let mut losses = [0.0; 3];
     let sets = [&dataset.train, &dataset.val, &dataset.test];
     for (loss, examples) in losses.iter_mut().zip(sets) {
-        *loss = backend.evaluate(stats, examples.x(), examples.y()).await?;
+        *loss = self::loss(backend, stats, examples).await?;
     }
     Ok(losses)
 }
@@ -87,7 +131,7 @@ pub async fn worse_than_untrained(
         return Ok(None); // true of nearly every run, and the untrained model need not be evaluated
     }
     let untrained = Snapshot::first(&dims, seed).params;
-    let stats = calibrate(backend, &untrained, train.x()).await?;
-    let untrained = backend.evaluate(&stats, train.x(), train.y()).await?;
+    let stats = calibrate(backend, &untrained, train).await?;
+    let untrained = loss(backend, &stats, train).await?;
     Ok((!within(worst(&dims, steps, untrained))).then_some(untrained))
 }

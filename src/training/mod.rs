@@ -18,7 +18,7 @@ pub mod log;
 
 use std::time::Duration;
 
-use crate::data::Examples;
+use crate::data::{Batch, Examples};
 use crate::model::dims::Dims;
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
@@ -67,24 +67,20 @@ impl<'a> Stream<'a> {
     /// The next `count` steps: `ix = torch.randint(0, Xtr.shape[0], (batch_size,), generator=g)`,
     /// `Xb, Yb = Xtr[ix], Ytr[ix]`.
     pub fn take(&mut self, count: usize) -> Steps {
-        let block = self.examples.block();
-        let mut steps = Steps {
-            first: self.next,
-            x: Vec::with_capacity(count * self.batch * block),
-            y: Vec::with_capacity(count * self.batch),
-            lr: Vec::with_capacity(count),
-        };
+        let first = self.next;
+        let mut batch = Batch::with_capacity(count * self.batch, self.examples.block());
+        let mut lr = Vec::with_capacity(count);
         for _ in 0..count {
             self.generator
                 .randint_into(self.examples.len() as u32, &mut self.ix);
             for &i in &self.ix {
-                steps.x.extend_from_slice(self.examples.context(i as usize));
-                steps.y.push(self.examples.y()[i as usize]);
+                self.examples.write(i as usize, &mut batch);
             }
-            steps.lr.push(self.schedule.lr(self.next) as f32);
+            lr.push(self.schedule.lr(self.next) as f32);
             self.next += 1;
         }
-        steps
+        let Batch { x, y } = batch;
+        Steps { first, x, y, lr }
     }
 }
 
@@ -421,7 +417,7 @@ mod tests {
         bad: Option<u64>,
     ) -> (Vec<Steps>, Vec<Event>, Option<Box<Diverged>>) {
         let words: [Vec<Token>; 4] = [vec![1, 2], vec![2], vec![1, 1, 2], vec![2, 1]];
-        let examples = Examples::build(words, 1);
+        let examples = Examples::build(words, 1, 27);
         let state = State::first(recipe, &DIMS, 3);
         let mut training = Training::new(&examples, recipe, state, every);
         let (mut chunks, mut events) = (Vec::new(), Vec::new());

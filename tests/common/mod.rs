@@ -8,7 +8,7 @@ pub mod readers;
 
 use gpu_makemore::backend::{Backend, DeviceError};
 use gpu_makemore::cpu::CpuBackend;
-use gpu_makemore::data;
+use gpu_makemore::data::{self, Batch};
 use gpu_makemore::gradcheck::compare::Element;
 pub use gpu_makemore::gradcheck::compare::Tolerance;
 use gpu_makemore::model::dims::{Dims, Token};
@@ -192,17 +192,17 @@ pub fn lecture_steps(
     let names = data::load(&data::Options::default())?;
     let mut generator = TorchGenerator::manual_seed(2147483647);
     let params = Params::init(&Dims::LECTURE, &mut generator);
-    let mut steps = Steps::default();
+    let mut batch = Batch::default();
     let mut ix = vec![0u32; Dims::LECTURE.batch];
     for _ in 0..count {
         generator.randint_into(names.train.len() as u32, &mut ix);
         for &i in &ix {
-            steps.x.extend(names.train.context(i as usize));
-            steps.y.push(names.train.y()[i as usize]);
+            names.train.write(i as usize, &mut batch);
         }
-        steps.lr.push(0.1);
     }
-    Ok((params, steps))
+    let Batch { x, y } = batch;
+    let lr = vec![0.1; count];
+    Ok((params, Steps { first: 0, x, y, lr }))
 }
 
 /// Some of a run of steps.

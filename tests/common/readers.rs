@@ -5,9 +5,8 @@ use std::fmt::Display;
 
 use gpu_makemore::checkpoint::plain::Plain;
 use gpu_makemore::checkpoint::{Checkpoint, CheckpointError};
-use gpu_makemore::data::{self, Format, Reading, Source, Vocabulary};
+use gpu_makemore::data::{self, Examples, Format, Reading, Source, Vocabulary};
 use gpu_makemore::gradcheck::against::Given;
-use gpu_makemore::model::dims::Token;
 use gpu_makemore::model::statistics::Statistics;
 use gpu_makemore::sample::Sampler;
 use gpu_makemore::text::one_line;
@@ -148,16 +147,20 @@ fn words(bytes: &[u8], name: &str, format: Format, column: Option<&str>, options
     assert!((2..=65_535).contains(&dataset.vocab.len()));
     assert!(dataset.words.test > 0 && dataset.words.val > 0 && dataset.words.train > 0);
     for part in [&dataset.train, &dataset.val, &dataset.test] {
-        assert_eq!(part.x().len(), part.len() * options.block);
-        assert_eq!(part.y().len(), part.len());
-        let tokens = part.x().iter().chain(part.y());
-        assert!(tokens.copied().all(|t| dataset.vocab.decode(t).is_some()));
+        let mut count = 0;
+        for batch in part.parts(part.len()) {
+            assert_eq!(batch.x.len(), batch.y.len() * options.block);
+            count += batch.y.len();
+            let mut tokens = batch.x.iter().chain(&batch.y);
+            assert!(tokens.all(|&t| dataset.vocab.decode(t).is_some()));
+        }
+        assert_eq!(count, part.len());
     }
     // Each word ends once, and what is in the file is all that there is.
-    let ends = |y: &[Token]| y.iter().filter(|&&t| t == Vocabulary::END_TOKEN).count();
-    assert_eq!(ends(dataset.train.y()), dataset.words.train);
-    assert_eq!(ends(dataset.val.y()), dataset.words.val);
-    assert_eq!(ends(dataset.test.y()), dataset.words.test);
+    let ends = |part: &Examples| part.y().filter(|&t| t == Vocabulary::END_TOKEN).count();
+    assert_eq!(ends(&dataset.train), dataset.words.train);
+    assert_eq!(ends(&dataset.val), dataset.words.val);
+    assert_eq!(ends(&dataset.test), dataset.words.test);
     if !options.reading.clean {
         assert!(dataset.total() <= bytes.len() + dataset.words.of(data::Split::All));
     }

@@ -106,12 +106,13 @@ impl<'a> Job<'a> {
             recipe, dataset, ..
         } = self;
         let config = config(recipe, dataset, backend.info());
-        let checkpoint = finish(backend, config, params, dataset.train.x()).await?;
+        let train = &dataset.train;
+        let checkpoint = finish(backend, config, params, train, train.len()).await?;
         let losses = evaluation::losses(backend, &statistics(&checkpoint), dataset).await?;
         let loss = losses[0];
         let (seed, steps) = (recipe.seed, recipe.steps);
         if let Some(untrained) =
-            evaluation::worse_than_untrained(backend, seed, steps, &dataset.train, loss).await?
+            evaluation::worse_than_untrained(backend, seed, steps, train, loss).await?
         {
             return Ok(End::Diverged(format!(
                 "the training loss is {loss:.4} in the end, and that of the untrained model was \

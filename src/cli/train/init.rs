@@ -92,8 +92,8 @@ impl Start {
         dataset: &Dataset,
     ) -> Result<f64, Error> {
         let train = &dataset.train;
-        let stats = evaluation::calibrate(backend, &self.params, train.x()).await?;
-        let loss = backend.evaluate(&stats, train.x(), train.y()).await?;
+        let stats = evaluation::calibrate(backend, &self.params, train).await?;
+        let loss = evaluation::loss(backend, &stats, train).await?;
         match loss.is_finite() {
             true => Ok(loss),
             false => Err(TrainError::NoStart {

@@ -5,7 +5,6 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::backend::Backend;
 use crate::checkpoint::{Best, Checkpoint, Config, MetricsMark, Training as Record};
 use crate::cli::error::Error;
 use crate::cli::files::FileError;
@@ -17,6 +16,7 @@ use crate::engine::Engine;
 
 use super::packed::{finish, statistics};
 use crate::training::curve::LossCurve;
+use crate::training::evaluation;
 use crate::training::{Snapshot, State};
 
 /// Training examples that a checkpoint's batch-norm statistics are taken over, at most. The words are
@@ -108,12 +108,18 @@ impl<'a> Keeper<'a> {
     }
 
     async fn try_measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
-        let examples = &self.dataset.train;
-        let count = examples.len().min(CALIBRATED);
-        let contexts = &examples.x()[..count * examples.block()];
+        let train = &self.dataset.train;
+        let count = train.len().min(CALIBRATED);
         let mut config = self.config.clone();
         config.recipe.steps = now.steps;
-        let checkpoint = finish(&mut self.evaluator, config, now.params.clone(), contexts).await?;
+        let checkpoint = finish(
+            &mut self.evaluator,
+            config,
+            now.params.clone(),
+            train,
+            count,
+        )
+        .await?;
         let stats = statistics(&checkpoint);
         if stats
             .bnmean
@@ -123,8 +129,7 @@ impl<'a> Keeper<'a> {
         {
             return Ok(None);
         }
-        let val = &self.dataset.val;
-        let val_loss = self.evaluator.evaluate(&stats, val.x(), val.y()).await?;
+        let val_loss = evaluation::loss(&mut self.evaluator, &stats, &self.dataset.val).await?;
         // Without examples to validate on, it is 0/0.
         let val_loss = Some(val_loss).filter(|loss| loss.is_finite());
         Ok(Some(Measured {

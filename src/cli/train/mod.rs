@@ -320,8 +320,8 @@ impl<B: Backend> Run<'_, B> {
         let path = self.keeper.file(RunDir::LAST_GOOD);
         let mut config = self.config.clone();
         config.recipe.steps = steps;
-        let contexts = self.dataset.train.x();
-        let model = finish(&mut self.backend, config, params, contexts).await?;
+        let train = &self.dataset.train;
+        let model = finish(&mut self.backend, config, params, train, train.len()).await?;
         Ok(match model_file::save(&model, &path) {
             Ok(()) => {
                 // To continue would only come to the same end.
@@ -372,7 +372,7 @@ impl<B: Backend> Run<'_, B> {
         } = self;
         let params = training.state().now.params.clone();
         let train = &dataset.train;
-        let checkpoint = finish(backend, self.config.clone(), params, train.x()).await?;
+        let checkpoint = finish(backend, self.config.clone(), params, train, train.len()).await?;
         let stats = statistics(&checkpoint);
         let losses = evaluation::losses(backend, &stats, dataset).await?;
         let (seed, steps) = (recipe.seed, recipe.steps);

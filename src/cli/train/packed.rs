@@ -3,8 +3,7 @@
 use crate::backend::{Backend, BackendInfo};
 use crate::checkpoint::{Checkpoint, Config};
 use crate::cli::error::Error;
-use crate::data::Dataset;
-use crate::model::dims::Token;
+use crate::data::{Dataset, Examples};
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
 use crate::model::statistics::Statistics;
@@ -21,15 +20,17 @@ pub(crate) fn config(recipe: &Recipe, dataset: &Dataset, info: &BackendInfo) -> 
     }
 }
 
-/// The model as it is saved: parameters, and batch-norm statistics over `contexts (examples, block)`
-/// of the training set.
+/// The model as it is saved: parameters, and batch-norm statistics over the first `count` examples of
+/// the training set.
 pub(crate) async fn finish(
     backend: &mut impl Backend,
     config: Config,
     params: Params<f32>,
-    contexts: &[Token],
+    train: &Examples,
+    count: usize,
 ) -> Result<Checkpoint, Error> {
-    let Statistics { bnmean, bnvar } = evaluation::calibrate(backend, &params, contexts).await?;
+    let Statistics { bnmean, bnvar } =
+        evaluation::calibrate_on_first(backend, &params, train, count).await?;
     Ok(Checkpoint {
         config,
         params,
