@@ -222,6 +222,17 @@ const SAMPLE: Options = &[
 const GRADCHECK: Options = &[
     ("--init-from", MODEL),
     ("--data", DATA),
+    ("--column", Text(&["name", "province", "1", "2"])),
+    ("--delimiter", Text(&[",", ";", "tab", "，"])),
+    ("--no-header", Nothing),
+    ("--as-text", Nothing),
+    (
+        "--encoding",
+        Text(&["utf-8", "latin1", "shift_jis", "utf-16le"]),
+    ),
+    ("--skip-bad-lines", Nothing),
+    ("--lowercase", Nothing),
+    ("--clean", Nothing),
     ("--seed", SEED),
     ("--batch-size", Number(BATCH)),
     ("--block-size", Number(BLOCK)),

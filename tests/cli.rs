@@ -533,6 +533,12 @@ fn the_gradients_of_a_model_are_checked() {
     assert!(lines.contains(&sizes), "{lines:?}");
     let data = ["plain.safetensors", "--data", "words.txt"];
     assert_eq!(place.succeed(&check(&data)), lines);
+    let upper = place.text("words.txt");
+    place.write("upper.txt", upper.to_uppercase());
+    let data = ["plain.safetensors", "--data", "upper.txt", "--lowercase"];
+    assert_eq!(place.succeed(&check(&data)), lines);
+    let args = ["gradcheck", "--backend", "cpu", "--lowercase"];
+    place.refuse(&args, 2, &["need --init-from"]);
     let parts = ["plain.safetensors is from elsewhere", "--data says"];
     place.refuse(&check(&["plain.safetensors"]), 2, &parts);
     for option in ["--n-hidden", "--exercise"] {
@@ -825,6 +831,8 @@ fn an_unknown_adapter_is_refused_with_those_there_are() {
         let args = ["train", "--out", "out", "--adapter", option];
         place.refuse(&args, 1, &[&[part], &found[..]].concat());
     }
+    let parts = ["where 4090 is part of a name, write name:4090"];
+    place.refuse(&["train", "--out", "out", "--adapter", "4090"], 1, &parts);
     for text in ["", " ", "0", "name:", "driver:"] {
         place.refuse(
             &["train", "--adapter", text],

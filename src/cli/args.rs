@@ -581,6 +581,9 @@ pub struct GradcheckArgs {
     /// Words of the minibatch for --init-from [default: what the model was trained on]
     #[arg(long, value_name = "names|municipalities|FILE", requires = "init_from")]
     pub data: Option<Source>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArgs,
     /// Which of a GPU's training steps to check; the CPU has one
     #[arg(
         long,

@@ -128,6 +128,7 @@ fn advice(error: &DataError) -> String {
         DataError::UnknownColumn { .. } | DataError::UnknownMember { .. } => {
             "; choose one of them with --column".to_owned()
         }
+        DataError::Nameless { .. } => "; leave out --no-header, or give a number".to_owned(),
         DataError::LooksLikeTable { .. } => {
             "; choose a column with --column 1 (or its name), or take whole lines with --as-text"
                 .to_owned()

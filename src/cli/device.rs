@@ -25,10 +25,15 @@ pub struct Device {
 
 /// What was asked for is not there, or cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{asked}: {error}")]
+#[error("{asked}: {error}{}", match .number {
+    Some(number) => format!("; where {number} is part of a name, write name:{number}"),
+    None => String::new(),
+})]
 pub struct Unmet {
     asked: String,
     error: DeviceError,
+    /// The number of the adapter that was asked for.
+    number: Option<usize>,
 }
 
 impl Failure for Unmet {
@@ -119,7 +124,19 @@ impl Device {
         let choice = choose(&apis, pick.as_ref()).await;
         match choice {
             Ok(choice) => Ok(Self { choice, asked: by }),
-            Err(error) => Err(Unmet { asked: by, error }.into()),
+            Err(error) => {
+                let number = match pick {
+                    Some(Pick::Number(number)) => Some(number),
+                    _ => None,
+                };
+                let asked = by;
+                Err((Unmet {
+                    asked,
+                    error,
+                    number,
+                })
+                .into())
+            }
         }
     }
 

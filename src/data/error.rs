@@ -140,6 +140,15 @@ pub enum DataError {
         columns: Vec<String>,
     },
 
+    /// A column was asked for by its name in a table that is said to have no names of columns.
+    #[error("has no names of columns, and {column:?} is no number from 1 to {columns}")]
+    Nameless {
+        /// The column asked for.
+        column: String,
+        /// How many columns there are.
+        columns: usize,
+    },
+
     /// A table breaks the format.
     #[error("line {line}: malformed table: {reason}")]
     Csv {

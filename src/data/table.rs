@@ -320,8 +320,13 @@ pub(super) fn read(
     let rest: Vec<csv::StringRecord> = sample.collect();
     let wanted = reading.column.as_deref().map(str::trim);
     let header = !reading.no_header && is_header(&first, &rest, wanted);
-    let index = choose(&first, header, wanted)?;
     let columns = first.len();
+    let index = choose(&first, header, wanted).map_err(|error| match error {
+        DataError::UnknownColumn { column, .. } if reading.no_header => {
+            DataError::Nameless { column, columns }
+        }
+        error => error,
+    })?;
     words.notes.column = Some(Column {
         number: index + 1,
         of: columns,

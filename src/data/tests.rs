@@ -768,6 +768,15 @@ mod csv_files {
         };
         let (words, _) = read("names.csv", "name\nemma\n", &no_header)?;
         assert_eq!(words, ["name", "emma"]);
+        let no_header = Reading {
+            column: Some("name".to_owned()),
+            ..no_header
+        };
+        let error = read("names.csv", "name,sex\nemma,F\n", &no_header).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "has no names of columns, and \"name\" is no number from 1 to 2"
+        );
         // A name that is no usual one is a word, unless it is asked for.
         assert_eq!(
             words_of("x.csv", "Gemeente\nEde\n", None)?,

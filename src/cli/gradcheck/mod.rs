@@ -43,6 +43,10 @@ impl Failure for Disagreement {}
 /// A tensor differs, or the check could not be made.
 pub async fn run(args: &GradcheckArgs) -> Result<(), Error> {
     let mut out = Output::new();
+    if args.init_from.is_none() && Reading::from(args.reading.clone()) != Reading::default() {
+        let message = "options that say how words are read, such as --column, need --init-from";
+        return Err(Usage(message.to_owned()).into());
+    }
     if let Some(topic) = &args.explain {
         return run_explain(topic.as_ref(), args.exercise, &mut out);
     }
@@ -95,10 +99,11 @@ pub async fn run(args: &GradcheckArgs) -> Result<(), Error> {
 /// A model with the first minibatch of its own words, or of others.
 fn of_model(path: &Path, args: &GradcheckArgs) -> Result<Inputs, Error> {
     let given = args.data.as_ref();
+    let reading = Reading::from(args.reading.clone());
     let (params, dims, dataset) = match trained::model(path)? {
         Model::Ours(ours) => {
             let dims = ours.config.dims();
-            let options = trained::data_options(&ours.config.recipe, given, &Reading::default());
+            let options = trained::data_options(&ours.config.recipe, given, &reading);
             let vocabulary = trained::vocabulary(&ours.config)?;
             let dataset = data::load_with_vocabulary(&options, &vocabulary)?;
             (ours.params, dims, dataset)
@@ -106,7 +111,7 @@ fn of_model(path: &Path, args: &GradcheckArgs) -> Result<Inputs, Error> {
         Model::Plain(plain) => {
             let options = data::Options {
                 source: given.cloned().ok_or_else(|| NoWords(path.to_path_buf()))?,
-                reading: Reading::default(),
+                reading,
                 block: plain.dims.block,
             };
             let dataset = trained::words(path, plain.dims.vocab, &options)?;
