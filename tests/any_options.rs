@@ -118,6 +118,7 @@ const TRAIN: Options = &[
     ("--out", OUT),
     ("--out", OUT),
     ("--checkpoint-every", Number(&["1", "2", MOST])),
+    ("--eval-every", Number(&["1", "2", MOST])),
     (
         "--resume",
         Output(&["out", "sub/../out", "model", "stopped"]),

@@ -701,7 +701,7 @@ fn numbers_that_make_no_sense_are_refused() {
         }
     };
     let whole = ["-1", "1.5", "ten", "", "99999999999999999999", "nan"];
-    for option in ["--steps", "--log-every"] {
+    for option in ["--steps", "--log-every", "--eval-every"] {
         let values = [&["0"], &whole[..]].concat();
         refuse(train, option, &values, "must be a whole number from 1");
     }
@@ -1369,6 +1369,66 @@ fn train_tells_the_validation_losses_along_the_way() {
     let best = best.fold(f64::INFINITY, f64::min);
     let saved = place.checkpoint("a/b/best.safetensors").training.unwrap();
     assert_eq!(saved.best.unwrap().val_loss, best);
+}
+
+/// Between checkpoints too, in the file and on the screen, and the training does not notice.
+#[test]
+fn train_measures_the_validation_loss_as_often_as_asked() {
+    let place = Place::new();
+    let args = [
+        "--steps",
+        "40",
+        "--checkpoint-every",
+        "10",
+        "--lr-decay-at",
+        "10",
+    ];
+    let train = |options: &[&str]| place.train(&[&args[..], options].concat());
+    let steps_of = |run: &str| -> Vec<u64> {
+        let rows = validation_rows(&place.text(&format!("{run}/metrics.jsonl")));
+        rows.iter()
+            .map(|row| row["step"].as_u64().unwrap())
+            .collect()
+    };
+    train(&["--out", "none"]);
+    assert_eq!(steps_of("none"), [10, 20, 30, 40]);
+    for (every, expected) in [
+        ("7", &[7, 10, 14, 20, 21, 28, 30, 35, 40][..]),
+        ("1", &(1..=40).collect::<Vec<_>>()),
+        ("41", &[10, 20, 30, 40]),
+        ("18446744073709551615", &[10, 20, 30, 40]),
+    ] {
+        let lines = train(&["--eval-every", every, "--out", every]);
+        assert_eq!(steps_of(every), expected);
+        for file in ["model.safetensors", "metrics.jsonl"] {
+            let read = |run: &str| match file {
+                // The rows of the steps, and those of the checkpoints.
+                "metrics.jsonl" => {
+                    let mut rows = rows(&place.text(&format!("{run}/{file}")));
+                    rows.retain(|row| {
+                        let step = row["step"].as_u64().unwrap();
+                        row["val_loss"].is_null() || step.is_multiple_of(10)
+                    });
+                    format!("{rows:?}").into_bytes()
+                }
+                _ => place.read(&format!("{run}/{file}")),
+            };
+            assert!(read(every) == read("none"), "{every}: {file}");
+        }
+        let at_7 = lines
+            .iter()
+            .any(|line| line.starts_with("      7/     40: val "));
+        assert_eq!(at_7, expected.contains(&7), "{lines:?}");
+    }
+    // A run that is continued keeps the interval.
+    let begun = ["--checkpoint-every", "10", "--lr-decay-at", "10"];
+    let options = ["--steps", "20", "--eval-every", "7", "--out", "further"];
+    place.train(&[&begun[..], &options].concat());
+    place.succeed(&["train", "--resume", "further", "--steps", "40"]);
+    for file in ["model.safetensors", "metrics.jsonl"] {
+        let [a, b] = ["further", "7"].map(|run| place.read(&format!("{run}/{file}")));
+        assert!(a == b, "{file}");
+    }
 }
 
 /// Whatever the rate is, it falls.

@@ -162,6 +162,10 @@ const COMMANDS: &[Entry] = &[
         ran.prints(&["data        names: 32033 words", "the model is in runs/2"])
     })
     .plus("--steps 200"),
+    run("gpu-makemore train --eval-every 1000", |ran, _| {
+        ran.prints(&["   1000/   1200: val "])
+    })
+    .plus("--steps 1200 --checkpoint-every 700"),
     run("gpu-makemore train --backend vulkan", |ran, _| {
         ran.prints(&[", vulkan; ", "the model is in runs/2"])
     })

@@ -312,7 +312,14 @@ fn small<'a>(out: &'a str, every: &'a str) -> Vec<&'a str> {
 fn sized<'a>(out: &'a str, every: &'a str, steps: &'a str, hidden: &'a str) -> Vec<&'a str> {
     let mut args = vec!["train", "--data", "words.txt", "--n-hidden", hidden];
     args.extend(["--steps", steps, "--log-every", "7", "--backend", "cpu"]);
-    args.extend(["--checkpoint-every", every, "--out", out]);
+    args.extend([
+        "--eval-every",
+        "5",
+        "--checkpoint-every",
+        every,
+        "--out",
+        out,
+    ]);
     args
 }
 

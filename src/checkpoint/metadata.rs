@@ -91,6 +91,9 @@ pub struct Training {
     pub log_every: u64,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
+    /// Steps between two evaluations, if there are any beside those of the checkpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<NonZeroU64>,
     /// `--adapter`.
     pub adapter_option: Option<String>,
     /// How steps were launched, if that was on a GPU.

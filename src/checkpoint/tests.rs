@@ -50,6 +50,7 @@ fn unfinished() -> Checkpoint {
         steps: 20,
         log_every: 10,
         checkpoint_every: 2,
+        eval_every: None,
         adapter_option: Some("llvm".to_owned()),
         schedule: Some("staged".to_owned()),
         adapter: "llvmpipe".to_owned(),

@@ -1,6 +1,7 @@
 //! The command line, and nothing else: names, ranges, defaults and help.
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -251,6 +252,10 @@ pub struct TrainArgs {
     /// [default: a tenth of --steps]
     #[arg(long, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub checkpoint_every: Option<u64>,
+    /// Measure the validation loss every N steps too; changes no bit of the training [1 or more]
+    /// [default: at checkpoints alone]
+    #[arg(long, value_name = "N", value_parser = every, allow_negative_numbers = true)]
+    pub eval_every: Option<NonZeroU64>,
     /// Continue a run, with its options, from any folder; with --steps N, to another end: the run's folder,
     /// or its last.safetensors
     #[arg(long, value_name = "PATH", conflicts_with = "out")]
@@ -666,6 +671,11 @@ fn whole(min: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
     number(min..=u64::MAX)
 }
 
+/// A number of steps after which something is done again.
+fn every(text: &str) -> Result<NonZeroU64, String> {
+    whole(1)(text).map(|steps| NonZeroU64::MIN.saturating_add(steps - 1))
+}
+
 fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone {
     move |text| match text.parse() {
         Ok(value) if range.contains(&value) => Ok(value),
@@ -824,7 +834,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(seen, 17);
+        assert_eq!(seen, 18);
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Row {
     }
 }
 
-/// The line of a checkpoint.
+/// The line of a validation loss: of a checkpoint, or of an evaluation between two.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// Steps done before; the step of this number is the next one, so that a [`Row`] of the same step

@@ -16,6 +16,7 @@ pub mod curve;
 pub mod evaluation;
 pub mod log;
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::data::{Batch, Examples};
@@ -114,6 +115,8 @@ pub enum Event {
     Row(Row),
     /// As many steps are done as lie between two checkpoints, or all of them.
     CheckpointDue,
+    /// As many steps are done as lie between two evaluations ([`Training::evaluate_every`]).
+    EvaluationDue,
     /// All steps are done.
     Finished,
 }
@@ -161,6 +164,8 @@ pub struct Training<'a> {
     steps: u64,
     /// Steps between two checkpoints.
     checkpoint_every: u64,
+    /// Steps between two evaluations, if any are asked for beside those of the checkpoints.
+    eval_every: Option<NonZeroU64>,
     state: State,
     /// The last model that has given a finite loss: parameters can be finite and yet of no use.
     good: Snapshot,
@@ -202,11 +207,22 @@ impl<'a> Training<'a> {
             schedule,
             steps: recipe.steps,
             checkpoint_every: checkpoint_every.max(1),
+            eval_every: None,
             good: now.clone(),
             state,
             pace: Pace::default(),
             ahead: None,
             under_way: None,
+        }
+    }
+
+    /// The same training, with an [`Event::EvaluationDue`] after each multiple of `steps` steps. Chunks end
+    /// there too, which changes no step.
+    #[must_use]
+    pub fn evaluate_every(self, steps: Option<NonZeroU64>) -> Self {
+        Self {
+            eval_every: steps,
+            ..self
         }
     }
 
@@ -242,10 +258,13 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// The steps after the first `done`: as many as the pace allows up to the next checkpoint.
+    /// The steps after the first `done`: as many as the pace allows up to the next checkpoint or evaluation.
     fn draw(&mut self, done: u64) -> Option<Chunk> {
-        let to_checkpoint = self.checkpoint_every - done % self.checkpoint_every;
-        let room = (self.steps - done).min(to_checkpoint);
+        let to_next = |every: u64| every - done % every;
+        let room = (self.steps - done).min(to_next(self.checkpoint_every)).min(
+            self.eval_every
+                .map_or(u64::MAX, |every| to_next(every.get())),
+        );
         let len = room.min(self.pace.chunk as u64) as usize;
         (len > 0).then(|| Chunk {
             steps: self.stream.take(len),
@@ -309,6 +328,9 @@ impl<'a> Training<'a> {
         let mut events: Vec<Event> = rows.into_iter().map(Event::Row).collect();
         if steps.is_multiple_of(self.checkpoint_every) || steps == self.steps {
             events.push(Event::CheckpointDue);
+        }
+        if (self.eval_every).is_some_and(|every| steps.is_multiple_of(every.get())) {
+            events.push(Event::EvaluationDue);
         }
         if steps == self.steps {
             events.push(Event::Finished);
@@ -416,10 +438,22 @@ mod tests {
         ahead: bool,
         bad: Option<u64>,
     ) -> (Vec<Steps>, Vec<Event>, Option<Box<Diverged>>) {
+        drive_evaluating(recipe, every, None, ahead, bad)
+    }
+
+    /// [`drive`] with an evaluation every `eval` steps.
+    fn drive_evaluating(
+        recipe: &Recipe,
+        every: u64,
+        eval: Option<u64>,
+        ahead: bool,
+        bad: Option<u64>,
+    ) -> (Vec<Steps>, Vec<Event>, Option<Box<Diverged>>) {
         let words: [Vec<Token>; 4] = [vec![1, 2], vec![2], vec![1, 1, 2], vec![2, 1]];
         let examples = Examples::build(words, 1, 27);
         let state = State::first(recipe, &DIMS, 3);
-        let mut training = Training::new(&examples, recipe, state, every);
+        let mut training = Training::new(&examples, recipe, state, every)
+            .evaluate_every(eval.and_then(NonZeroU64::new));
         let (mut chunks, mut events) = (Vec::new(), Vec::new());
         while let Some(steps) = training.next_steps() {
             if ahead {
@@ -462,6 +496,36 @@ mod tests {
         };
         assert_eq!(flat(&ahead), flat(&chunks));
         assert_eq!(also, events);
+    }
+
+    #[test]
+    fn evaluations_cut_chunks_and_change_no_step() {
+        let recipe = recipe(20);
+        let flat = |chunks: &[Steps]| -> (Vec<Token>, Vec<f32>) {
+            let parts = chunks
+                .iter()
+                .map(|steps| (steps.x.clone(), steps.lr.clone()));
+            let (x, lr): (Vec<_>, Vec<_>) = parts.unzip();
+            (x.concat(), lr.concat())
+        };
+        let whole = flat(&drive(&recipe, 8, true, None).0);
+        for (eval, due_after) in [
+            (5, vec![5, 10, 15, 20]),
+            (7, vec![7, 14]),
+            (8, vec![8, 16]),
+            (u64::MAX, vec![]),
+        ] {
+            let (chunks, events, _) = drive_evaluating(&recipe, 8, Some(eval), true, None);
+            assert_eq!(flat(&chunks), whole, "{eval}");
+            let ends: Vec<u64> = chunks
+                .iter()
+                .map(|steps| steps.first + steps.len() as u64)
+                .collect();
+            assert!(due_after.iter().all(|step| ends.contains(step)), "{ends:?}");
+            let count = |event| events.iter().filter(|other| **other == event).count();
+            assert_eq!(count(Event::EvaluationDue), due_after.len(), "{eval}");
+            assert_eq!(count(Event::CheckpointDue), 3, "{eval}");
+        }
     }
 
     #[test]

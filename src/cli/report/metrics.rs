@@ -21,7 +21,7 @@ pub struct Metrics {
     file: File,
     /// Length of the rows in the file.
     bytes: u64,
-    /// The rows of checkpoints in the file.
+    /// The rows of validation losses in the file.
     validation: Vec<Validation>,
 }
 
@@ -102,7 +102,7 @@ impl Metrics {
         self.write(row).map_err(FileError::at("write", &self.path))
     }
 
-    /// Writes the row of a checkpoint, with the same guarantees.
+    /// Writes the row of a validation loss, with the same guarantees.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// The rows of the checkpoints so far, those before an interruption included.
+    /// The rows of the validation losses so far, those before an interruption included.
     pub fn validation(&self) -> &[Validation] {
         &self.validation
     }
@@ -136,8 +136,8 @@ impl Metrics {
     }
 }
 
-/// Where the last whole line ends within the first `bytes` of a file, and the rows of checkpoints
-/// among the whole lines.
+/// Where the last whole line ends within the first `bytes` of a file, and the rows of validation
+/// losses among the whole lines.
 fn whole_lines(file: &mut File, bytes: u64) -> std::io::Result<(u64, Vec<Validation>)> {
     let mut reader = BufReader::new(file.take(bytes));
     let (mut whole, mut line) = (0, Vec::new());

@@ -207,7 +207,7 @@ fn draw_chart<'a>(area: &Area<'a>, curve: &Curve) -> Result<(), AreaError<'a>> {
         let dots = curve.validation.iter().map(|&point| dot(point));
         chart
             .draw_series(dots)?
-            .label("validation, at each checkpoint")
+            .label("validation")
             .legend(move |(x, y)| {
                 Circle::new((x + key / 2, y), SCALE * 7 / 2, ORANGE.filled()).into_dyn()
             });

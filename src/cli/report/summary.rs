@@ -25,7 +25,7 @@ pub struct Summary {
     /// device and compile the kernels. Some drivers compile a kernel at its first launch, so the first
     /// step, by itself, counts among the set-up, less the time that such a step takes later.
     pub setup_seconds: f64,
-    /// Time that the checkpoints took, since the run was begun or went on.
+    /// Time that the checkpoints and the evaluations between them took, since the run was begun or went on.
     pub checkpoint_seconds: f64,
     /// What did the work: a GPU API or the CPU.
     pub backend: String,

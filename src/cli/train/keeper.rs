@@ -40,7 +40,7 @@ pub(crate) struct Keeper<'a> {
     record: Record,
     /// Steps of the last checkpoint.
     saved: u64,
-    /// Time that the checkpoints of this process took.
+    /// Time that the checkpoints of this process and its evaluations took.
     took: Duration,
     /// Evaluates. Always the CPU: it has nothing else to do when a GPU trains, the numbers are the
     /// same for every backend, and a checkpoint can be written when the GPU is gone.
@@ -84,7 +84,7 @@ impl<'a> Keeper<'a> {
         self.saved
     }
 
-    /// Time that all checkpoints since [`Keeper::new`] took.
+    /// Time that all checkpoints and evaluations since [`Keeper::new`] took.
     pub(crate) fn took(&self) -> Duration {
         self.took
     }

@@ -34,7 +34,7 @@ use crate::training::{Event, Snapshot, State, Training};
 use clock::{Clock, Times};
 use error::{LastGood, TrainError};
 use init::Start;
-use keeper::Keeper;
+use keeper::{Keeper, Measured};
 use packed::{config, finish, statistics};
 use resume::Resumed;
 
@@ -120,7 +120,7 @@ async fn run_on<B: Backend>(
     lines.push(format!("output      {}", run_dir.path().display()));
     let record = Record {
         init_loss,
-        ..record(args, &config, &source, info, &run_dir, past)
+        ..standing(args, &config, &source, info, &run_dir, past)
     };
 
     let (earlier, mark, from) = (record.seconds, record.metrics, state.now.steps);
@@ -140,7 +140,8 @@ async fn run_on<B: Backend>(
         recipe: &recipe,
         dataset: &dataset,
         dims,
-        training: Training::new(&dataset.train, &recipe, state, args.checkpoint_every()),
+        training: Training::new(&dataset.train, &recipe, state, args.checkpoint_every())
+            .evaluate_every(args.eval_every),
         backend,
         notes,
         progress: Progress::of_training(from, recipe.steps),
@@ -262,9 +263,16 @@ impl<B: Backend> Run<'_, B> {
                 progress.update(now.steps, loss);
             }
             stopped = interrupt.exit_code();
-            let due = events.contains(&Event::CheckpointDue);
+            let checkpoint = events.contains(&Event::CheckpointDue);
+            let due = checkpoint || events.contains(&Event::EvaluationDue);
             if due || stopped.is_some() {
-                let row = save(keeper, metrics, clock, state, due).await?;
+                let row = match checkpoint || stopped.is_some() {
+                    true => save(keeper, metrics, clock, state, due).await?,
+                    false => {
+                        let measured = keeper.measure(now).await?;
+                        record(metrics, now, measured.as_ref())?
+                    }
+                };
                 // After the last step, the loss with the statistics over all examples follows at once.
                 if let Some(row) = row.filter(|row| row.step < steps) {
                     progress.line(&row.line(steps))?;
@@ -439,8 +447,13 @@ impl<B: Backend> Run<'_, B> {
             progress.line(&line)?;
         }
         if let Some(best) = keeper.best().filter(|best| best.step < steps) {
+            // Between checkpoints it may have been lower, and such a model is not kept.
+            let of = match self.args.eval_every {
+                Some(_) => " of a checkpoint",
+                None => "",
+            };
             progress.line(&format!(
-                "the lowest validation loss was {:.4}, after {} steps: {}",
+                "the lowest validation loss{of} was {:.4}, after {} steps: {}",
                 best.val_loss,
                 best.step,
                 keeper.file(RunDir::BEST).display()
@@ -454,7 +467,7 @@ impl<B: Backend> Run<'_, B> {
     }
 }
 
-/// Saves the run as it stands; if a checkpoint is due, with a row of metrics, which it gives.
+/// Saves the run as it stands; if its validation loss is due, with a row of metrics, which it gives.
 async fn save(
     keeper: &mut Keeper<'_>,
     metrics: &mut Metrics,
@@ -467,7 +480,19 @@ async fn save(
         return Ok(None);
     };
     // A run that is interrupted leaves no row that an undisturbed one has not.
-    let row = measured.val_loss.filter(|_| due);
+    let row = record(metrics, now, Some(&measured).filter(|_| due))?;
+    let seconds = clock.times(now.steps, keeper.took()).seconds;
+    keeper.save(measured, state, metrics.mark(&state.log)?, seconds)?;
+    Ok(row)
+}
+
+/// Writes the row of a model whose validation loss was measured, if it has one, and gives it.
+fn record(
+    metrics: &mut Metrics,
+    now: &Snapshot,
+    measured: Option<&Measured>,
+) -> Result<Option<Validation>, Error> {
+    let row = measured.and_then(|measured| measured.val_loss);
     let row = row.map(|val_loss| Validation {
         step: now.steps,
         val_loss,
@@ -475,13 +500,11 @@ async fn save(
     if let Some(row) = row {
         metrics.record_validation(row)?;
     }
-    let seconds = clock.times(now.steps, keeper.took()).seconds;
-    keeper.save(measured, state, metrics.mark(&state.log)?, seconds)?;
     Ok(row)
 }
 
 /// What a checkpoint says of a run: how it runs now, and of its `past`, if it has one, how far it came.
-fn record(
+fn standing(
     args: &TrainArgs,
     config: &Config,
     source: &Source,
@@ -497,6 +520,7 @@ fn record(
         steps: args.steps,
         log_every: args.log_every(),
         checkpoint_every: args.checkpoint_every(),
+        eval_every: args.eval_every,
         adapter_option: args.device.adapter.clone(),
         schedule: info.schedule.map(str::to_owned),
         adapter: info.adapter.clone(),

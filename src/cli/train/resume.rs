@@ -106,6 +106,10 @@ impl Resumed {
                 true => given.checkpoint_every,
                 false => Some(training.checkpoint_every),
             },
+            eval_every: match given.has("--eval-every") {
+                true => given.eval_every,
+                false => training.eval_every,
+            },
             profile: given.profile,
             resume: given.resume.clone(),
             ..runs_on(given, begun)
