@@ -114,25 +114,24 @@ mod tests {
 
     #[test]
     fn the_error_is_below_4_5e_7_and_3_epsilon_near_zero() {
-        check_error(tanh_forward);
-        // As both members of a pair, with denominators from the smallest to the largest.
-        for other in [0.0, -0.3, 1.7, -4.1, 9.0] {
-            check_error(|x| tanh_pair::<false>(x, other).0);
-            check_error(|x| tanh_pair::<true>(x, other).0);
-            check_error(|x| tanh_pair::<true>(other, x).1);
-        }
-    }
-
-    fn check_error(tanh_forward: impl Fn(f32) -> f32) {
         let mut worst = 0.0f64;
         let mut worst_relative = 0.0f64;
         for i in -4_000_000..=4_000_000i32 {
             let x = i as f32 * 2.5e-6;
-            let exact = f64::from(x).tanh();
-            let error = (f64::from(tanh_forward(x)) - exact).abs();
-            worst = worst.max(error);
-            if x != 0.0 && x.abs() < 0.1 {
-                worst_relative = worst_relative.max(error / exact.abs());
+            let exact = f64::from(x).tanh(); // takes longer than all the others
+            let mut check = |tanh: f32| {
+                let error = (f64::from(tanh) - exact).abs();
+                worst = worst.max(error);
+                if x != 0.0 && x.abs() < 0.1 {
+                    worst_relative = worst_relative.max(error / exact.abs());
+                }
+            };
+            check(tanh_forward(x));
+            // As both members of a pair, with denominators from the smallest to the largest.
+            for other in [0.0, -0.3, 1.7, -4.1, 9.0] {
+                check(tanh_pair::<false>(x, other).0);
+                check(tanh_pair::<true>(x, other).0);
+                check(tanh_pair::<true>(other, x).1);
             }
         }
         assert!(worst <= 4.5e-7, "largest error {worst:e}");
