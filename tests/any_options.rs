@@ -122,6 +122,7 @@ const TRAIN: Options = &[
     ("--out", OUT),
     ("--checkpoint-every", Number(&["1", "2", MOST])),
     ("--eval-every", Number(&["1", "2", MOST])),
+    ("--tensorboard", Nothing),
     (
         "--resume",
         Output(&["out", "sub/../out", "model", "stopped"]),

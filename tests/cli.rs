@@ -1119,6 +1119,30 @@ fn a_file_that_does_not_fit_leaves_no_half_of_it() {
     assert!((150..499).contains(&rows.len()), "{} rows", rows.len());
     let names = place.names("rows").join(" ");
     assert_eq!(names, "best.safetensors last.safetensors metrics.jsonl");
+
+    // A record of an event file is longer than the row of metrics.
+    let output = limited(&[
+        "--steps",
+        "500",
+        "--log-every",
+        "1",
+        "--tensorboard",
+        "--out",
+        "events",
+    ]);
+    failed(
+        &output,
+        1,
+        &[
+            "cannot write events/events.out.tfevents.",
+            ": File too large",
+        ],
+    );
+    let name = &place.names("events")[1];
+    let records = events(&place.read(&format!("events/{name}")));
+    assert!(records.len() > 100, "{} records", records.len());
+    place.succeed(&["train", "--resume", "events"]);
+    assert_eq!(shown(&place, "events"), written(&place, "events"));
 }
 
 /// The real thing: a file system in memory with room for nothing but the first rows. It is
@@ -1430,6 +1454,206 @@ fn train_measures_the_validation_loss_as_often_as_asked() {
         let [a, b] = ["further", "7"].map(|run| place.read(&format!("{run}/{file}")));
         assert!(a == b, "{file}");
     }
+}
+
+// ------------------------------------------------------------------------------------ TensorBoard
+
+/// What an event file has of a step: its number, and scalars or the mark of a start.
+#[derive(Clone, Debug, PartialEq)]
+enum Event {
+    Version(String),
+    Start(u64),
+    Scalars(u64, Vec<(String, f32)>),
+}
+
+/// CRC-32C bit by bit, masked as in TensorFlow's `crc32c.h`.
+fn masked_crc(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
+        }
+    }
+    (!crc).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// The fields of a protobuf message: numbers, and numbers or bytes.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, &[u8])> {
+    fn varint(bytes: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = bytes[0];
+            *bytes = &bytes[1..];
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let (number, length) = match key & 7 {
+            0 => (varint(&mut bytes), 0),
+            1 => (0, 8),
+            2 => (0, varint(&mut bytes) as usize),
+            5 => (0, 4),
+            other => panic!("wire type {other}"),
+        };
+        let (content, rest) = bytes.split_at(length);
+        fields.push((key >> 3, number, content));
+        bytes = rest;
+    }
+    fields
+}
+
+/// The records of an event file, whose checksums have to be right.
+#[track_caller]
+fn events(bytes: &[u8]) -> Vec<Event> {
+    let mut rest = bytes;
+    let mut take = |count: usize| {
+        let (taken, left) = rest.split_at(count);
+        rest = left;
+        (taken, left.is_empty())
+    };
+    let mut events = Vec::new();
+    loop {
+        let (length, _) = take(8);
+        let sum = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+        assert_eq!(sum(take(4).0), masked_crc(length));
+        let (message, _) = take(u64::from_le_bytes(length.try_into().unwrap()) as usize);
+        let (crc, end) = take(4);
+        assert_eq!(sum(crc), masked_crc(message));
+        let all = fields(message);
+        let of = |wanted: u64| all.iter().find(|(number, ..)| *number == wanted);
+        let wall = f64::from_le_bytes(of(1).unwrap().2.try_into().unwrap());
+        assert!(wall > 1.7e9, "{wall} is before this was written");
+        let step = of(2).map_or(0, |(_, step, _)| *step);
+        events.push(match (of(3), of(5), of(7)) {
+            (Some((.., version)), None, None) => {
+                Event::Version(String::from_utf8(version.to_vec()).unwrap())
+            }
+            (None, Some((.., summary)), None) => {
+                let scalar = |(number, _, value): (u64, u64, &[u8])| {
+                    let value = fields(value);
+                    let [(1, _, tag), (2, _, number_)] = value[..] else {
+                        panic!("{number}: {value:?}");
+                    };
+                    let tag = String::from_utf8(tag.to_vec()).unwrap();
+                    (tag, f32::from_le_bytes(number_.try_into().unwrap()))
+                };
+                Event::Scalars(step, fields(summary).into_iter().map(scalar).collect())
+            }
+            (None, None, Some((.., log))) => {
+                assert_eq!(fields(log), [(1, 1, &[][..])], "START");
+                Event::Start(step)
+            }
+            other => panic!("{other:?}"),
+        });
+        if end {
+            return events;
+        }
+    }
+}
+
+/// What TensorBoard shows of the event files in a folder: a start takes back the steps from its own on.
+fn shown(place: &Place, run: &str) -> Vec<(u64, Vec<(String, f32)>)> {
+    let mut shown: Vec<(u64, Vec<_>)> = Vec::new();
+    let mut files = place.names(run);
+    files.retain(|name| name.contains("tfevents"));
+    for file in files {
+        let events = events(&place.read(&format!("{run}/{file}")));
+        assert_eq!(events[0], Event::Version("brain.Event:2".to_owned()));
+        assert!(matches!(events[1], Event::Start(_)), "{:?}", events[1]);
+        for event in events.into_iter().skip(1) {
+            match event {
+                Event::Start(from) => shown.retain(|(step, _)| *step < from),
+                Event::Scalars(step, scalars) => shown.push((step, scalars)),
+                Event::Version(version) => panic!("{version} again"),
+            }
+        }
+    }
+    shown
+}
+
+/// The same from `metrics.jsonl` and `summary.json`.
+fn written(place: &Place, run: &str) -> Vec<(u64, Vec<(String, f32)>)> {
+    let scalars = |from: &Value, names: &[(&str, &str)]| -> Vec<(String, f32)> {
+        let scalar = |(tag, field): &(&str, &str)| {
+            let value = from[*field].as_f64()?;
+            Some(((*tag).to_owned(), value as f32))
+        };
+        names.iter().filter_map(scalar).collect()
+    };
+    let names = [
+        ("loss/training", "loss"),
+        ("loss/training_mean", "loss_mean"),
+        ("learning_rate", "lr"),
+        ("loss/validation", "val_loss"),
+    ];
+    let rows = rows(&place.text(&format!("{run}/metrics.jsonl")));
+    let mut written: Vec<_> = rows
+        .iter()
+        .map(|row| (row["step"].as_u64().unwrap(), scalars(row, &names)))
+        .collect();
+    let summary = place.json(&format!("{run}/summary.json"));
+    let names = [
+        ("final/train", "train_loss"),
+        ("final/val", "val_loss"),
+        ("final/test", "test_loss"),
+    ];
+    written.push((
+        summary["steps"].as_u64().unwrap(),
+        scalars(&summary, &names),
+    ));
+    written
+}
+
+#[test]
+fn tensorboard_gets_what_is_written_down() {
+    let place = Place::new();
+    let begun = ["--checkpoint-every", "10", "--lr-decay-at", "10"];
+    let train = |options: &[&str]| place.train(&[&begun[..], options].concat());
+    let further = |run: &str, options: &[&str]| {
+        let args = ["train", "--resume", run, "--steps", "40"];
+        place.succeed(&[&args[..], options].concat());
+    };
+    train(&[
+        "--steps",
+        "40",
+        "--eval-every",
+        "7",
+        "--tensorboard",
+        "--out",
+        "whole",
+    ]);
+    let whole = shown(&place, "whole");
+    assert_eq!(whole, written(&place, "whole"));
+    assert_eq!(whole.len(), 4 + 9 + 1, "{whole:?}");
+    assert_eq!(whole.last().unwrap().1.len(), 3);
+
+    // A run that is continued has no step twice, and takes the option over.
+    train(&[
+        "--steps",
+        "20",
+        "--eval-every",
+        "7",
+        "--tensorboard",
+        "--out",
+        "further",
+    ]);
+    further("further", &[]);
+    assert_eq!(shown(&place, "further"), whole);
+    let files = place.names("further").join(" ");
+    assert_eq!(files.matches("tfevents").count(), 2, "{files}");
+
+    // One that had no event file before gets its whole curve.
+    train(&["--steps", "20", "--eval-every", "7", "--out", "late"]);
+    assert!(!place.names("late").join(" ").contains("tfevents"));
+    further("late", &["--tensorboard"]);
+    assert_eq!(shown(&place, "late"), whole);
 }
 
 /// Whatever the rate is, it falls.

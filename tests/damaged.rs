@@ -68,6 +68,7 @@ fn unfinished(dims: Dims) -> Checkpoint {
         log_every: 10_000,
         checkpoint_every: 20_000,
         eval_every: None,
+        tensorboard: false,
         adapter_option: Some("llvmpipe".to_owned()),
         schedule: Some("resident".to_owned()),
         adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),

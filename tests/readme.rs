@@ -166,6 +166,11 @@ const COMMANDS: &[Entry] = &[
         ran.prints(&["   1000/   1200: val "])
     })
     .plus("--steps 1200 --checkpoint-every 700"),
+    run("gpu-makemore train --tensorboard", |_, place| {
+        let files = place.files("runs/board");
+        expect("an event file", files.contains("events.out.tfevents."), true)
+    })
+    .plus("--steps 20 --out runs/board"),
     run("gpu-makemore train --backend vulkan", |ran, _| {
         ran.prints(&[", vulkan; ", "the model is in runs/2"])
     })

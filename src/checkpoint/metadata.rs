@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::header::Extent;
 use super::{CheckpointError, EXCERPT, FORMAT, ZERO_DIGEST};
 use crate::model::dims::Dims;
-use crate::model::recipe::Recipe;
+use crate::model::recipe::{Recipe, is_off};
 use crate::text::excerpt;
 use crate::training::curve::LossCurve;
 
@@ -94,6 +94,9 @@ pub struct Training {
     /// Steps between two evaluations, if there are any beside those of the checkpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<NonZeroU64>,
+    /// Whether TensorBoard's event files are written.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub tensorboard: bool,
     /// `--adapter`.
     pub adapter_option: Option<String>,
     /// How steps were launched, if that was on a GPU.

@@ -51,6 +51,7 @@ fn unfinished() -> Checkpoint {
         log_every: 10,
         checkpoint_every: 2,
         eval_every: None,
+        tensorboard: false,
         adapter_option: Some("llvm".to_owned()),
         schedule: Some("staged".to_owned()),
         adapter: "llvmpipe".to_owned(),

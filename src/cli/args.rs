@@ -256,6 +256,9 @@ pub struct TrainArgs {
     /// [default: at checkpoints alone]
     #[arg(long, value_name = "N", value_parser = every, allow_negative_numbers = true)]
     pub eval_every: Option<NonZeroU64>,
+    /// Write the curves for TensorBoard too, into the folder of the run
+    #[arg(long)]
+    pub tensorboard: bool,
     /// Continue a run, with its options, from any folder; with --steps N, to another end: the run's folder,
     /// or its last.safetensors
     #[arg(long, value_name = "PATH", conflicts_with = "out")]

@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -143,6 +143,90 @@ impl Write for Watched<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// A file that grows by whole records, of which who watches it sees each at once.
+#[derive(Debug)]
+pub struct Appended {
+    path: PathBuf,
+    file: File,
+    /// Length of the records in the file.
+    bytes: u64,
+}
+
+impl Appended {
+    /// Makes the file, which must not exist.
+    ///
+    /// # Errors
+    ///
+    /// The file exists or cannot be made.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .map_err(FileError::at("create", path))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            bytes: 0,
+        })
+    }
+
+    /// Goes on behind the first `bytes` of an open file; what comes after them is cut off.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn go_on(path: &Path, mut file: File, bytes: u64) -> Result<Self, FileError> {
+        file.set_len(bytes)
+            .and_then(|()| file.seek(SeekFrom::Start(bytes)))
+            .map_err(FileError::at("write", path))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            bytes,
+        })
+    }
+
+    /// Adds a record, which is in the file when this returns; one that does not fit on the disk is not there
+    /// at all.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written, because the disk is full for example.
+    pub fn append(&mut self, record: &[u8]) -> Result<(), FileError> {
+        // The file is not buffered, so that there is nothing to flush.
+        match self.file.write_all(record) {
+            Ok(()) => self.bytes += record.len() as u64,
+            Err(e) => {
+                // A full disk takes what fits, and half a record would be none. If it cannot be taken back,
+                // the first error is still the one to report.
+                let _ = self.file.set_len(self.bytes);
+                return Err(FileError::at("write", &self.path)(e));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the records are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk does not take them.
+    pub fn sync(&self) -> Result<(), FileError> {
+        (self.file.sync_data()).map_err(FileError::at("write", &self.path))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Length of the records in the file.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 

@@ -92,7 +92,7 @@ recipe! {
 }
 
 /// Files leave out a switch that was added later, unless it is on: those of the versions before have none.
-fn is_off(switch: &bool) -> bool {
+pub(crate) fn is_off(switch: &bool) -> bool {
     !switch
 }
 

@@ -4,23 +4,21 @@
 //! [`Validation`] the loss over the validation set. A reader tells them apart by their fields
 //! (`"val_loss" in row`); both count `step` alike, and come in its order.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::checkpoint::MetricsMark;
-use crate::cli::files::FileError;
+use crate::cli::error::Failure;
+use crate::cli::files::{Appended, FileError};
 use crate::training::log::{LossLog, Row, Validation};
 
 /// The file `metrics.jsonl` of a running training.
 #[derive(Debug)]
 pub struct Metrics {
-    path: PathBuf,
-    file: File,
-    /// Length of the rows in the file.
-    bytes: u64,
+    file: Appended,
     /// The rows of validation losses in the file.
     validation: Vec<Validation>,
 }
@@ -32,15 +30,8 @@ impl Metrics {
     ///
     /// The file exists or cannot be made.
     pub fn create(path: &Path) -> Result<Self, FileError> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(FileError::at("create", path))?;
         Ok(Self {
-            path: path.to_path_buf(),
-            file,
-            bytes: 0,
+            file: Appended::create(path)?,
             validation: Vec::new(),
         })
     }
@@ -62,13 +53,8 @@ impl Metrics {
             .map_err(FileError::at("open", path))?;
         let (bytes, validation) =
             whole_lines(&mut file, bytes).map_err(FileError::at("read", path))?;
-        file.set_len(bytes)
-            .and_then(|()| file.seek(SeekFrom::Start(bytes)))
-            .map_err(FileError::at("write", path))?;
         Ok(Self {
-            path: path.to_path_buf(),
-            file,
-            bytes,
+            file: Appended::go_on(path, file, bytes)?,
             validation,
         })
     }
@@ -79,12 +65,10 @@ impl Metrics {
     ///
     /// The disk does not take them.
     pub fn mark(&mut self, log: &LossLog) -> Result<MetricsMark, FileError> {
-        self.file
-            .sync_data()
-            .map_err(FileError::at("write", &self.path))?;
+        self.file.sync()?;
         let (sum, count) = log.since_the_last_row();
         Ok(MetricsMark {
-            bytes: self.bytes,
+            bytes: self.file.bytes(),
             sum,
             count,
         })
@@ -99,7 +83,7 @@ impl Metrics {
     ///
     /// The file cannot be written, because the disk is full for example.
     pub fn record(&mut self, row: &Row) -> Result<(), FileError> {
-        self.write(row).map_err(FileError::at("write", &self.path))
+        self.write(row)
     }
 
     /// Writes the row of a validation loss, with the same guarantees.
@@ -108,8 +92,7 @@ impl Metrics {
     ///
     /// The file cannot be written.
     pub fn record_validation(&mut self, row: Validation) -> Result<(), FileError> {
-        self.write(&row)
-            .map_err(FileError::at("write", &self.path))?;
+        self.write(&row)?;
         self.validation.push(row);
         Ok(())
     }
@@ -119,21 +102,70 @@ impl Metrics {
         &self.validation
     }
 
-    /// One call of `write` on an unbuffered file, so that there is nothing to flush.
-    fn write(&mut self, row: &impl Serialize) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(row)?;
+    fn write(&mut self, row: &impl Serialize) -> Result<(), FileError> {
+        let json = serde_json::to_vec(row).map_err(io::Error::from);
+        let mut line = json.map_err(FileError::at("write", self.file.path()))?;
         line.push(b'\n');
-        match (&self.file).write_all(&line) {
-            Ok(()) => self.bytes += line.len() as u64,
-            Err(e) => {
-                // A full disk takes what fits, and half a row would be no JSON. If it cannot be
-                // taken back, the first error is still the one to report.
-                let _ = self.file.set_len(self.bytes);
-                return Err(e);
-            }
-        }
-        Ok(())
+        self.file.append(&line)
     }
+}
+
+/// A line of the file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Line {
+    /// The loss of a training step.
+    Step(Row),
+    /// A validation loss.
+    Validation(Validation),
+}
+
+/// A line that is neither.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is damaged: line {line} {reason}", .path.display())]
+pub struct DamagedLine {
+    /// The file.
+    pub path: PathBuf,
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+    /// Whether it is the end of the file, without its line feed.
+    pub torn: bool,
+}
+
+impl Failure for DamagedLine {}
+
+/// The lines of a file, each with what it says or why it says nothing.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn lines(path: &Path) -> Result<Vec<Result<Line, DamagedLine>>, FileError> {
+    let bytes = fs::read(path).map_err(FileError::at("read", path))?;
+    let line = |(i, line): (usize, &[u8])| {
+        let damaged = |reason: String, torn| DamagedLine {
+            path: path.to_path_buf(),
+            line: i + 1,
+            reason,
+            torn,
+        };
+        if !line.ends_with(b"\n") {
+            return Err(damaged("is cut off".to_owned(), true));
+        }
+        let step = serde_json::from_slice(line).map(Line::Step);
+        let validation = serde_json::from_slice(line).map(Line::Validation);
+        step.or(validation).map_err(|_| {
+            damaged(
+                "has neither a training loss nor a validation loss".to_owned(),
+                false,
+            )
+        })
+    };
+    Ok(bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .enumerate()
+        .map(line)
+        .collect())
 }
 
 /// Where the last whole line ends within the first `bytes` of a file, and the rows of validation
@@ -247,7 +279,7 @@ mod tests {
             let mark = metrics.mark();
             // Rows that came after the mark, the last of them torn.
             metrics.record(&losses[stop..]);
-            metrics.metrics.file.write_all(b"{\"step\":").unwrap();
+            metrics.metrics.file.append(b"{\"step\":").unwrap();
             let mut metrics = Logged::go_on(&path, 10, stop as u64, &mark);
             metrics.record(&losses[stop..]);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), whole, "{stop}");
@@ -272,6 +304,24 @@ mod tests {
             let text = std::fs::read_to_string(&path).unwrap();
             assert_eq!(text, format!("{kept}{row}"));
         }
+    }
+
+    #[test]
+    fn a_damaged_line_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let row = "{\"step\":4,\"lr\":0.1,\"loss\":2.0,\"loss_mean\":1.5}\n";
+        let validation = "{\"step\":4,\"val_loss\":2.5}\n";
+        std::fs::write(&path, [row, validation, "{}\n", row, "{\"st"].concat()).unwrap();
+        let lines = lines(&path).unwrap();
+        let val_loss = 2.5;
+        let step = 4;
+        let expected = Line::Validation(Validation { step, val_loss });
+        assert!(matches!(lines[0], Ok(Line::Step(Row { loss: 2.0, .. }))));
+        assert_eq!(lines[1].as_ref().unwrap(), &expected);
+        let [third, last] = [2, 4].map(|i| lines[i].as_ref().unwrap_err());
+        assert!(third.to_string().contains("line 3 has neither"), "{third}");
+        assert!(last.torn && !third.torn && lines[3].is_ok(), "{last}");
     }
 
     #[test]

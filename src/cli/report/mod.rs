@@ -1,5 +1,5 @@
 //! What a run leaves behind and what the user sees of it: the run's folder, `metrics.jsonl`,
-//! `summary.json`, `profile.json`, `loss.png` and the progress bar.
+//! `summary.json`, `profile.json`, `loss.png`, TensorBoard's event files and the progress bar.
 
 pub mod heatmap;
 pub mod metrics;
@@ -9,6 +9,7 @@ pub mod profile;
 pub mod progress;
 pub mod run_dir;
 pub mod summary;
+pub mod tensorboard;
 
 pub use heatmap::{colour_png, grey_png};
 pub use metrics::Metrics;

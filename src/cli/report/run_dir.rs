@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::tensorboard;
 use crate::cli::error::Failure;
 use crate::cli::files::{FileError, exists, remove_leftovers, temporary_in};
 
@@ -279,6 +280,13 @@ impl RunDir {
                 });
             }
         }
+        // Their curves would be mixed with those of the new run.
+        if !tensorboard::files(out)?.is_empty() {
+            return Err(RunDirError::Taken {
+                path: out.to_path_buf(),
+                file: tensorboard::PREFIX,
+            });
+        }
         Ok(Self {
             path: out.to_path_buf(),
             made,
@@ -394,6 +402,7 @@ mod tests {
             "profile.json",
             "last.safetensors",
             "best.safetensors",
+            "events.out.tfevents",
         ] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(file), "").unwrap();

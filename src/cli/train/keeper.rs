@@ -9,7 +9,7 @@ use crate::checkpoint::{Best, Checkpoint, Config, MetricsMark, Training as Recor
 use crate::cli::error::Error;
 use crate::cli::files::FileError;
 use crate::cli::model_file;
-use crate::cli::report::RunDir;
+use crate::cli::report::{RunDir, tensorboard};
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
 use crate::engine::Engine;
@@ -207,8 +207,11 @@ impl<'a> Keeper<'a> {
     /// A file cannot be removed.
     pub(crate) fn discard(&self) -> Result<(), FileError> {
         self.remove_last()?;
-        let path = self.file(RunDir::METRICS);
-        fs::remove_file(&path).map_err(FileError::at("remove", &path))
+        let events = tensorboard::files(self.folder())?;
+        for path in events.into_iter().chain([self.file(RunDir::METRICS)]) {
+            fs::remove_file(&path).map_err(FileError::at("remove", &path))?;
+        }
+        Ok(())
     }
 
     /// Removes the last checkpoint: there is nothing to continue.

@@ -1,6 +1,7 @@
 //! `gpu-makemore train`: a training from the data to the names, with all that is kept of it.
 
 mod clock;
+mod curves;
 pub mod error;
 mod init;
 mod keeper;
@@ -21,7 +22,7 @@ use crate::cli::error::Error;
 use crate::cli::files::seen_from;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::model_file;
-use crate::cli::report::{Metrics, ProfileReport, Progress, RunDir, Summary, loss_png};
+use crate::cli::report::{ProfileReport, Progress, RunDir, Summary, loss_png};
 use crate::data::{Dataset, Vocabulary};
 use crate::engine::Opened;
 use crate::model::dims::Dims;
@@ -32,6 +33,7 @@ use crate::training::evaluation::{self, worst};
 use crate::training::log::{Validation, lecture_line};
 use crate::training::{Event, Snapshot, State, Training};
 use clock::{Clock, Times};
+use curves::Curves;
 use error::{LastGood, TrainError};
 use init::Start;
 use keeper::{Keeper, Measured};
@@ -125,15 +127,14 @@ async fn run_on<B: Backend>(
 
     let (earlier, mark, from) = (record.seconds, record.metrics, state.now.steps);
     let mut keeper = Keeper::new(run_dir, &dataset, config.clone(), record, &state.now);
-    let path = keeper.file(RunDir::METRICS);
     // From here on the run can be killed at any time and continued.
-    let metrics = if args.resume.is_some() {
-        Metrics::go_on(&path, mark.bytes)?
+    let curves = if args.resume.is_some() {
+        Curves::go_on(keeper.folder(), mark.bytes, from, args.tensorboard)?
     } else {
         if let Some(measured) = keeper.measure(&state.now).await? {
             keeper.save(measured, &state, mark, 0.0)?;
         }
-        Metrics::create(&path)?
+        Curves::begin(keeper.folder(), args.tensorboard)?
     };
     let mut run = Run {
         args,
@@ -145,7 +146,7 @@ async fn run_on<B: Backend>(
         backend,
         notes,
         progress: Progress::of_training(from, recipe.steps),
-        metrics,
+        curves,
         config,
         clock: Clock::new(from, earlier, opened, keeper.took()),
         keeper,
@@ -168,7 +169,7 @@ struct Run<'a, B> {
     /// What happens to the device.
     notes: Receiver<String>,
     progress: Progress,
-    metrics: Metrics,
+    curves: Curves,
     config: Config,
     keeper: Keeper<'a>,
     clock: Clock,
@@ -234,16 +235,16 @@ impl<B: Backend> Run<'_, B> {
             backend,
             notes,
             progress,
-            metrics,
+            curves,
             keeper,
             clock,
             ..
         } = self;
         let steps = recipe.steps;
-        let measured = metrics.validation().last().map(|row| row.step);
+        let measured = curves.validation().last().map(|row| row.step);
         if training.state().now.steps == steps && measured != Some(steps) {
             // It was to go further, and is to end here now.
-            save(keeper, metrics, clock, training.state(), true).await?;
+            save(keeper, curves, clock, training.state(), true).await?;
         }
         let mut stopped = None;
         let ended = drive(training, backend, async |training, losses, events| {
@@ -255,7 +256,7 @@ impl<B: Backend> Run<'_, B> {
             }
             for event in events {
                 if let Event::Row(row) = event {
-                    metrics.record(row)?;
+                    curves.record(row)?;
                     progress.line(&lecture_line(row.step, steps, row.loss))?;
                 }
             }
@@ -267,10 +268,10 @@ impl<B: Backend> Run<'_, B> {
             let due = checkpoint || events.contains(&Event::EvaluationDue);
             if due || stopped.is_some() {
                 let row = match checkpoint || stopped.is_some() {
-                    true => save(keeper, metrics, clock, state, due).await?,
+                    true => save(keeper, curves, clock, state, due).await?,
                     false => {
                         let measured = keeper.measure(now).await?;
-                        record(metrics, now, measured.as_ref())?
+                        record(curves, now, measured.as_ref())?
                     }
                 };
                 // After the last step, the loss with the statistics over all examples follows at once.
@@ -299,7 +300,7 @@ impl<B: Backend> Run<'_, B> {
                 let state = training.state();
                 if state.now.steps > keeper.saved()
                     && let Ok(Some(measured)) = keeper.measure(&state.now).await
-                    && let Ok(mark) = metrics.mark(&state.log)
+                    && let Ok(mark) = curves.mark(&state.log)
                 {
                     let seconds = clock.times(state.now.steps, keeper.took()).seconds;
                     let _ = keeper.save(measured, state, mark, seconds);
@@ -400,7 +401,7 @@ impl<B: Backend> Run<'_, B> {
         for note in self.notes.try_iter() {
             progress.line(&format!("note        {note}"))?;
         }
-        let validation = self.metrics.validation();
+        let validation = self.curves.validation();
         loss_png(
             &keeper.file(RunDir::PLOT),
             &training.state().curve,
@@ -412,6 +413,7 @@ impl<B: Backend> Run<'_, B> {
         if let Some(profile) = &profile {
             profile.save(&keeper.file(RunDir::PROFILE))?;
         }
+        self.curves.record_final(steps, losses)?;
         let info = backend.info();
         // The last of the files: a run with a summary is finished.
         Summary {
@@ -470,7 +472,7 @@ impl<B: Backend> Run<'_, B> {
 /// Saves the run as it stands; if its validation loss is due, with a row of metrics, which it gives.
 async fn save(
     keeper: &mut Keeper<'_>,
-    metrics: &mut Metrics,
+    curves: &mut Curves,
     clock: &Clock,
     state: &State,
     due: bool,
@@ -480,15 +482,15 @@ async fn save(
         return Ok(None);
     };
     // A run that is interrupted leaves no row that an undisturbed one has not.
-    let row = record(metrics, now, Some(&measured).filter(|_| due))?;
+    let row = record(curves, now, Some(&measured).filter(|_| due))?;
     let seconds = clock.times(now.steps, keeper.took()).seconds;
-    keeper.save(measured, state, metrics.mark(&state.log)?, seconds)?;
+    keeper.save(measured, state, curves.mark(&state.log)?, seconds)?;
     Ok(row)
 }
 
 /// Writes the row of a model whose validation loss was measured, if it has one, and gives it.
 fn record(
-    metrics: &mut Metrics,
+    curves: &mut Curves,
     now: &Snapshot,
     measured: Option<&Measured>,
 ) -> Result<Option<Validation>, Error> {
@@ -498,7 +500,7 @@ fn record(
         val_loss,
     });
     if let Some(row) = row {
-        metrics.record_validation(row)?;
+        curves.record_validation(row)?;
     }
     Ok(row)
 }
@@ -521,6 +523,7 @@ fn standing(
         log_every: args.log_every(),
         checkpoint_every: args.checkpoint_every(),
         eval_every: args.eval_every,
+        tensorboard: args.tensorboard,
         adapter_option: args.device.adapter.clone(),
         schedule: info.schedule.map(str::to_owned),
         adapter: info.adapter.clone(),

@@ -110,6 +110,7 @@ impl Resumed {
                 true => given.eval_every,
                 false => training.eval_every,
             },
+            tensorboard: given.tensorboard || training.tensorboard,
             profile: given.profile,
             resume: given.resume.clone(),
             ..runs_on(given, begun)
