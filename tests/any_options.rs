@@ -175,6 +175,15 @@ const REPORT: Options = &[
     ),
     ("", Input(&["sweep", "bent-sweep"])),
 ];
+const COMPARE: Options = &[
+    ("", Input(&["model", "model/model.safetensors", "stopped"])),
+    ("", Input(&["stopped", "stopped/last.safetensors", "sweep"])),
+    (
+        "--out",
+        Output(&["plot.png", "out/plot.png", "words.txt", "sub/plot.png"]),
+    ),
+    ("--json", Nothing),
+];
 const EVAL: Options = &[
     ("--checkpoint", MODEL),
     ("--split", Word(&["train", "val", "test", "all"])),
@@ -507,6 +516,7 @@ fn arguments(case: usize) -> Vec<OsString> {
         (&["sweep"], &[READING, SWEEP]),
         (&["sweep"], &[READING, SWEEP]),
         (&["sweep", "report"], &[REPORT]),
+        (&["compare"], &[COMPARE]),
         (&["eval"], &[READING, EVAL]),
         (&["sample"], &[READING, SAMPLE]),
         (&["sample"], &[READING, SAMPLE]),

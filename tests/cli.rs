@@ -1656,6 +1656,177 @@ fn tensorboard_gets_what_is_written_down() {
     assert_eq!(shown(&place, "late"), whole);
 }
 
+// ---------------------------------------------------------------------------------------- compare
+
+/// Three runs: `a`, finished; `b`, with another rate and size, of which the end is gone; `c`, diverged.
+fn three_runs() -> Place {
+    let place = Place::new();
+    place.train(&["--out", "a"]);
+    let other = ["--lr", "0.2", "--n-hidden", "24", "--eval-every", "7"];
+    place.train(&[&other[..], &["--steps", "40", "--out", "b"]].concat());
+    fs::remove_file(place.path().join("b/summary.json")).unwrap();
+    let output = place.run(&train(&["--lr", "1e30", "--out", "c"]));
+    assert_eq!(output.status.code(), Some(1));
+    place
+}
+
+#[test]
+fn runs_are_put_side_by_side() {
+    let place = three_runs();
+    let lines = place.succeed(&[
+        "compare",
+        "a",
+        "b/last.safetensors",
+        "c",
+        "--out",
+        "abc.png",
+    ]);
+    let row = |label: &str| -> Vec<String> {
+        let line = lines
+            .iter()
+            .find(|line| line.trim_start().starts_with(label));
+        let line = line.unwrap_or_else(|| panic!("no {label} in {lines:#?}"));
+        line.split_whitespace().skip(1).map(str::to_owned).collect()
+    };
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["a", "b", "c"]
+    );
+    assert_eq!(row("--steps"), ["30", "40", "unknown"]);
+    assert_eq!(row("--lr "), ["0.1", "0.2", "1e30"]);
+    assert_eq!(row("--n-hidden"), ["16", "24", "16"]);
+    assert_eq!(row("--eval-every"), ["not", "given", "7", "unknown"]);
+    for same in [
+        "--seed",
+        "--batch-size",
+        "--log-every",
+        "--data",
+        "--backend",
+        "words",
+    ] {
+        let found = lines
+            .iter()
+            .find(|line| line.trim_start().starts_with(same));
+        assert_eq!(found, None);
+    }
+    let summary = place.json("a/summary.json");
+    for (label, field) in [
+        ("train", "train_loss"),
+        ("val", "val_loss"),
+        ("test", "test_loss"),
+    ] {
+        assert_eq!(
+            row(label),
+            [&four_digits(&summary[field]), "-", "-"],
+            "{label}"
+        );
+    }
+    assert_eq!(row("device"), ["CPU", "CPU", "-"]);
+    let text = lines.join("\n");
+    for part in [
+        "b: not finished at step 40 of 40",
+        "c: diverged; its last good model is of step",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(text.ends_with("the curves are in abc.png"), "{text}");
+
+    let image = png::Decoder::new(io::Cursor::new(place.read("abc.png")));
+    let mut image = image.read_info().unwrap();
+    let mut pixels = vec![0; image.output_buffer_size().unwrap()];
+    image.next_frame(&mut pixels).unwrap();
+    // Of the third, nothing is finite; the legend has its dash.
+    for (colour, least) in [
+        ([0x1f, 0x77, 0xb4], 300),
+        ([0xff, 0x7f, 0x0e], 300),
+        ([0x2c, 0xa0, 0x2c], 10),
+    ] {
+        let rgb = pixels.as_chunks::<3>().0;
+        let count = rgb.iter().filter(|pixel| **pixel == colour).count();
+        assert!(count >= least, "{count} pixels of {colour:?}");
+    }
+}
+
+#[test]
+fn a_comparison_is_json_if_asked_for() {
+    let place = three_runs();
+    let lines = place.succeed(&["compare", "a", "b", "--json"]);
+    let report: Value = serde_json::from_str(&lines.join("\n")).unwrap();
+    let differences = ["n_hidden", "steps", "lr", "lr_final", "lr_decay_at"];
+    let intervals = ["checkpoint_every", "eval_every"];
+    let expected = [&differences[..], &intervals].concat();
+    assert_eq!(report["differences"], serde_json::json!(expected));
+    assert_eq!(report["picture"], "compare.png");
+    assert!(place.read("compare.png").starts_with(b"\x89PNG"));
+    let [a, b] = [0, 1].map(|i| &report["runs"][i]);
+    let summary = place.json("a/summary.json");
+    for field in [
+        "train_loss",
+        "val_loss",
+        "test_loss",
+        "steps_per_second",
+        "adapter",
+    ] {
+        assert_eq!(a[field], summary[field], "{field}");
+    }
+    assert_eq!((&a["name"], &a["state"]), (&"a".into(), &"finished".into()));
+    assert_eq!(a["options"]["n_hidden"], 16);
+    assert_eq!(
+        (&b["state"], &b["steps_done"]),
+        (&"unfinished".into(), &40.into())
+    );
+    assert_eq!(
+        (&b["val_loss"], &b["options"]["eval_every"]),
+        (&Value::Null, &7.into())
+    );
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    let place = three_runs();
+    fs::create_dir(place.path().join("empty")).unwrap();
+    for (runs, code, parts) in [
+        (
+            &["a"][..],
+            2,
+            &["1 runs were given", "2 to 20", "`eval`"][..],
+        ),
+        (&["a"; 21], 2, &["21 runs were given"]),
+        (&["a", "./a/model.safetensors"], 2, &["./a was given twice"]),
+        (&["a", "none"], 1, &["there is no run none"]),
+        (&["a", "empty"], 1, &["empty is no run"]),
+        (&["a", "words.txt"], 1, &["words.txt is no run"]),
+        (&["a", "a/metrics.jsonl"], 1, &["a/metrics.jsonl is no run"]),
+    ] {
+        let args = [&["compare"], runs].concat();
+        place.refuse(&args, code, parts);
+    }
+    let metrics = place.text("b/metrics.jsonl");
+    let damage = |text: String, parts: &[&str]| {
+        place.write("b/metrics.jsonl", text);
+        place.refuse(&["compare", "a", "b"], 1, parts);
+    };
+    let third = metrics.lines().nth(2).unwrap();
+    let bad = "{\"step\": }                                               ";
+    damage(
+        metrics.replace(third, bad),
+        &["b/metrics.jsonl is damaged: line 3 "],
+    );
+    damage(
+        metrics[..60].to_owned(),
+        &["b/metrics.jsonl is damaged: it has 60 bytes"],
+    );
+    // What a killed run was about to write does not count.
+    place.write("b/metrics.jsonl", metrics + "{\"st");
+    place.succeed(&["compare", "a", "b"]);
+    place.write("a/summary.json", "{}");
+    place.refuse(
+        &["compare", "a", "b"],
+        1,
+        &["cannot read a/summary.json: missing field"],
+    );
+}
+
 /// Whatever the rate is, it falls.
 #[test]
 fn the_last_rate_is_a_tenth_of_the_first_unless_it_is_given() {
@@ -2441,6 +2612,7 @@ fn help_fits_eighty_columns() {
     for command in [
         "",
         "train",
+        "compare",
         "sweep",
         "sweep report",
         "eval",

@@ -201,6 +201,15 @@ const COMMANDS: &[Entry] = &[
     .after(&[FIRST])
     .prepare(interrupt)
     .bare(),
+    run("gpu-makemore compare runs/first runs/wide", |ran, place| {
+        ran.prints(&["first", "wide", "--n-hidden", "24", "2.0711"])?;
+        place.png("compare.png")
+    })
+    .after(&[FIRST])
+    .prepare(|place| {
+        let wide = "gpu-makemore train --n-hidden 24 --steps 20 --out runs/wide";
+        expect("a second run", place.command(wide)?.output()?.status.success(), true)
+    }),
     run("gpu-makemore eval --checkpoint runs/first", |ran, _| {
         ran.prints(&[
             "train   2.0711  (182625 examples)",

@@ -107,6 +107,8 @@ impl Cli {
 pub enum Command {
     /// Train a model, evaluate it and print some invented names
     Train(TrainArgs),
+    /// Put runs side by side: options, losses and curves
+    Compare(CompareArgs),
     /// Train many models at once: every combination of the values that options list
     Sweep(Box<SweepArgs>),
     /// Loss of a trained model over a data set
@@ -479,6 +481,20 @@ pub struct ReportArgs {
     /// Write a row for each model
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+}
+
+/// `compare`
+#[derive(Args, Clone, Debug)]
+pub struct CompareArgs {
+    /// The runs, 2 to 20: their folders, or checkpoints in them
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// The picture with the curves of all of them
+    #[arg(long, default_value = "compare.png", value_name = "FILE")]
+    pub out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `eval`

@@ -3,6 +3,7 @@
 
 pub mod adapters;
 pub mod args;
+pub mod compare;
 pub mod data;
 pub mod device;
 mod drive;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
     let result = block_on(async {
         match &cli.command {
             Command::Train(args) => train::run(args).await,
+            Command::Compare(args) => compare::run(args),
             Command::Sweep(args) => sweep::run(args).await,
             Command::Eval(args) => eval::run(args).await,
             Command::Sample(args) => sample::run(args).await,

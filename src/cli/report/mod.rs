@@ -14,7 +14,7 @@ pub mod tensorboard;
 pub use heatmap::{colour_png, grey_png};
 pub use metrics::Metrics;
 pub use output::{Output, OutputError};
-pub use plot::{PlotError, loss_png};
+pub use plot::{CurveOfRun, PlotError, compare_png, loss_png};
 pub use profile::ProfileReport;
 pub use progress::Progress;
 pub use run_dir::{RunDir, RunDirError};

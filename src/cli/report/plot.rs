@@ -1,4 +1,5 @@
-//! `loss.png`: the lecture's picture of the loss, with the validation losses beside it.
+//! `loss.png`: the lecture's picture of the loss, with the validation losses beside it; and the same picture
+//! with the curves of several runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -52,45 +53,89 @@ impl Failure for PlotError {}
 /// Validation losses that are drawn at most: more would run into each other.
 const MANY: usize = 200;
 
+/// A run in a picture of several.
+pub struct CurveOfRun<'a> {
+    /// What the legend calls it.
+    pub name: &'a str,
+    /// [`LossCurve::points`]
+    pub points: &'a [(usize, f64)],
+    /// Its validation losses.
+    pub validation: &'a [Validation],
+}
+
 /// What is drawn.
-struct Curve {
-    /// Steps that one point stands for.
-    bucket: usize,
-    /// Steps of the run.
+struct Picture {
+    caption: String,
+    /// Steps of the longest run.
     steps: usize,
+    curves: Vec<Curve>,
+}
+
+/// A line of training losses and dots of validation losses.
+struct Curve {
     /// Not finite where a loss is not, or is zero.
     points: Vec<(usize, f64)>,
     /// log10 of validation losses by step, all of them finite.
     validation: Vec<(usize, f64)>,
+    line: RGBColor,
+    dots: RGBColor,
+    /// What the legend says of the line.
+    label: String,
+    /// What it says of the dots, if they have an entry of their own.
+    dots_label: Option<&'static str>,
 }
 
-impl Curve {
-    fn new(curve: &LossCurve, validation: &[Validation]) -> Self {
-        // From the last one back, so that the last one is among them.
-        let every = validation.len().div_ceil(MANY).max(1);
-        let thinned = validation.iter().rev().step_by(every);
+impl Picture {
+    fn of_run(curve: &LossCurve, validation: &[Validation]) -> Self {
+        let training = match curve.bucket() {
+            1 => "training".to_owned(),
+            n => format!("training, mean of {} steps", thousands(n as usize)),
+        };
         Self {
-            bucket: curve.bucket() as usize,
+            caption: "Loss over the training run".to_owned(),
             steps: curve.steps() as usize,
-            points: curve.points(),
-            validation: thinned
-                .map(|row| (row.step as usize, row.val_loss.log10()))
-                .filter(|(_, y)| y.is_finite())
-                .collect(),
+            curves: vec![Curve {
+                points: curve.points(),
+                validation: thinned(validation),
+                line: BLUE,
+                dots: ORANGE,
+                label: training,
+                dots_label: Some("validation"),
+            }],
         }
     }
 
-    /// The stretches of the curve without a gap.
-    fn stretches(&self) -> impl Iterator<Item = &[(usize, f64)]> {
-        self.points
-            .split(|(_, y)| !y.is_finite())
-            .filter(|stretch| !stretch.is_empty())
+    fn of_runs(runs: &[CurveOfRun<'_>]) -> Self {
+        let steps = |run: &CurveOfRun<'_>| {
+            let training = run.points.last().map_or(0, |(step, _)| *step);
+            let validation = run.validation.last().map_or(0, |row| row.step as usize);
+            training.max(validation)
+        };
+        let curve = |(i, run): (usize, &CurveOfRun<'_>)| Curve {
+            points: run.points.to_vec(),
+            validation: thinned(run.validation),
+            line: colour(i, runs.len()),
+            dots: colour(i, runs.len()),
+            label: run.name.to_owned(),
+            dots_label: None,
+        };
+        Self {
+            caption: format!(
+                "Loss of {} runs: lines training, dots validation",
+                runs.len()
+            ),
+            steps: runs.iter().map(steps).max().unwrap_or_default(),
+            curves: runs.iter().enumerate().map(curve).collect(),
+        }
     }
 
     /// Lowest and highest value with some air around, or an arbitrary range without any value.
     fn y_range(&self) -> std::ops::Range<f64> {
-        let points = self.points.iter().chain(&self.validation);
-        let finite = points.map(|p| p.1).filter(|y| y.is_finite());
+        let points = |curve: &'_ Curve| -> Vec<f64> {
+            let points = curve.points.iter().chain(&curve.validation);
+            points.map(|p| p.1).filter(|y| y.is_finite()).collect()
+        };
+        let finite = self.curves.iter().flat_map(points);
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| {
             (low.min(y), high.max(y))
         });
@@ -103,6 +148,46 @@ impl Curve {
             0.05
         };
         low - air..high + air
+    }
+}
+
+/// log10 of validation losses by step; of many, every second or third.
+fn thinned(validation: &[Validation]) -> Vec<(usize, f64)> {
+    // From the last one back, so that the last one is among them.
+    let every = validation.len().div_ceil(MANY).max(1);
+    let thinned = validation.iter().rev().step_by(every);
+    thinned
+        .map(|row| (row.step as usize, row.val_loss.log10()))
+        .filter(|(_, y)| y.is_finite())
+        .collect()
+}
+
+/// Matplotlib's ten colours, or, for more curves, as many hues.
+fn colour(i: usize, of: usize) -> RGBColor {
+    const TEN: [u32; 10] = [
+        0x1f_77b4, 0xff_7f0e, 0x2c_a02c, 0xd6_2728, 0x94_67bd, 0x8c_564b, 0xe3_77c2, 0x7f_7f7f,
+        0xbc_bd22, 0x17_becf,
+    ];
+    match TEN.get(i) {
+        Some(rgb) if of <= TEN.len() => {
+            let [_, r, g, b] = rgb.to_be_bytes();
+            RGBColor(r, g, b)
+        }
+        // Neighbours differ in lightness too.
+        _ => {
+            let lightness = if i.is_multiple_of(2) { 0.35 } else { 0.6 };
+            let (r, g, b) = HSLColor(i as f64 / of as f64, 0.8, lightness).rgb();
+            RGBColor(r, g, b)
+        }
+    }
+}
+
+impl Curve {
+    /// The stretches of the curve without a gap.
+    fn stretches(&self) -> impl Iterator<Item = &[(usize, f64)]> {
+        self.points
+            .split(|(_, y)| !y.is_finite())
+            .filter(|stretch| !stretch.is_empty())
     }
 }
 
@@ -120,24 +205,37 @@ pub fn loss_png(
     curve: &LossCurve,
     validation: &[Validation],
 ) -> Result<(), PlotError> {
+    write_png(path, &Picture::of_run(curve, validation))
+}
+
+/// Draws the curves of several runs as [`loss_png`] draws one, each in a colour of its own.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn compare_png(path: &Path, runs: &[CurveOfRun<'_>]) -> Result<(), PlotError> {
+    write_png(path, &Picture::of_runs(runs))
+}
+
+fn write_png(path: &Path, picture: &Picture) -> Result<(), PlotError> {
     let draw_error = |reason: String| PlotError::Draw {
         path: path.to_path_buf(),
         reason,
     };
-    let pixels = draw(&Curve::new(curve, validation)).map_err(draw_error)?;
+    let pixels = draw(picture).map_err(draw_error)?;
     let png = encode(&pixels, WIDTH, HEIGHT).map_err(|e| draw_error(e.to_string()))?;
     write_atomic(path, |w| w.write_all(&png))?;
     Ok(())
 }
 
 /// RGB pixels of the picture, row by row.
-fn draw(curve: &Curve) -> Result<Vec<u8>, String> {
+fn draw(picture: &Picture) -> Result<Vec<u8>, String> {
     load_font()?;
     let (width, height) = (WIDTH * SCALE, HEIGHT * SCALE);
     let mut large = vec![0; width as usize * height as usize * 3];
     {
         let area = BitMapBackend::with_buffer(&mut large, (width, height)).into_drawing_area();
-        draw_chart(&area, curve).map_err(|e| e.to_string())?;
+        draw_chart(&area, picture).map_err(|e| e.to_string())?;
         area.present().map_err(|e| e.to_string())?;
     }
     Ok(average_down(&large, WIDTH as usize))
@@ -146,21 +244,17 @@ fn draw(curve: &Curve) -> Result<Vec<u8>, String> {
 type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
 type AreaError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
 
-fn draw_chart<'a>(area: &Area<'a>, curve: &Curve) -> Result<(), AreaError<'a>> {
-    let steps = curve.steps;
+fn draw_chart<'a>(area: &Area<'a>, picture: &Picture) -> Result<(), AreaError<'a>> {
+    let steps = picture.steps;
     let scaled = |pixels: u32| pixels * SCALE;
     let font = |size: u32| (FONT, scaled(size)).into_font().color(&INK);
     area.fill(&WHITE)?;
 
-    let training = match curve.bucket {
-        1 => "training".to_owned(),
-        n => format!("training, mean of {} steps", thousands(n)),
-    };
-    let y_range = curve.y_range();
+    let y_range = picture.y_range();
     let right = LossAxis::new(y_range.clone());
     let y_decimals = decimals(y_range.end - y_range.start);
     let mut chart = ChartBuilder::on(area)
-        .caption("Loss over the training run", font(20))
+        .caption(&picture.caption, font(20))
         .margin(scaled(14))
         .x_label_area_size(scaled(50))
         .y_label_area_size(scaled(70))
@@ -193,24 +287,39 @@ fn draw_chart<'a>(area: &Area<'a>, curve: &Curve) -> Result<(), AreaError<'a>> {
         .y_desc("loss")
         .draw()?;
 
-    let line = BLUE.stroke_width(SCALE * 3 / 2);
-    for stretch in curve.stretches() {
-        draw_stretch(&mut chart, stretch, line)?;
-    }
-    // Drawn without a point, for the legend alone: the curve has many elements.
-    let none = std::iter::empty::<Circle<(usize, f64), u32>>();
     let key = scaled(20) as i32;
-    let dash = move |(x, y)| PathElement::new([(x, y), (x + key, y)], line).into_dyn();
-    chart.draw_series(none)?.label(training).legend(dash);
-    if !curve.validation.is_empty() {
-        let dot = move |at| Circle::new(at, SCALE * 7 / 2, ORANGE.filled());
-        let dots = curve.validation.iter().map(|&point| dot(point));
-        chart
-            .draw_series(dots)?
-            .label("validation")
-            .legend(move |(x, y)| {
-                Circle::new((x + key / 2, y), SCALE * 7 / 2, ORANGE.filled()).into_dyn()
+    for curve in &picture.curves {
+        let line = curve.line.stroke_width(SCALE * 3 / 2);
+        for stretch in curve.stretches() {
+            draw_stretch(&mut chart, stretch, line)?;
+        }
+        // Drawn without a point, for the legend alone: the curve has many elements.
+        let none = std::iter::empty::<Circle<(usize, f64), u32>>();
+        let dash = move |(x, y)| PathElement::new([(x, y), (x + key, y)], line).into_dyn();
+        chart.draw_series(none)?.label(&curve.label).legend(dash);
+    }
+    // Above all lines.
+    for curve in picture
+        .curves
+        .iter()
+        .filter(|curve| !curve.validation.is_empty())
+    {
+        let dots = curve.dots.filled();
+        if curve.dots_label.is_none() {
+            // A rim tells a dot from a line of its own colour.
+            let rims = curve
+                .validation
+                .iter()
+                .map(|&at| Circle::new(at, SCALE * 5, WHITE.filled()));
+            chart.draw_series(rims)?;
+        }
+        let circles = (curve.validation.iter()).map(|&at| Circle::new(at, SCALE * 7 / 2, dots));
+        let drawn = chart.draw_series(circles)?;
+        if let Some(label) = curve.dots_label {
+            drawn.label(label).legend(move |(x, y)| {
+                Circle::new((x + key / 2, y), SCALE * 7 / 2, dots).into_dyn()
             });
+        }
     }
     chart
         .configure_series_labels()
@@ -502,7 +611,7 @@ mod tests {
                 val_loss: f64::from(loss),
             });
             for rows in [rows.collect(), vec![]] {
-                draw(&Curve::new(&curve(losses), &rows)).unwrap();
+                draw(&Picture::of_run(&curve(losses), &rows)).unwrap();
             }
         }
     }
@@ -515,9 +624,20 @@ mod tests {
                 val_loss: 2.0,
             })
             .collect();
-        let drawn = Curve::new(&curve(&[2.0; 1001]), &rows).validation;
+        let drawn = thinned(&rows);
         assert!((100..=MANY).contains(&drawn.len()), "{}", drawn.len());
         assert!(drawn.contains(&(1001, 2_f64.log10())));
+    }
+
+    #[test]
+    fn runs_have_colours_of_their_own() {
+        for of in [2, 10, 11, 20] {
+            let colours: Vec<RGBColor> = (0..of).map(|i| colour(i, of)).collect();
+            for (i, one) in colours.iter().enumerate() {
+                assert!(!colours[..i].contains(one), "{i} of {of}");
+            }
+        }
+        assert_eq!([colour(0, 2), colour(1, 2)], [BLUE, ORANGE]);
     }
 
     #[test]
