@@ -6,8 +6,7 @@ use plotters::prelude::*;
 use plotters::style::FontTransform;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::plot::{FONT, INK, PlotError, encode, load_font};
-use crate::cli::files::write_atomic;
+use super::canvas::{FONT, INK, PlotError, load_font, save};
 
 /// Side of an element in pixels.
 const CELL: usize = 18;
@@ -47,7 +46,7 @@ pub fn grey_png(path: &Path, values: &[f32], cols: usize) -> Result<(), PlotErro
         let level = ((value - low) / range * 255.0).round() as u8;
         fill_cell(&mut pixels, width, (0, 0), (i / cols, i % cols), [level; 3]);
     }
-    save(path, &pixels, width, height)
+    save(path, &pixels, (width as u32, height as u32))
 }
 
 /// A matrix as a picture in colour: blue below zero, white at zero, red above, with titles and labels for columns and
@@ -129,7 +128,7 @@ pub fn colour_png(
         draw(scale, (width - 14, down), upwards())?;
         area.present().map_err(|e| failed(e.to_string()))?;
     }
-    save(path, &pixels, width, height)
+    save(path, &pixels, (width as u32, height as u32))
 }
 
 /// The colour of a place between -1 and 1.
@@ -168,26 +167,10 @@ fn fill_cell(
     }
 }
 
-fn save(path: &Path, pixels: &[u8], width: usize, height: usize) -> Result<(), PlotError> {
-    let png = encode(pixels, width as u32, height as u32).map_err(|e| PlotError::Draw {
-        path: path.to_path_buf(),
-        reason: e.to_string(),
-    })?;
-    write_atomic(path, |w| w.write_all(&png))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::canvas::tests::decode;
     use super::*;
-
-    fn decode(path: &Path) -> (u32, u32, Vec<u8>) {
-        let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
-        let mut reader = png::Decoder::new(file).read_info().unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut pixels).unwrap();
-        (info.width, info.height, pixels)
-    }
 
     #[test]
     fn the_grey_picture_runs_from_black_to_white() {

@@ -1,54 +1,22 @@
 //! `loss.png`: the lecture's picture of the loss, with the validation losses beside it; and the same picture
 //! with the curves of several runs.
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-use plotters::coord::types::{RangedCoordf64, RangedCoordusize};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use plotters::style::register_font;
 
-use crate::cli::error::Failure;
-use crate::cli::files::{FileError, write_atomic};
+use super::canvas::{
+    Area, AreaError, BLUE, GRID, INK, ORANGE, PlotError, SCALE, decimals, draw_stretch, font, png,
+    range_of, scaled, stretches, thousands,
+};
 use crate::training::curve::LossCurve;
 use crate::training::log::Validation;
 
 /// Size of the picture in pixels.
 const WIDTH: u32 = 960;
 const HEIGHT: u32 = 540;
-
-/// The picture is drawn this much larger in both directions and then averaged down. Plotters
-/// draws wide lines without smoothing their edges; this smooths everything.
-pub(crate) const SCALE: u32 = 4;
-
-/// The name under which plotters knows the font.
-pub(crate) const FONT: &str = "dejavu";
-
-/// Matplotlib's first colour, as in the lecture.
-const BLUE: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
-/// Its second one.
-const ORANGE: RGBColor = RGBColor(0xff, 0x7f, 0x0e);
-const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
-pub(crate) const INK: RGBColor = RGBColor(0x26, 0x26, 0x26);
-
-/// Why there is no picture.
-#[derive(Debug, thiserror::Error)]
-pub enum PlotError {
-    /// The file cannot be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The drawing or encoding library failed.
-    #[error("cannot draw {}: {reason}", .path.display())]
-    Draw {
-        /// The picture.
-        path: PathBuf,
-        /// What the library says.
-        reason: String,
-    },
-}
-
-impl Failure for PlotError {}
 
 /// Validation losses that are drawn at most: more would run into each other.
 const MANY: usize = 200;
@@ -133,21 +101,9 @@ impl Picture {
     fn y_range(&self) -> std::ops::Range<f64> {
         let points = |curve: &'_ Curve| -> Vec<f64> {
             let points = curve.points.iter().chain(&curve.validation);
-            points.map(|p| p.1).filter(|y| y.is_finite()).collect()
+            points.map(|p| p.1).collect()
         };
-        let finite = self.curves.iter().flat_map(points);
-        let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| {
-            (low.min(y), high.max(y))
-        });
-        if low > high {
-            return 0.0..1.0;
-        }
-        let air = if high - low > 1e-6 {
-            (high - low) * 0.05
-        } else {
-            0.05
-        };
-        low - air..high + air
+        range_of(self.curves.iter().flat_map(points))
     }
 }
 
@@ -182,15 +138,6 @@ fn colour(i: usize, of: usize) -> RGBColor {
     }
 }
 
-impl Curve {
-    /// The stretches of the curve without a gap.
-    fn stretches(&self) -> impl Iterator<Item = &[(usize, f64)]> {
-        self.points
-            .split(|(_, y)| !y.is_finite())
-            .filter(|stretch| !stretch.is_empty())
-    }
-}
-
 /// Draws the curve as the lecture does, with a dot for each validation loss, and writes the picture to
 /// `path`. The axis on the left has log10 of the loss, which the lecture draws; the one on the right has
 /// the loss itself at the same heights.
@@ -205,7 +152,7 @@ pub fn loss_png(
     curve: &LossCurve,
     validation: &[Validation],
 ) -> Result<(), PlotError> {
-    write_png(path, &Picture::of_run(curve, validation))
+    draw_png(path, &Picture::of_run(curve, validation))
 }
 
 /// Draws the curves of several runs as [`loss_png`] draws one, each in a colour of its own.
@@ -214,42 +161,15 @@ pub fn loss_png(
 ///
 /// The file cannot be written.
 pub fn compare_png(path: &Path, runs: &[CurveOfRun<'_>]) -> Result<(), PlotError> {
-    write_png(path, &Picture::of_runs(runs))
+    draw_png(path, &Picture::of_runs(runs))
 }
 
-fn write_png(path: &Path, picture: &Picture) -> Result<(), PlotError> {
-    let draw_error = |reason: String| PlotError::Draw {
-        path: path.to_path_buf(),
-        reason,
-    };
-    let pixels = draw(picture).map_err(draw_error)?;
-    let png = encode(&pixels, WIDTH, HEIGHT).map_err(|e| draw_error(e.to_string()))?;
-    write_atomic(path, |w| w.write_all(&png))?;
-    Ok(())
+fn draw_png(path: &Path, picture: &Picture) -> Result<(), PlotError> {
+    png(path, (WIDTH, HEIGHT), |area| draw(area, picture))
 }
 
-/// RGB pixels of the picture, row by row.
-fn draw(picture: &Picture) -> Result<Vec<u8>, String> {
-    load_font()?;
-    let (width, height) = (WIDTH * SCALE, HEIGHT * SCALE);
-    let mut large = vec![0; width as usize * height as usize * 3];
-    {
-        let area = BitMapBackend::with_buffer(&mut large, (width, height)).into_drawing_area();
-        draw_chart(&area, picture).map_err(|e| e.to_string())?;
-        area.present().map_err(|e| e.to_string())?;
-    }
-    Ok(average_down(&large, WIDTH as usize))
-}
-
-type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
-type AreaError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
-
-fn draw_chart<'a>(area: &Area<'a>, picture: &Picture) -> Result<(), AreaError<'a>> {
+fn draw<'a>(area: &Area<'a>, picture: &Picture) -> Result<(), AreaError<'a>> {
     let steps = picture.steps;
-    let scaled = |pixels: u32| pixels * SCALE;
-    let font = |size: u32| (FONT, scaled(size)).into_font().color(&INK);
-    area.fill(&WHITE)?;
-
     let y_range = picture.y_range();
     let right = LossAxis::new(y_range.clone());
     let y_decimals = decimals(y_range.end - y_range.start);
@@ -290,7 +210,7 @@ fn draw_chart<'a>(area: &Area<'a>, picture: &Picture) -> Result<(), AreaError<'a
     let key = scaled(20) as i32;
     for curve in &picture.curves {
         let line = curve.line.stroke_width(SCALE * 3 / 2);
-        for stretch in curve.stretches() {
+        for stretch in stretches(&curve.points) {
             draw_stretch(&mut chart, stretch, line)?;
         }
         // Drawn without a point, for the legend alone: the curve has many elements.
@@ -333,9 +253,6 @@ fn draw_chart<'a>(area: &Area<'a>, picture: &Picture) -> Result<(), AreaError<'a
     Ok(())
 }
 
-type Plane = Cartesian2d<RangedCoordusize, RangedCoordf64>;
-type Chart<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, Plane>;
-
 /// The axis on the right: its values are the heights of the one on the left, log10 of the loss, and its
 /// ticks are where that of a round loss is.
 struct LossAxis {
@@ -374,75 +291,6 @@ impl ValueFormatter<f64> for LossAxis {
     fn format(height: &f64) -> String {
         shown_loss(10_f64.powf(*height))
     }
-}
-
-/// Draws each piece by itself, with a dot at each point to round the corners. As one path,
-/// plotters would fill the outline of the whole curve, with holes where the outline of a noisy
-/// curve crosses itself.
-fn draw_stretch<'b>(
-    chart: &mut Chart<'_, 'b>,
-    stretch: &[(usize, f64)],
-    line: ShapeStyle,
-) -> Result<(), AreaError<'b>> {
-    let radius = match stretch {
-        [_] => SCALE * 3, // a point without neighbours has no line to be seen by
-        _ => line.stroke_width / 2,
-    };
-    chart.draw_series(
-        stretch
-            .windows(2)
-            .map(|piece| PathElement::new(piece.to_vec(), line)),
-    )?;
-    chart.draw_series(
-        stretch
-            .iter()
-            .map(|&point| Circle::new(point, radius, line.filled())),
-    )?;
-    Ok(())
-}
-
-/// Makes the font known to plotters, once: the program brings its own, because a machine without
-/// a screen often has none.
-pub(crate) fn load_font() -> Result<(), String> {
-    static LOADED: OnceLock<bool> = OnceLock::new();
-    let loaded = *LOADED
-        .get_or_init(|| register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok());
-    match loaded {
-        true => Ok(()),
-        false => Err("the built-in font cannot be read".to_owned()),
-    }
-}
-
-/// The mean of each `SCALE` x `SCALE` block of pixels; `width` is that of the result.
-pub(crate) fn average_down(large: &[u8], width: usize) -> Vec<u8> {
-    let scale = SCALE as usize;
-    let mut sums = vec![0_u32; width * 3];
-    let mut small = Vec::with_capacity(large.len() / (scale * scale));
-    for rows in large.chunks_exact(width * scale * 3 * scale) {
-        sums.fill(0);
-        for (i, &value) in rows.iter().enumerate() {
-            let column = i / 3 % (width * scale) / scale;
-            sums[column * 3 + i % 3] += u32::from(value);
-        }
-        small.extend(sums.iter().map(|sum| (sum / (SCALE * SCALE)) as u8));
-    }
-    small
-}
-
-/// RGB pixels as a PNG file.
-pub(crate) fn encode(
-    pixels: &[u8],
-    width: u32,
-    height: u32,
-) -> Result<Vec<u8>, png::EncodingError> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(pixels)?;
-    writer.finish()?;
-    Ok(bytes)
 }
 
 /// Round losses for an axis whose heights are their log10: some 4 to 10 of them, or the powers of ten
@@ -488,28 +336,12 @@ fn shown_loss(loss: f64) -> String {
     }
 }
 
-/// Decimals that tell the labels of an axis of this length apart.
-fn decimals(length: f64) -> usize {
-    (1.0 - length.log10()).ceil().clamp(0.0, 8.0) as usize
-}
-
-/// A number of steps with commas: `200,000`.
-fn thousands(steps: usize) -> String {
-    let digits = steps.to_string();
-    let mut grouped = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
     use rand::{RngExt, SeedableRng};
 
+    use super::super::canvas::pixels;
+    use super::super::canvas::tests::decode;
     use super::*;
     use crate::rng::TorchGenerator;
 
@@ -536,9 +368,6 @@ mod tests {
 
     #[test]
     fn labels_are_readable() {
-        let labels = [0, 999, 1000, 200_000, 1_234_567].map(thousands);
-        assert_eq!(labels, ["0", "999", "1,000", "200,000", "1,234,567"]);
-        assert_eq!([0.2, 1.0, 30.0, 1e-12].map(decimals), [2, 1, 0, 8]);
         let losses = [2.0, 2.2000000000000006, 0.05, 1e9].map(shown_loss);
         assert_eq!(losses, ["2", "2.2", "0.05", "1e9"]);
     }
@@ -573,11 +402,8 @@ mod tests {
             })
             .collect();
         loss_png(&path, &curve(&losses(20_000)), &validation).unwrap();
-        let decoder = png::Decoder::new(std::io::Cursor::new(std::fs::read(&path).unwrap()));
-        let mut reader = decoder.read_info().unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!((info.width, info.height), (WIDTH, HEIGHT));
+        let (width, height, pixels) = decode(&path);
+        assert_eq!((width, height), (WIDTH, HEIGHT));
         let blue = [BLUE.0, BLUE.1, BLUE.2];
         let (rgb, _) = pixels.as_chunks::<3>();
         assert!(rgb.contains(&blue), "no curve");
@@ -611,7 +437,8 @@ mod tests {
                 val_loss: f64::from(loss),
             });
             for rows in [rows.collect(), vec![]] {
-                draw(&Picture::of_run(&curve(losses), &rows)).unwrap();
+                let picture = Picture::of_run(&curve(losses), &rows);
+                pixels((WIDTH, HEIGHT), |area| draw(area, &picture)).unwrap();
             }
         }
     }

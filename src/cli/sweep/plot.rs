@@ -6,7 +6,6 @@
 use std::ops::Range;
 use std::path::Path;
 
-use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -14,9 +13,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
 use super::numbers::{deviation, loss, mean};
-use crate::cli::files::write_atomic;
-use crate::cli::report::PlotError;
-use crate::cli::report::plot::{FONT, INK, SCALE, average_down, encode, load_font};
+use crate::cli::report::canvas::{
+    self, Area, AreaError, BLUE, COLOURS, GRID, INK, ORANGE, PlotError, SCALE, font, scaled,
+};
 use crate::model::recipe::Value;
 
 /// Size of the picture of one option in pixels.
@@ -34,20 +33,10 @@ const LEGEND_ROW: u32 = 20;
 const DOTS: (u32, u32) = (120, 48);
 
 /// Each model, and the mean over those of the same value, where there is one line.
-const MODEL: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
-const MEAN: RGBColor = RGBColor(0xff, 0x7f, 0x0e);
-const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
-/// The lines, where there are several: Matplotlib's colours without its grey.
-const LINES: [RGBColor; 8] = [
-    MODEL,
-    MEAN,
-    RGBColor(0x2c, 0xa0, 0x2c),
-    RGBColor(0xd6, 0x27, 0x28),
-    RGBColor(0x94, 0x67, 0xbd),
-    RGBColor(0x8c, 0x56, 0x4b),
-    RGBColor(0xe3, 0x77, 0xc2),
-    RGBColor(0x17, 0xbe, 0xcf),
-];
+const MODEL: RGBColor = BLUE;
+const MEAN: RGBColor = ORANGE;
+/// The lines, where there are several.
+const LINES: [RGBColor; 8] = COLOURS;
 
 /// An option, and what came of its values.
 pub struct Axis {
@@ -385,31 +374,11 @@ pub fn terminal(axis: &Axis) -> String {
 pub fn png(path: &Path, axes: &[Axis]) -> Result<(), PlotError> {
     let columns = axes.len().clamp(1, 2) as u32;
     let rows = (axes.len() as u32).div_ceil(columns).max(1);
-    let (width, height) = (columns * WIDTH, rows * HEIGHT);
-    let draw_error = |reason: String| PlotError::Draw {
-        path: path.to_path_buf(),
-        reason,
-    };
-    load_font().map_err(draw_error)?;
-    let mut large = vec![0; (width * SCALE * height * SCALE * 3) as usize];
-    {
-        let size = (width * SCALE, height * SCALE);
-        let area = BitMapBackend::with_buffer(&mut large, size).into_drawing_area();
-        area.fill(&WHITE).map_err(|e| draw_error(e.to_string()))?;
+    canvas::png(path, (columns * WIDTH, rows * HEIGHT), |area| {
         let panels = area.split_evenly((rows as usize, columns as usize));
-        for (axis, panel) in axes.iter().zip(&panels) {
-            draw(panel, axis).map_err(|e| draw_error(e.to_string()))?;
-        }
-        area.present().map_err(|e| draw_error(e.to_string()))?;
-    }
-    let small = average_down(&large, width as usize);
-    let png = encode(&small, width, height).map_err(|e| draw_error(e.to_string()))?;
-    write_atomic(path, |w| w.write_all(&png))?;
-    Ok(())
+        (axes.iter().zip(&panels)).try_for_each(|(axis, panel)| draw(panel, axis))
+    })
 }
-
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-type AreaError<'a> = DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
 
 /// A linear axis with labels at places of our choice.
 struct Horizontal {
@@ -432,14 +401,6 @@ impl Ranged for Horizontal {
     fn range(&self) -> Range<f64> {
         self.places.range()
     }
-}
-
-fn scaled(pixels: u32) -> u32 {
-    pixels * SCALE
-}
-
-fn font(size: u32) -> TextStyle<'static> {
-    (FONT, scaled(size)).into_font().color(&INK)
 }
 
 /// The colours of a line's models and of their mean.
