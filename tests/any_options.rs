@@ -123,6 +123,7 @@ const TRAIN: Options = &[
     ("--checkpoint-every", Number(&["1", "2", MOST])),
     ("--eval-every", Number(&["1", "2", MOST])),
     ("--tensorboard", Nothing),
+    ("--ratios-every", Number(&["1", "2", MOST])),
     (
         "--resume",
         Output(&["out", "sub/../out", "model", "stopped"]),

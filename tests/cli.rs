@@ -702,7 +702,7 @@ fn numbers_that_make_no_sense_are_refused() {
         }
     };
     let whole = ["-1", "1.5", "ten", "", "99999999999999999999", "nan"];
-    for option in ["--steps", "--log-every", "--eval-every"] {
+    for option in ["--steps", "--log-every", "--eval-every", "--ratios-every"] {
         let values = [&["0"], &whole[..]].concat();
         refuse(train, option, &values, "must be a whole number from 1");
     }
@@ -2582,6 +2582,66 @@ fn a_reader_that_leaves_is_no_error() {
             .steps,
         5000
     );
+}
+
+// ------------------------------------------------------------------------------------- ratios
+
+/// The rows that have ratios, by step.
+fn ratio_rows(text: &str) -> Vec<Value> {
+    let mut rows = rows(text);
+    rows.retain(|row| !row["ratios"].is_null());
+    rows
+}
+
+#[test]
+fn ratios_are_recorded_beside_the_same_training() {
+    let place = Place::with_model();
+    place.train(&["--ratios-every", "7", "--out", "new"]);
+    for file in ["model.safetensors", "loss.png"] {
+        let [old, new] = ["old", "new"].map(|run| place.read(&format!("{run}/{file}")));
+        assert!(old == new, "{file} is another one");
+    }
+    let text = place.text("new/metrics.jsonl");
+    let ratios = ratio_rows(&text);
+    let steps: Vec<&Value> = ratios.iter().map(|row| &row["step"]).collect();
+    assert_eq!(steps, [0, 7, 14, 21, 28]);
+    let mut others = rows(&text);
+    others.retain(|row| row["ratios"].is_null());
+    assert_eq!(others, rows(&place.text("old/metrics.jsonl")));
+    // All rows lie in the order of their steps.
+    let steps = rows(&text).into_iter().map(|row| row["step"].as_u64());
+    assert!(steps.is_sorted(), "{text}");
+    for (tensor, ratio) in ratios[1]["ratios"].as_object().unwrap() {
+        let number = |name: &str| ratio[name].as_f64().unwrap();
+        let [grad, data] = ["grad_std", "data_std"].map(number);
+        assert!((number("grad_to_data") / (grad / data) - 1.0).abs() < 1e-9);
+        let update = (f64::from(0.1_f32) * grad / data).log10();
+        assert!((number("log10_update_to_data") - update).abs() < 1e-9);
+        // All but b1, whose gradient is rounding, move by about a thousandth.
+        let moves = (-4.5..-1.0).contains(&update);
+        assert_eq!(moves, tensor != "b1", "{tensor}: {update}");
+    }
+    // A run that is continued has the rows of one that is not.
+    place.train(&[
+        "--ratios-every",
+        "7",
+        "--steps",
+        "15",
+        "--lr-decay-at",
+        "15",
+        "--out",
+        "cut",
+    ]);
+    place.succeed(&[
+        "train",
+        "--backend",
+        "cpu",
+        "--resume",
+        "cut",
+        "--steps",
+        "30",
+    ]);
+    assert_eq!(ratio_rows(&place.text("cut/metrics.jsonl")), ratios);
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn unfinished(dims: Dims) -> Checkpoint {
         checkpoint_every: 20_000,
         eval_every: None,
         tensorboard: false,
+        ratios_every: None,
         adapter_option: Some("llvmpipe".to_owned()),
         schedule: Some("resident".to_owned()),
         adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),

@@ -97,6 +97,9 @@ pub struct Training {
     /// Whether TensorBoard's event files are written.
     #[serde(default, skip_serializing_if = "is_off")]
     pub tensorboard: bool,
+    /// Steps between two records of the ratios, if there are to be any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratios_every: Option<NonZeroU64>,
     /// `--adapter`.
     pub adapter_option: Option<String>,
     /// How steps were launched, if that was on a GPU.

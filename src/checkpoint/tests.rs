@@ -52,6 +52,7 @@ fn unfinished() -> Checkpoint {
         checkpoint_every: 2,
         eval_every: None,
         tensorboard: false,
+        ratios_every: None,
         adapter_option: Some("llvm".to_owned()),
         schedule: Some("staged".to_owned()),
         adapter: "llvmpipe".to_owned(),

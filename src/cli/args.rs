@@ -261,6 +261,10 @@ pub struct TrainArgs {
     /// Write the curves for TensorBoard too, into the folder of the run
     #[arg(long)]
     pub tensorboard: bool,
+    /// Record how large gradients and updates are beside the parameters, every N steps [1 or more];
+    /// `show` draws it; the model stays the same
+    #[arg(long, value_name = "N", value_parser = every, allow_negative_numbers = true)]
+    pub ratios_every: Option<NonZeroU64>,
     /// Continue a run, with its options, from any folder; with --steps N, to another end: the run's folder,
     /// or its last.safetensors
     #[arg(long, value_name = "PATH", conflicts_with = "out")]

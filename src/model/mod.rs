@@ -3,6 +3,7 @@
 
 pub mod contexts;
 pub mod dims;
+pub mod moments;
 pub mod params;
 pub mod recipe;
 pub mod statistics;

@@ -15,18 +15,20 @@
 pub mod curve;
 pub mod evaluation;
 pub mod log;
+pub mod ratios;
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::data::{Batch, Examples};
-use crate::model::dims::Dims;
+use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
 use crate::model::steps::{LearningRate, Steps};
 use crate::rng::TorchGenerator;
 use curve::LossCurve;
 use log::{LossLog, Row};
+use ratios::Ratios;
 
 /// The stream of steps: minibatches drawn as the lecture draws them, one after another.
 pub struct Stream<'a> {
@@ -109,10 +111,12 @@ impl Snapshot {
 }
 
 /// What happened in a training.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A row of the metrics.
     Row(Row),
+    /// The gradients of a step beside the parameters.
+    Ratios(Box<Ratios>),
     /// As many steps are done as lie between two checkpoints, or all of them.
     CheckpointDue,
     /// As many steps are done as lie between two evaluations ([`Training::evaluate_every`]).
@@ -160,12 +164,15 @@ impl State {
 pub struct Training<'a> {
     stream: Stream<'a>,
     schedule: LearningRate,
+    dims: Dims,
     /// Steps of the whole training.
     steps: u64,
     /// Steps between two checkpoints.
     checkpoint_every: u64,
     /// Steps between two evaluations, if any are asked for beside those of the checkpoints.
     eval_every: Option<NonZeroU64>,
+    /// Steps between two records of the ratios, if there are to be any.
+    ratios_every: Option<NonZeroU64>,
     state: State,
     /// The last model that has given a finite loss: parameters can be finite and yet of no use.
     good: Snapshot,
@@ -188,6 +195,15 @@ struct UnderWay {
     len: usize,
     generator: TorchGenerator,
     losses: Vec<f32>,
+    /// The first step, if its ratios are to be recorded.
+    measured: Option<Minibatch>,
+}
+
+/// Contexts, targets and learning rate of a step.
+struct Minibatch {
+    x: Vec<Token>,
+    y: Vec<Token>,
+    lr: f32,
 }
 
 impl<'a> Training<'a> {
@@ -205,9 +221,11 @@ impl<'a> Training<'a> {
         Self {
             stream: stream.from_step(now.steps),
             schedule,
+            dims: recipe.unchecked_dims(now.params.b2.len()),
             steps: recipe.steps,
             checkpoint_every: checkpoint_every.max(1),
             eval_every: None,
+            ratios_every: None,
             good: now.clone(),
             state,
             pace: Pace::default(),
@@ -222,6 +240,16 @@ impl<'a> Training<'a> {
     pub fn evaluate_every(self, steps: Option<NonZeroU64>) -> Self {
         Self {
             eval_every: steps,
+            ..self
+        }
+    }
+
+    /// The same training, with the ratios of step 0, of step `every`, `2 * every` and so on among its events.
+    /// The steps are the same; only where one chunk ends and the next begins is not.
+    #[must_use]
+    pub fn with_ratios(self, every: Option<NonZeroU64>) -> Self {
+        Self {
+            ratios_every: every,
             ..self
         }
     }
@@ -241,11 +269,20 @@ impl<'a> Training<'a> {
     pub fn next_steps(&mut self) -> Option<Steps> {
         let done = self.state.now.steps;
         let chunk = self.ahead.take().or_else(|| self.draw(done))?;
+        let first = chunk.steps.first;
+        // A chunk begins with each of these steps, for the parameters before it to be known.
+        let measured = self.ratios_every.filter(|&every| first % every == 0);
+        let measured = measured.map(|_| {
+            let (x, y, lr) = chunk.steps.step(0);
+            let (x, y) = (x.to_vec(), y.to_vec());
+            Minibatch { x, y, lr }
+        });
         self.under_way = Some(UnderWay {
-            first: chunk.steps.first,
+            first,
             len: chunk.steps.len(),
             generator: chunk.generator,
             losses: Vec::new(),
+            measured,
         });
         Some(chunk.steps)
     }
@@ -258,12 +295,14 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// The steps after the first `done`: as many as the pace allows up to the next checkpoint or evaluation.
+    /// The steps after the first `done`: as many as the pace allows up to the next checkpoint or evaluation, or
+    /// the next step whose ratios are recorded.
     fn draw(&mut self, done: u64) -> Option<Chunk> {
         let to_next = |every: u64| every - done % every;
-        let room = (self.steps - done).min(to_next(self.checkpoint_every)).min(
-            self.eval_every
-                .map_or(u64::MAX, |every| to_next(every.get())),
+        let others = [self.eval_every, self.ratios_every].into_iter().flatten();
+        let room = others.map(|every| to_next(every.get())).fold(
+            (self.steps - done).min(to_next(self.checkpoint_every)),
+            u64::min,
         );
         let len = room.min(self.pace.chunk as u64) as usize;
         (len > 0).then(|| Chunk {
@@ -315,6 +354,10 @@ impl<'a> Training<'a> {
                 good: self.good.clone(),
             }));
         }
+        let ratios = chunk.measured.map(|Minibatch { x, y, lr }| {
+            let now = &self.state.now;
+            Ratios::of(now.steps, &now.params, self.dims, (&x, &y, lr))
+        });
         let rows = self
             .state
             .log
@@ -325,7 +368,9 @@ impl<'a> Training<'a> {
             steps,
             generator: chunk.generator,
         };
-        let mut events: Vec<Event> = rows.into_iter().map(Event::Row).collect();
+        let mut events: Vec<Event> =
+            (ratios.map(Box::new).map(Event::Ratios).into_iter()).collect();
+        events.extend(rows.into_iter().map(Event::Row));
         if steps.is_multiple_of(self.checkpoint_every) || steps == self.steps {
             events.push(Event::CheckpointDue);
         }
@@ -391,8 +436,11 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use pollster::FutureExt as _;
+
     use super::*;
-    use crate::model::dims::Token;
+    use crate::backend::Backend;
+    use crate::cpu::CpuBackend;
 
     fn chunk_after(chunk: usize, len: usize, took: Duration) -> usize {
         let mut pace = Pace { chunk };
@@ -496,6 +544,50 @@ mod tests {
         };
         assert_eq!(flat(&ahead), flat(&chunks));
         assert_eq!(also, events);
+    }
+
+    /// Against the same training step by step, in which the parameters before each step are at hand.
+    #[test]
+    fn ratios_are_those_before_their_step_and_change_no_bit() {
+        let words: [Vec<Token>; 4] = [vec![1, 2], vec![2], vec![1, 1, 2], vec![2, 1]];
+        let (examples, recipe) = (Examples::build(words, 1, 27), recipe(20));
+        let start = State::first(&recipe, &DIMS, 3);
+        let mut alone = CpuBackend::new(DIMS, start.now.params.clone());
+        let generator = start.now.generator.clone();
+        let mut stream = Stream::new(&examples, generator, recipe.learning_rate(), 2);
+        let (mut expected, mut losses) = (Vec::new(), Vec::new());
+        for step in 0..20 {
+            let steps = stream.take(1);
+            let params = alone.params().block_on().unwrap();
+            if step % 3 == 0 {
+                expected.push(Ratios::of(step, &params, DIMS, steps.step(0)));
+            }
+            alone.train(&steps, &mut losses).block_on().unwrap();
+        }
+        let last = alone.params().block_on().unwrap();
+        for every in [None, NonZeroU64::new(3), NonZeroU64::new(1)] {
+            let training = Training::new(&examples, &recipe, start.clone(), 8);
+            let mut training = training.with_ratios(every);
+            let mut backend = CpuBackend::new(DIMS, start.now.params.clone());
+            let mut found = Vec::new();
+            while let Some(steps) = training.next_steps() {
+                training.draw_ahead();
+                let mut losses = Vec::new();
+                backend.train(&steps, &mut losses).block_on().unwrap();
+                training.accept_losses(&losses, Duration::ZERO).unwrap();
+                let params = backend.params().block_on().unwrap();
+                let events = training.accept_params(params).unwrap();
+                found.extend(events.into_iter().filter_map(|event| match event {
+                    Event::Ratios(ratios) => Some(*ratios),
+                    _ => None,
+                }));
+            }
+            assert_eq!(training.state().now.params, last, "{every:?}");
+            match every.map(NonZeroU64::get) {
+                Some(3) => assert_eq!(found, expected),
+                every => assert_eq!(found.len() as u64, 20 * every.unwrap_or(0)),
+            }
+        }
     }
 
     #[test]

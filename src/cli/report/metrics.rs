@@ -1,8 +1,11 @@
 //! `metrics.jsonl`: the losses over the steps, written while the training runs.
 //!
-//! Each line is a JSON object of one of two kinds: a [`Row`] has the loss of a training step, a
-//! [`Validation`] the loss over the validation set. A reader tells them apart by their fields
-//! (`"val_loss" in row`); both count `step` alike, and come in its order.
+//! Each line is a JSON object of one of three kinds: a [`Row`] has the loss of a training step, a
+//! [`Validation`] the loss over the validation set, and [`Ratios`] the gradients beside the parameters. A reader
+//! tells them apart by their fields (`"val_loss" in row`); all count `step` alike, and come in its order.
+//!
+//! [`Row`]: crate::training::log::Row
+//! [`Ratios`]: crate::training::ratios::Ratios
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
@@ -74,7 +77,7 @@ impl Metrics {
         })
     }
 
-    /// Writes a row of the log.
+    /// Writes a row of the log, or the ratios of a step.
     ///
     /// It is in the file when this returns: who watches the file sees it, and a run that is interrupted
     /// keeps its rows. A row that does not fit on the disk is not there at all.
@@ -82,7 +85,7 @@ impl Metrics {
     /// # Errors
     ///
     /// The file cannot be written, because the disk is full for example.
-    pub fn record(&mut self, row: &Row) -> Result<(), FileError> {
+    pub fn record(&mut self, row: &impl Serialize) -> Result<(), FileError> {
         self.write(row)
     }
 

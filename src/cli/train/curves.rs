@@ -8,6 +8,7 @@ use crate::cli::report::metrics::{self, Line};
 use crate::cli::report::tensorboard::{self, EventFile};
 use crate::cli::report::{Metrics, RunDir};
 use crate::training::log::{LossLog, Row, Validation};
+use crate::training::ratios::Ratios;
 
 /// The files that get each row.
 pub(super) struct Curves {
@@ -74,6 +75,15 @@ impl Curves {
     pub(super) fn record(&mut self, row: &Row) -> Result<(), FileError> {
         self.metrics.record(row)?;
         self.events.as_mut().map_or(Ok(()), |file| file.record(row))
+    }
+
+    /// Writes the ratios of a step.
+    ///
+    /// # Errors
+    ///
+    /// `metrics.jsonl` cannot be written.
+    pub(super) fn record_ratios(&mut self, ratios: &Ratios) -> Result<(), FileError> {
+        self.metrics.record(ratios)
     }
 
     /// Writes the row of a validation loss.

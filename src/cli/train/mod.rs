@@ -8,6 +8,7 @@ mod keeper;
 pub(crate) mod packed;
 mod resume;
 
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
@@ -142,7 +143,8 @@ async fn run_on<B: Backend>(
         dataset: &dataset,
         dims,
         training: Training::new(&dataset.train, &recipe, state, args.checkpoint_every())
-            .evaluate_every(args.eval_every),
+            .evaluate_every(args.eval_every)
+            .with_ratios(args.ratios_every),
         backend,
         notes,
         progress: Progress::of_training(from, recipe.steps),
@@ -255,9 +257,13 @@ impl<B: Backend> Run<'_, B> {
                 progress.line(&format!("note        {note}"))?;
             }
             for event in events {
-                if let Event::Row(row) = event {
-                    curves.record(row)?;
-                    progress.line(&lecture_line(row.step, steps, row.loss))?;
+                match event {
+                    Event::Row(row) => {
+                        curves.record(row)?;
+                        progress.line(&lecture_line(row.step, steps, row.loss))?;
+                    }
+                    Event::Ratios(ratios) => curves.record_ratios(ratios)?,
+                    Event::CheckpointDue | Event::EvaluationDue | Event::Finished => {}
                 }
             }
             if let Some(&loss) = losses.last() {
@@ -524,6 +530,7 @@ fn standing(
         checkpoint_every: args.checkpoint_every(),
         eval_every: args.eval_every,
         tensorboard: args.tensorboard,
+        ratios_every: args.ratios_every,
         adapter_option: args.device.adapter.clone(),
         schedule: info.schedule.map(str::to_owned),
         adapter: info.adapter.clone(),

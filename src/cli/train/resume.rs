@@ -1,5 +1,6 @@
 //! `train --resume`: the options of the run that is continued, and what must not have changed.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -111,6 +112,7 @@ impl Resumed {
                 false => training.eval_every,
             },
             tensorboard: given.tensorboard || training.tensorboard,
+            ratios_every: given.ratios_every.or(training.ratios_every),
             profile: given.profile,
             resume: given.resume.clone(),
             ..runs_on(given, begun)
@@ -296,6 +298,7 @@ fn options(config: &Config, training: &Record) -> TrainArgs {
         schedule: schedule.unwrap_or(Schedule::Auto),
         log_every: Some(training.log_every),
         checkpoint_every: Some(training.checkpoint_every),
+        ratios_every: training.ratios_every.map(NonZeroU64::get),
         ..TrainArgs::of_recipe(&Recipe {
             steps: training.steps,
             ..config.recipe.clone()
