@@ -206,6 +206,7 @@ const SAMPLE: Options = &[
     ("--new", Nothing),
     ("--json", Nothing),
 ];
+const SHOW: Options = &[("", MODEL), ("--out", OUT), ("--json", Nothing)];
 const GRADCHECK: Options = &[
     ("--init-from", MODEL),
     ("--seed", SEED),
@@ -521,6 +522,7 @@ fn arguments(case: usize) -> Vec<OsString> {
         (&["eval"], &[READING, EVAL]),
         (&["sample"], &[READING, SAMPLE]),
         (&["sample"], &[READING, SAMPLE]),
+        (&["show"], &[READING, SHOW]),
         (&["gradcheck"], &[READING, GRADCHECK]),
     ]);
     if chance.once_in(500) {

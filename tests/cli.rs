@@ -762,6 +762,8 @@ fn unknown_options_and_commands_are_refused() {
         (&["--verbose"], &["'--verbose'", "--help"]),
         (&["eval"], &["--checkpoint <PATH>", "--help"]),
         (&["sample"], &["--checkpoint <PATH>", "--help"]),
+        (&["show"], &["<PATH>", "--help"]),
+        (&["show", "a", "b"], &["'b'", "--help"]),
         (
             &["eval", "--checkpoint", "m", "--split", "dev"],
             &["\"dev\"", "train, val, test and all"],
@@ -2553,6 +2555,7 @@ fn a_reader_that_leaves_is_no_error() {
         train(&["--out", "out"]),
         eval("old", &[]),
         sample("old", &[]),
+        vec!["show", "old"],
         help,
     ];
     for args in commands {
@@ -2584,7 +2587,7 @@ fn a_reader_that_leaves_is_no_error() {
     );
 }
 
-// ------------------------------------------------------------------------------------- ratios
+// ---------------------------------------------------------------------------- what a model is
 
 /// The rows that have ratios, by step.
 fn ratio_rows(text: &str) -> Vec<Value> {
@@ -2644,19 +2647,207 @@ fn ratios_are_recorded_beside_the_same_training() {
     assert_eq!(ratio_rows(&place.text("cut/metrics.jsonl")), ratios);
 }
 
+/// `show` of this path, as JSON.
+#[track_caller]
+fn show_json(place: &Place, args: &[&str]) -> Value {
+    let lines = place.succeed(&[&["show", "--json"], args].concat());
+    serde_json::from_str(&lines.join("\n")).unwrap()
+}
+
+/// The pictures that are said to be written; each is one.
+#[track_caller]
+fn pictures(place: &Place, shown: &Value) -> Vec<String> {
+    let pictures = shown["pictures"].as_array().unwrap().iter();
+    pictures
+        .map(|path| {
+            let path = path.as_str().unwrap();
+            let bytes = place.read(path);
+            let mut reader = png::Decoder::new(io::Cursor::new(bytes))
+                .read_info()
+                .unwrap();
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            reader.next_frame(&mut pixels).unwrap();
+            let (rgb, _) = pixels.as_chunks::<3>();
+            assert!(
+                rgb.iter().any(|pixel| *pixel != [255; 3]),
+                "{path} is blank"
+            );
+            path.to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn show_tells_what_a_run_is_and_draws_it() {
+    let place = Place::new();
+    place.train(&["--ratios-every", "10", "--n-embd", "3", "--out", "run"]);
+    let lines = place.succeed(&["show", "run"]);
+    let line = |name: &str| {
+        let found = lines
+            .iter()
+            .find(|line| line.split_whitespace().next() == Some(name));
+        found.unwrap_or_else(|| panic!("no {name} in {lines:#?}"))
+    };
+    assert!(line("model").contains("run/model.safetensors; written 20"));
+    let model = place.checkpoint("run/model.safetensors");
+    let dims = model.config.dims();
+    let expected = format!("embd 3, hidden 16: {} parameters", dims.parameter_count());
+    assert!(line("sizes").ends_with(&expected));
+    assert!(line("made").contains("30 steps with --backend cpu (CPU; "));
+    assert!(
+        line("choices").ends_with(
+            "the lecture's, but for --n-embd 3 --n-hidden 16 --steps 30 --data words.txt"
+        )
+    );
+    assert!(line("vocabulary").contains(": .abc"));
+    assert!(
+        !lines.iter().any(|line| line.starts_with("left out")),
+        "{lines:#?}"
+    );
+
+    let shown = show_json(&place, &["run"]);
+    let files = ["embeddings", "tanh-histogram", "tanh-saturation", "ratios"];
+    assert_eq!(
+        pictures(&place, &shown),
+        files.map(|name| format!("run/{name}.png"))
+    );
+    let summary = place.json("run/summary.json");
+    for split in ["train", "val", "test"] {
+        assert_eq!(shown["losses"][split], summary[format!("{split}_loss")]);
+    }
+    assert_eq!(shown["recorded_ratios"], 3);
+    let first = &shown["tensors"][0];
+    let sum: f64 = model.params.c.iter().map(|&value| f64::from(value)).sum();
+    let mean = sum / model.params.c.len() as f64;
+    assert!(
+        (first["mean"].as_f64().unwrap() - mean).abs() < 1e-12,
+        "{first}"
+    );
+    assert_eq!(
+        (&first["name"], &first["shape"][0], &first["shape"][1]),
+        (&"C".into(), &27.into(), &3.into())
+    );
+    let found = &shown["activations"];
+    let examples = data_examples(&place);
+    assert_eq!(found["examples"], examples);
+    assert!(
+        (0.2..1.0).contains(&found["std"].as_f64().unwrap()),
+        "{found}"
+    );
+    // Where the words are when the run is seen from elsewhere is in its checkpoint.
+    fs::create_dir(place.path().join("below")).unwrap();
+    let mut elsewhere = place.command(&["show", "../run", "--out", "pictures"]);
+    elsewhere.current_dir(place.path().join("below"));
+    let lines = succeeded(&elsewhere.output().unwrap());
+    assert!(
+        !lines.iter().any(|line| line.starts_with("left out")),
+        "{lines:#?}"
+    );
+    let names = place.names("below/pictures");
+    assert_eq!(names.len(), 4, "{names:?}");
+}
+
+/// Training examples of `words.txt`, as `train` counts them.
+fn data_examples(place: &Place) -> usize {
+    let lines = place.train(&["--steps", "1", "--out", "counted"]);
+    let line = lines.iter().find(|line| line.starts_with("data ")).unwrap();
+    let count = line.split("; ").nth(1).unwrap();
+    count.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn show_says_what_it_cannot_draw_and_why() {
+    let place = Place::with_model();
+    let left_out = |shown: &Value| -> Vec<String> {
+        let all = shown["left_out"].as_array().unwrap().iter();
+        all.map(|left| format!("{}: {}", left["pictures"][0], left["why"]))
+            .collect()
+    };
+    let has = |found: &Value, parts: &[&str]| {
+        let found = left_out(found);
+        assert_eq!(found.len(), parts.len(), "{found:?}");
+        for (found, part) in found.iter().zip(parts) {
+            assert!(found.contains(part), "no {part:?} in {found}");
+        }
+    };
+    // A run without a record of ratios; and a model from elsewhere.
+    has(
+        &show_json(&place, &["old"]),
+        &["no record of them; `train --ratios-every N`"],
+    );
+    let old = place.checkpoint("old/model.safetensors");
+    place.write("plain.safetensors", plain(&old, Dtype::F32, &["bnmean"]));
+    let found = show_json(&place, &["plain.safetensors"]);
+    has(&found, &["--data does", "in the folder of a run"]);
+    assert_eq!(pictures(&place, &found), ["plain-embeddings.png"]);
+    assert_eq!(found["vocabulary"], Value::Null);
+    // With its words it is as before.
+    let found = show_json(
+        &place,
+        &["plain.safetensors", "--data", "words.txt", "--out", "out"],
+    );
+    assert_eq!(pictures(&place, &found).len(), 3);
+    assert_eq!(
+        found["activations"],
+        show_json(&place, &["old"])["activations"]
+    );
+    // A checkpoint of the run beside the finished model.
+    let found = show_json(&place, &["old/last.safetensors"]);
+    assert_eq!(pictures(&place, &found)[0], "old/last-embeddings.png");
+    assert_eq!(found["made"]["steps"], 30);
+    assert!(found["losses"]["val"].is_number(), "{found}");
+    // Other words in the file, and none at all; then --data can still name some.
+    place.write("words.txt", words()[1..].join("\n"));
+    let found = show_json(&place, &["old"]);
+    has(&found, &["words.txt has other words now", "no record"]);
+    assert_eq!(found["activations"], Value::Null);
+    fs::rename(
+        place.path().join("words.txt"),
+        place.path().join("others.txt"),
+    )
+    .unwrap();
+    has(
+        &show_json(&place, &["old"]),
+        &["words.txt: no such file", "no record"],
+    );
+    let found = show_json(&place, &["old", "--data", "others.txt"]);
+    has(&found, &["no record"]);
+    let note = found["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("--data has other words"), "{note}");
+    // A run that is not finished.
+    fs::remove_file(place.path().join("old/model.safetensors")).unwrap();
+    let found = show_json(&place, &["old"]);
+    assert_eq!(found["model"], "old/last.safetensors");
+
+    place.refuse(&["show", "none"], 1, &["none", "there is no such file"]);
+    place.refuse(
+        &["show", "others.txt"],
+        1,
+        &["others.txt", "give the path of a model.safetensors"],
+    );
+    let parts = ["plain.safetensors", "27 rows", "others.txt"];
+    place.write("others.txt", "ab\nba\na\nb\naa\nbb\naab\nabb\nbab\nbaa\n");
+    place.refuse(
+        &["show", "plain.safetensors", "--data", "others.txt"],
+        1,
+        &parts,
+    );
+}
+
 #[test]
 fn help_and_version_go_to_stdout() {
     let place = Place::new();
     let version = format!("gpu-makemore {}", env!("CARGO_PKG_VERSION"));
     assert_eq!(place.succeed(&["--version"]), [version]);
     let help = place.succeed(&["--help"]).join("\n");
-    for command in ["train", "eval", "sample", "adapters"] {
+    for command in ["train", "eval", "sample", "show", "adapters"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
     for (command, option) in [
         ("train", "--lr-decay-at"),
         ("eval", "--split"),
         ("sample", "--temperature"),
+        ("show", "--json"),
         ("adapters", "--help"),
     ] {
         let help = place.succeed(&[command, "--help"]).join("\n");
@@ -2677,6 +2868,7 @@ fn help_fits_eighty_columns() {
         "sweep report",
         "eval",
         "sample",
+        "show",
         "gradcheck",
         "adapters",
     ] {

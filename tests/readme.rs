@@ -239,6 +239,19 @@ const COMMANDS: &[Entry] = &[
         },
     )
     .after(&[FIRST]),
+    run("gpu-makemore show runs/first", |ran, place| {
+        ran.prints(&[
+            "27: .abcdefghijklmnopqrstuvwxyz",
+            "200000 steps with --backend cpu",
+            "the lecture's\n",
+            "train 2.0711, val 2.1119, test 2.1107",
+        ])?;
+        for name in ["embeddings", "tanh-histogram", "tanh-saturation"] {
+            place.png(&format!("runs/first/{name}.png"))?;
+        }
+        Ok(())
+    })
+    .after(&[FIRST]),
     run("gpu-makemore gradcheck", |ran, _| {
         ran.prints(&["logprobs", "hprebn"])
     }),

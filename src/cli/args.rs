@@ -115,6 +115,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Invent names with a trained model
     Sample(SampleArgs),
+    /// Tell what a model or a run is, and draw its embeddings, its activations and its ratios
+    Show(ShowArgs),
     /// Compare every gradient with the reference, as the lecture's `cmp` does
     Gradcheck(GradcheckArgs),
     /// List the GPUs that were found and which one `auto` would take
@@ -574,6 +576,27 @@ pub struct SampleArgs {
     pub new: bool,
     /// Print an object a line: the name, its probability in the model (of all characters and the end, at
     /// temperature 1, whatever the options), and whether it is a training word (null if they are not at hand)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `show`
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// The model: the folder of a run, one of its files, or any safetensors file with the lecture's tensors
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Words for the activations [default: what the model was trained on], or those of a model from
+    /// elsewhere, which give it its vocabulary
+    #[arg(long, value_name = "names|municipalities|FILE")]
+    pub data: Option<Source>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reading: ReadingArgs,
+    /// Folder for the pictures [default: that of the model]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }

@@ -17,6 +17,7 @@ mod interrupt;
 pub mod model_file;
 pub mod report;
 pub mod sample;
+pub mod show;
 pub mod sweep;
 pub mod train;
 pub mod trained;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
             Command::Sweep(args) => sweep::run(args).await,
             Command::Eval(args) => eval::run(args).await,
             Command::Sample(args) => sample::run(args).await,
+            Command::Show(args) => show::run(args).await,
             Command::Gradcheck(args) => gradcheck::run(args).await,
             Command::Adapters(args) => adapters::run(args).await,
         }

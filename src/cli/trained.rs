@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint::plain::Plain;
 use crate::checkpoint::{Checkpoint, Config};
 use crate::cli::args::ReadingArgs;
 use crate::cli::data::{self, Options, Source};
@@ -118,6 +119,16 @@ pub fn data_options(recipe: &Recipe, data: Option<&Source>, given: &Reading) -> 
     }
 }
 
+/// Where the words of a run may be: at the path they were read from, as seen from the current folder; and then
+/// at that which leads to them from the run's own, if it has one: the folder and the path.
+pub fn places(options: Options, beside: Option<(&Path, &str)>) -> Vec<Options> {
+    let seen_from_run = beside.map(|(folder, path)| Options {
+        source: Source::File(folder.join(path)),
+        ..options.clone()
+    });
+    std::iter::once(options).chain(seen_from_run).collect()
+}
+
 /// A checkpoint, taken apart.
 #[derive(Clone, Debug)]
 pub struct Trained {
@@ -168,6 +179,45 @@ impl Trained {
             Model::Plain(plain) => plain,
         };
         let source = data.ok_or_else(|| NoWords(path.to_path_buf()))?.clone();
+        let adopted = Adopted::new(path, &plain, source, reading).await?;
+        Ok(Self {
+            config: Config {
+                vocab: adopted.dataset.vocab.chars().collect(),
+                recipe: adopted.recipe,
+                backend: String::new(),
+                version: String::new(),
+                data_sha256: None, // whether it was trained on these words, only the user knows
+            },
+            vocabulary: adopted.dataset.vocab,
+            params: plain.params,
+            stats: adopted.stats,
+            is_ours: false,
+        })
+    }
+}
+
+/// What a model from elsewhere lacks, taken from the words that it is said to be trained on.
+pub struct Adopted {
+    /// The words.
+    pub dataset: Dataset,
+    /// The lecture's recipe with the sizes of the model, and these words.
+    pub recipe: Recipe,
+    /// The batch-norm statistics of the file, or those over the training set.
+    pub stats: Statistics,
+}
+
+impl Adopted {
+    /// What the model in the file `path` takes from a data set.
+    ///
+    /// # Errors
+    ///
+    /// The words cannot be loaded, or have another number of characters than the model.
+    pub async fn new(
+        path: &Path,
+        plain: &Plain,
+        source: Source,
+        reading: &ReadingArgs,
+    ) -> Result<Self, Error> {
         let dims = plain.dims;
         let mut recipe = Recipe {
             block_size: dims.block as u64,
@@ -184,26 +234,18 @@ impl Trained {
             block: dims.block,
         };
         let dataset = words(path, dims.vocab, &options)?;
-        let params = plain.params;
-        let stats = match plain.stats {
-            Some(stats) => stats,
+        let params = &plain.params;
+        let stats = match &plain.stats {
+            Some(stats) => stats.clone(),
             None => {
                 let mut cpu = CpuBackend::new(dims, params.clone());
-                evaluation::calibrate(&mut cpu, &params, &dataset.train).await?
+                evaluation::calibrate(&mut cpu, params, &dataset.train).await?
             }
         };
         Ok(Self {
-            config: Config {
-                vocab: dataset.vocab.chars().collect(),
-                recipe,
-                backend: String::new(),
-                version: String::new(),
-                data_sha256: None, // whether it was trained on these words, only the user knows
-            },
-            vocabulary: dataset.vocab,
-            params,
+            dataset,
+            recipe,
             stats,
-            is_ours: false,
         })
     }
 }

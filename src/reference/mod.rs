@@ -202,6 +202,35 @@ impl<R: Real> Model<R> {
         hprebn
     }
 
+    /// `h (contexts, hidden)` of `x`, at most `batch` contexts, by the trained model: [`Model::infer`] up to
+    /// tanh.
+    pub fn activations(&mut self, x: &[Token], bnmean: &[R], bnvar: &[R]) -> &[R] {
+        let rows = x.len() / self.dims.block;
+        self.activate(PLAIN, x, bnmean, bnvar);
+        &self.acts.h[..rows * self.dims.hidden]
+    }
+
+    #[inline(always)]
+    fn activate<const FMA: bool, const ROWS: usize, const COLS: usize, const PARTS: usize>(
+        &mut self,
+        tile: Tile<FMA, ROWS, COLS, PARTS>,
+        x: &[Token],
+        bnmean: &[R],
+        bnvar: &[R],
+    ) {
+        let rows = x.len() / self.dims.block;
+        self.hidden_inputs(tile, x, rows);
+        let Self {
+            dims,
+            params: p,
+            acts: a,
+            ..
+        } = self;
+        let hpreact = &mut a.hprebn[..rows * dims.hidden];
+        batchnorm::inference(hpreact, &p.bngain, &p.bnbias, bnmean, bnvar);
+        tanh::forward(hpreact, &mut a.h[..rows * dims.hidden]);
+    }
+
     /// Logits of `x`, at most `batch` contexts, by the trained model: batch norm with fixed
     /// statistics, so that one example does not depend on the others beside it.
     pub fn infer(&mut self, x: &[Token], bnmean: &[R], bnvar: &[R]) -> &[R] {
@@ -222,7 +251,7 @@ impl<R: Real> Model<R> {
         bnvar: &[R],
     ) -> &[R] {
         let rows = x.len() / self.dims.block;
-        self.hidden_inputs(tile, x, rows);
+        self.activate(tile, x, bnmean, bnvar);
         let Self {
             dims,
             params: p,
@@ -230,10 +259,7 @@ impl<R: Real> Model<R> {
             panels,
             ..
         } = self;
-        let hpreact = &mut a.hprebn[..rows * dims.hidden];
-        batchnorm::inference(hpreact, &p.bngain, &p.bnbias, bnmean, bnvar);
-        let h = &mut a.h[..rows * dims.hidden];
-        tanh::forward(hpreact, h);
+        let h = &a.h[..rows * dims.hidden];
         let logits = &mut a.logits[..rows * dims.vocab];
         linear::forward(tile, h, &p.w2, &p.b2, logits, panels);
         logits

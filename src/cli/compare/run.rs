@@ -138,7 +138,7 @@ impl Run {
         };
         let validation = |line: &Line| match line {
             Line::Validation(row) => Some(*row),
-            Line::Step(_) => None,
+            Line::Step(_) | Line::Ratios(_) => None,
         };
         run.validation = lines.iter().filter_map(validation).collect();
         Ok(run)
@@ -299,7 +299,7 @@ fn load_lines(path: &Path) -> Result<Vec<Line>, Error> {
 fn of_rows(lines: &[Line]) -> Vec<(usize, f64)> {
     let point = |line: &Line| match line {
         Line::Step(row) => Some((row.step as usize, row.loss_mean.log10())),
-        Line::Validation(_) => None,
+        Line::Validation(_) | Line::Ratios(_) => None,
     };
     lines.iter().filter_map(point).collect()
 }

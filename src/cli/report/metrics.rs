@@ -7,16 +7,18 @@
 //! [`Row`]: crate::training::log::Row
 //! [`Ratios`]: crate::training::ratios::Ratios
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::MetricsMark;
 use crate::cli::error::Failure;
 use crate::cli::files::{Appended, FileError};
 use crate::training::log::{LossLog, Row, Validation};
+use crate::training::ratios::Ratio;
 
 /// The file `metrics.jsonl` of a running training.
 #[derive(Debug)]
@@ -114,15 +116,26 @@ impl Metrics {
 }
 
 /// A line of the file.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// The loss of a training step.
     Step(Row),
     /// A validation loss.
     Validation(Validation),
+    /// The ratios of a step.
+    Ratios(RatiosRow),
 }
 
-/// A line that is neither.
+/// The ratios of a step as they are read.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct RatiosRow {
+    /// The step, counted from 0.
+    pub step: u64,
+    /// By the names of the tensors.
+    pub ratios: BTreeMap<String, Ratio>,
+}
+
+/// A line that is none of these.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is damaged: line {line} {reason}", .path.display())]
 pub struct DamagedLine {
@@ -157,7 +170,8 @@ pub fn lines(path: &Path) -> Result<Vec<Result<Line, DamagedLine>>, FileError> {
         }
         let step = serde_json::from_slice(line).map(Line::Step);
         let validation = serde_json::from_slice(line).map(Line::Validation);
-        step.or(validation).map_err(|_| {
+        let ratios = || serde_json::from_slice(line).map(Line::Ratios);
+        step.or(validation).or_else(|_| ratios()).map_err(|_| {
             damaged(
                 "has neither a training loss nor a validation loss".to_owned(),
                 false,
@@ -188,6 +202,19 @@ fn whole_lines(file: &mut File, bytes: u64) -> std::io::Result<(u64, Vec<Validat
         // from continuing: its point is missing in the picture.
         validation.extend(serde_json::from_slice::<Validation>(&line));
     }
+}
+
+/// The ratios in a file, in their order; lines that are damaged have none.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn ratios(path: &Path) -> Result<Vec<RatiosRow>, FileError> {
+    let ratios = |line| match line {
+        Ok(Line::Ratios(row)) => Some(row),
+        _ => None,
+    };
+    Ok(lines(path)?.into_iter().filter_map(ratios).collect())
 }
 
 #[cfg(test)]

@@ -48,6 +48,16 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Reads a summary.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is no summary.
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        let read = || Ok(serde_json::from_slice(&fs::read(path)?)?);
+        read().map_err(FileError::at("read", path))
+    }
+
     /// The steps of the run whose summary is in a file; `None` if there is none that can be read.
     pub fn steps(path: &Path) -> Option<u64> {
         let text = fs::read(path).ok()?;
@@ -99,6 +109,7 @@ mod tests {
         assert!(text.contains("\n  \"parameters\": 12297,\n"), "{text}");
         assert!(text.ends_with("\n}\n"), "{text}");
         assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), summary);
+        assert_eq!(Summary::load(&path).unwrap(), summary);
         assert_eq!(Summary::steps(&path), Some(200_000));
         assert_eq!(Summary::steps(dir.path()), None);
     }

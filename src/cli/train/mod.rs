@@ -8,7 +8,6 @@ mod keeper;
 pub(crate) mod packed;
 mod resume;
 
-use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;

@@ -1,6 +1,5 @@
 //! `train --resume`: the options of the run that is continued, and what must not have changed.
 
-use std::num::NonZeroU64;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -14,7 +13,7 @@ use crate::cli::data::{self, Source};
 use crate::cli::error::Error;
 use crate::cli::model_file;
 use crate::cli::report::{RunDir, RunDirError, Summary};
-use crate::cli::trained::vocabulary;
+use crate::cli::trained::{self, vocabulary};
 use crate::data::{Dataset, Reading};
 use crate::gpu::adapter::Pick;
 use crate::rng::TorchGenerator;
@@ -107,12 +106,9 @@ impl Resumed {
                 true => given.checkpoint_every,
                 false => Some(training.checkpoint_every),
             },
-            eval_every: match given.has("--eval-every") {
-                true => given.eval_every,
-                false => training.eval_every,
-            },
-            tensorboard: given.tensorboard || training.tensorboard,
-            ratios_every: given.ratios_every.or(training.ratios_every),
+            eval_every: given.eval_every.or(begun.eval_every),
+            tensorboard: given.tensorboard || begun.tensorboard,
+            ratios_every: given.ratios_every.or(begun.ratios_every),
             profile: given.profile,
             resume: given.resume.clone(),
             ..runs_on(given, begun)
@@ -278,11 +274,7 @@ fn places(
         options.source = given.data.clone();
         return vec![options];
     }
-    let seen_from_run = data_path.map(|path| data::Options {
-        source: Source::File(folder.join(path)),
-        ..options.clone()
-    });
-    std::iter::once(options).chain(seen_from_run).collect()
+    trained::places(options, data_path.map(|path| (folder, path)))
 }
 
 /// The options with which a run was begun; API and schedule as they were chosen then.
@@ -298,7 +290,9 @@ fn options(config: &Config, training: &Record) -> TrainArgs {
         schedule: schedule.unwrap_or(Schedule::Auto),
         log_every: Some(training.log_every),
         checkpoint_every: Some(training.checkpoint_every),
-        ratios_every: training.ratios_every.map(NonZeroU64::get),
+        eval_every: training.eval_every,
+        tensorboard: training.tensorboard,
+        ratios_every: training.ratios_every,
         ..TrainArgs::of_recipe(&Recipe {
             steps: training.steps,
             ..config.recipe.clone()
