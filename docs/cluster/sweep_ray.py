@@ -15,7 +15,7 @@ HERE = os.getcwd()
 
 @ray.remote(num_cpus=1, max_retries=3, retry_exceptions=True)  # with GPUs: num_gpus=1
 def shard(number):
-    command = ["gpu-makemore", "sweep", "--lr", "0.05,0.1,0.2", "--seeds", "4"]
+    command = ["gpu-makemore", "sweep", "--lr", "0.05,0.1,0.2", "--seeds", "4", "--steps", "20000"]
     command += ["--shard", f"{number}/{SHARDS}", "--out", f"sweep/{number}"]
     with open(f"{HERE}/sweep-{number}.log", "a") as log:
         subprocess.run(command, cwd=HERE, stdout=log, stderr=log, check=True)

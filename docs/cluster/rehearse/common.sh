@@ -36,7 +36,7 @@ begin() {
     printf '%s\n' "$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release), $(nproc) cores" "$@"
     echo
     echo "One machine"
-    run gpu-makemore sweep --lr 0.05,0.1,0.2 --seeds 4 --keep 12 --out whole >whole.log
+    run gpu-makemore sweep --lr 0.05,0.1,0.2 --seeds 4 --steps 20000 --keep 12 --out whole >whole.log
     sed -n '/^\$/p; /^device/p; /^sweep/p; /^best/p' whole.log
 }
 

@@ -138,7 +138,7 @@ def main():
         print(f"  {name}: {wrong}")
 
     print("\nOne machine")
-    command = "gpu-makemore sweep --lr 0.05,0.1,0.2 --seeds 4 --keep 12 --out whole"
+    command = "gpu-makemore sweep --lr 0.05,0.1,0.2 --seeds 4 --steps 20000 --keep 12 --out whole"
     print(f"$ {command}", flush=True)
     with open("whole.log", "w") as log:
         subprocess.run(command.split(), check=True, stdout=log)
