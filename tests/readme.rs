@@ -480,6 +480,10 @@ fn main() -> ExitCode {
             move || targets(&readme)
         }),
         Trial::test("every_link_leads_somewhere", links),
+        Trial::test(
+            "the_ways_to_many_machines_are_those_that_were_rehearsed",
+            ways,
+        ),
         Trial::ignorable_test("growth_without_results_says_what_to_run", {
             let place = Arc::clone(&place);
             move || {
@@ -786,6 +790,24 @@ fn links() -> Outcome {
         return Err(format!("only {followed} links: the pages are not read").into());
     }
     Ok(())
+}
+
+/// docs/sweep.md shows each file to copy as it stands in docs/cluster, where the rehearsals run it.
+fn ways() -> Outcome {
+    let page = fs::read_to_string(root().join("docs/sweep.md"))?;
+    let mut shown = 0;
+    for entry in fs::read_dir(root().join("docs/cluster"))? {
+        let path = entry?.path();
+        if path.is_file() {
+            let file = fs::read_to_string(&path)?;
+            if !page.contains(&format!("\n{file}```\n")) {
+                let path = path.display();
+                return Err(format!("docs/sweep.md does not show {path} as it is").into());
+            }
+            shown += 1;
+        }
+    }
+    expect("the files that are shown", shown, 4)
 }
 
 /// The name that a heading gets on the web.
