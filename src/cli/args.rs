@@ -880,7 +880,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(seen, 18);
+        assert_eq!(seen, 19);
     }
 
     #[test]

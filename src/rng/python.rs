@@ -1,6 +1,7 @@
 //! Python's `random` module.
 
 use std::convert::Infallible;
+use std::hint::black_box;
 
 use rand::rand_core::utils::fill_bytes_via_next_word;
 use rand::{SeedableRng, TryRng};
@@ -26,10 +27,27 @@ impl PythonRandom {
     }
 
     /// `random.shuffle(items)`: Fisher-Yates, from the last item down.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for i in (1..items.len()).rev() {
-            let j = self.below(i as u64 + 1);
-            items.swap(i, j as usize);
+    pub fn shuffle<T: Copy>(&mut self, items: &mut [T]) {
+        const TOGETHER: usize = 32;
+        let mut drawn = Vec::with_capacity(TOGETHER);
+        let mut left = items.len();
+        while left > 1 {
+            let first = left.saturating_sub(TOGETHER).max(1);
+            drawn.clear();
+            drawn.extend(
+                (first..left)
+                    .rev()
+                    .map(|i| (i, self.below(i as u64 + 1) as usize)),
+            );
+            // Of many items, each partner is somewhere else in memory. Loads that do not depend on each other
+            // are waited for together.
+            for &(_, j) in &drawn {
+                black_box(items[j]);
+            }
+            for &(i, j) in &drawn {
+                items.swap(i, j);
+            }
+            left = first;
         }
     }
 

@@ -1,6 +1,6 @@
 //! `train --tensorboard`: the curves of a run in the format that TensorBoard reads.
 //!
-//! An event file is a row of records ([`framed`]), each with one [`Event`] in protobuf. The messages are the
+//! An event file is a row of records (`framed`), each with one `Event` in protobuf. The messages are the
 //! part of TensorFlow's `event.proto` and `summary.proto` that scalars take, with the numbers that the fields
 //! have there.
 //!
