@@ -40,14 +40,6 @@ pub enum CompareError {
         /// The path asked for.
         path: PathBuf,
     },
-    /// The summary is not what a run writes.
-    #[error("cannot read {}: {reason}", .path.display())]
-    Summary {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: serde_json::Error,
-    },
     /// The metrics are shorter than when the last checkpoint was saved.
     #[error(
         "{} is damaged: it has {bytes} bytes, and had {then} at the last checkpoint",
@@ -123,7 +115,7 @@ impl Run {
         let folder = folder_of(path)?;
         let file = |name: &str| folder.join(name);
         let last = optional(&file(RunDir::LAST), load_checkpoint)?;
-        let summary = optional(&file(RunDir::SUMMARY), load_summary)?;
+        let summary = optional(&file(RunDir::SUMMARY), |path| Ok(Summary::load(path)?))?;
         let lines = optional(&file(RunDir::METRICS), load_lines)?.unwrap_or_default();
         let mut run = match (last, summary) {
             (Some(last), summary) => Self::of_checkpoint(folder, last, summary)?,
@@ -277,14 +269,6 @@ fn optional<T>(
 
 fn load_checkpoint(path: &Path) -> Result<Checkpoint, Error> {
     Ok(model_file::load(path)?)
-}
-
-fn load_summary(path: &Path) -> Result<Summary, Error> {
-    let text = fs::read(path).map_err(FileError::at("read", path))?;
-    serde_json::from_slice(&text).map_err(|reason| {
-        let path = path.to_path_buf();
-        CompareError::Summary { path, reason }.into()
-    })
 }
 
 /// The lines of the metrics. One at the end without its line feed is being written, or was when the run was
