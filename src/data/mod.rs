@@ -172,8 +172,15 @@ pub fn load(options: &Options<'_>) -> Result<Dataset, DataError> {
     for c in words.iter().flat_map(|(_, word)| word.chars()) {
         seen[c as usize / 64] |= 1 << (c as usize % 64);
     }
-    let is_letter = |c: &char| seen[*c as usize / 64] & (1 << (*c as usize % 64)) != 0;
-    let letters: Vec<char> = ('\0'..=char::MAX).filter(is_letter).collect();
+    let some_of_64 = (0..).zip(&seen).filter(|(_, bits)| **bits != 0);
+    let letters: Vec<char> = some_of_64
+        .flat_map(|(i, bits)| {
+            (0..64)
+                .filter(move |bit| bits >> bit & 1 != 0)
+                .map(move |bit| 64 * i + bit)
+        })
+        .filter_map(char::from_u32) // all are characters
+        .collect();
     let count = letters.len();
     // With the checks that `words` has made, the count is all that can be wrong.
     let vocab = Vocabulary::new(letters).map_err(|_| DataError::TooManyCharacters { count })?;
