@@ -211,8 +211,8 @@ fn a_checkpoint_cut_at_every_byte_is_refused() {
     both().iter().for_each(|whole| cut(whole, 1));
 }
 
-/// Of all places where a file can be damaged, one in so many is tried where time is short. It is odd, so that
-/// over some bytes all their bits have their turn.
+/// The quick tests damage a file at every seventh bit or byte. Seven is odd, so over eight bytes each of the eight
+/// bits of a byte is hit.
 const SOME: usize = 7;
 
 fn cut(whole: &[u8], step: usize) {

@@ -146,7 +146,7 @@ impl Write for Watched<'_> {
     }
 }
 
-/// A file that grows by whole records, of which who watches it sees each at once.
+/// A file that grows by whole records. Other programs can read each of them as soon as it is appended.
 #[derive(Debug)]
 pub struct Appended {
     path: PathBuf,
@@ -174,7 +174,7 @@ impl Appended {
         })
     }
 
-    /// Goes on behind the first `bytes` of an open file; what comes after them is cut off.
+    /// Continues after the first `bytes` of an open file and cuts off the rest.
     ///
     /// # Errors
     ///
@@ -190,8 +190,8 @@ impl Appended {
         })
     }
 
-    /// Adds a record, which is in the file when this returns; one that does not fit on the disk is not there
-    /// at all.
+    /// Appends a record; it is in the file when this returns. If it does not fit on the disk, no part of it
+    /// stays.
     ///
     /// # Errors
     ///

@@ -167,7 +167,7 @@ fn control_character(text: &str) -> Option<usize> {
         b'\n' | b'\t' => false,
         byte => byte < 0x20 || byte == 0x7f || (byte == 0xc2 && bytes[i + 1] < 0xa0),
     };
-    // Most chunks have none of these bytes, which is seen a vector at a time.
+    // Most chunks contain none of these bytes; this test is vectorised.
     let may_be = |byte: u8| byte < 0x20 && byte != b'\n' || byte == 0x7f || byte == 0xc2;
     let chunks = bytes.chunks(64).enumerate();
     chunks

@@ -21,22 +21,21 @@ const END: Token = Vocabulary::END_TOKEN;
 /// mma --> .
 /// ```
 ///
-/// Only the right column is stored, one word after the other: `emma.olivia.ava.` A context is what stands
-/// before its target, back to the end of the word before. So a large list takes little more memory than its
-/// file, and no more for a long context.
+/// Only the right column is stored, one word after another: `emma.olivia.ava.` The context of a target is the
+/// tokens before it, back to the end of the previous word. So the examples of a large list take about as much
+/// memory as its file, whatever the context length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examples {
     block: usize,
     targets: Targets,
 }
 
-/// What follows each context, behind `block` end marks: every context stands before its target, the first
-/// ones too.
+/// The targets, preceded by `block` end marks, so that there are `block` tokens before the first target too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Targets {
-    /// Of a vocabulary of 256 tokens at most.
+    /// For vocabularies of up to 256 tokens.
     Narrow(Vec<u8>),
-    /// Of any vocabulary.
+    /// For larger ones.
     Wide(Vec<Token>),
 }
 
@@ -50,7 +49,7 @@ pub struct Batch {
 }
 
 impl Examples {
-    /// Examples that are written out together at most.
+    /// The largest number of examples that [`parts`](Self::parts) writes out at once.
     const PART: usize = 1 << 20;
 
     /// Slides a context of `block` tokens over each word. Words are tokens below `vocab`, without the end
@@ -69,8 +68,8 @@ impl Examples {
 
     /// The examples with these targets: tokens below `vocab`, an end mark behind each word.
     fn of(targets: impl Iterator<Item = Token>, block: usize, vocab: usize) -> Self {
-        // `for_each` runs through words and characters in two plain loops; `collect` would ask for one token
-        // at a time.
+        // `for_each` compiles to two nested loops, over words and characters; `collect` would call `next` for
+        // every token.
         let targets = if vocab <= 1 << u8::BITS {
             let mut narrow = vec![END as u8; block];
             targets.for_each(|token| narrow.push(token as u8)); // below `vocab`
@@ -121,7 +120,7 @@ impl Examples {
         narrow.chain(wide.iter().copied())
     }
 
-    /// Has `digest` read the targets: a byte each, or two where the vocabulary is large, the lower one first.
+    /// Feeds the targets to `digest`: one byte each, or two for large vocabularies, the lower one first.
     pub(super) fn update(&self, digest: &mut Sha256) {
         match &self.targets {
             Targets::Narrow(targets) => digest.update(&targets[self.block..]),
@@ -133,7 +132,7 @@ impl Examples {
         }
     }
 
-    /// Writes example `i` at the end of `batch`.
+    /// Appends example `i` to `batch`.
     ///
     /// # Panics
     ///
@@ -145,11 +144,11 @@ impl Examples {
         }
     }
 
-    /// Some of the examples, in their order.
+    /// Writes out a range of the examples.
     ///
     /// # Panics
     ///
-    /// If there are fewer, as indexing a slice does.
+    /// If the range ends after the last example, as slicing does.
     pub fn range(&self, range: Range<usize>) -> Batch {
         let mut batch = Batch::with_capacity(range.len(), self.block);
         for i in range {
@@ -158,26 +157,26 @@ impl Examples {
         batch
     }
 
-    /// The first `count` examples, in parts: written out, all those of a large list would take a multiple of
-    /// its size.
+    /// Writes out the first `count` examples, part by part: all of them at once would take several times the
+    /// memory of the list.
     ///
     /// # Panics
     ///
-    /// If there are fewer, as indexing a slice does.
+    /// If there are fewer than `count`, as slicing does.
     pub fn parts(&self, count: usize) -> impl Iterator<Item = Batch> {
         let first = (0..count).step_by(Self::PART);
         first.map(move |first| self.range(first..count.min(first + Self::PART)))
     }
 }
 
-/// Writes an example at the end of `batch`: the last of `tokens` is its target, and those before it are its
-/// context and perhaps the end of the word before, which an end mark stands for in each place.
+/// Appends an example to `batch`: the last of `tokens` is its target, those before it are its context. Tokens of
+/// an earlier word are replaced by end marks.
 #[inline(always)]
 fn write<T: Copy + Into<Token>>(tokens: &[T], batch: &mut Batch) {
     let (&target, before) = tokens.split_last().expect("a target");
     let first = batch.x.len();
     batch.x.resize(first + before.len(), END);
-    // Where a word begins is anyone's guess: a branch on it would cost more than these masks.
+    // Where a word begins is unpredictable: a branch would be mispredicted and cost more than this mask.
     let mut in_word = Token::MAX;
     for (to, &token) in batch.x[first..].iter_mut().zip(before).rev() {
         let token = token.into();
@@ -188,7 +187,7 @@ fn write<T: Copy + Into<Token>>(tokens: &[T], batch: &mut Batch) {
 }
 
 impl Batch {
-    /// An empty one with room for as many examples.
+    /// An empty batch with room for this many examples.
     pub fn with_capacity(examples: usize, block: usize) -> Self {
         Self {
             x: Vec::with_capacity(examples * block),

@@ -32,8 +32,14 @@ fn span(start: u32, length: usize) -> Span {
     [a, b, c, d, u8::try_from(length).unwrap_or(LONG)]
 }
 
+/// Where a word starts.
+#[inline]
+fn start([a, b, c, d, _]: Span) -> usize {
+    u32::from_le_bytes([a, b, c, d]) as usize
+}
+
 impl Words<'_> {
-    /// Words whose memory is asked for at once.
+    /// Words that are loaded together.
     const TOGETHER: usize = 32;
 
     pub(super) fn len(&self) -> usize {
@@ -42,8 +48,8 @@ impl Words<'_> {
 
     /// A word.
     #[inline]
-    fn at(&self, [a, b, c, d, length]: Span) -> &str {
-        let rest = &self.text[u32::from_le_bytes([a, b, c, d]) as usize..];
+    fn at(&self, span: Span) -> &str {
+        let (rest, length) = (&self.text[start(span)..], span[4]);
         if length < LONG {
             return &rest[..usize::from(length)];
         }
@@ -64,7 +70,7 @@ impl Words<'_> {
         })
     }
 
-    /// Changes the order of the words: `shuffle` moves what stands for them. Their lines are lost.
+    /// Reorders the words: `shuffle` permutes their spans. The line numbers are lost.
     pub(super) fn shuffle(&mut self, shuffle: impl FnOnce(&mut [Span])) {
         self.jumps = Vec::new();
         shuffle(&mut self.spans);
@@ -73,10 +79,9 @@ impl Words<'_> {
     /// Some of the words in their order.
     pub(super) fn words(&self, range: Range<usize>) -> impl Iterator<Item = &str> {
         self.spans[range].chunks(Self::TOGETHER).flat_map(|spans| {
-            // After a shuffle each word is somewhere else in memory. Loads that do not depend on each other
-            // are waited for together.
-            let first = |[a, b, c, d, _]: Span| u32::from_le_bytes([a, b, c, d]) as usize;
-            let bytes = spans.iter().map(|&span| self.text.as_bytes()[first(span)]);
+            // After a shuffle each word is a cache miss. Loading the first bytes of all these words at once
+            // lets the misses overlap.
+            let bytes = spans.iter().map(|&span| self.text.as_bytes()[start(span)]);
             black_box(bytes.fold(0, BitXor::bitxor));
             spans.iter().map(|&span| self.at(span))
         })
@@ -84,12 +89,13 @@ impl Words<'_> {
 
     /// How many words stand in the list before.
     pub(super) fn duplicates(&self) -> usize {
-        // The hashes may take about as much memory as the tokens will, which come later.
+        // Limits the hashes to about the memory that the tokens will take later.
         let most = self.text.len() / 8 * 5 / 4;
         self.duplicates_in(self.len().div_ceil(most.max(1)).next_power_of_two())
     }
 
-    /// The same, with this power of two of lists of hashes, one after the other.
+    /// Counts duplicates with `lists` lists of hashes, a power of two. Only one list is in memory at a time:
+    /// the low bits of a hash say to which list it belongs.
     fn duplicates_in(&self, lists: usize) -> usize {
         use std::hash::BuildHasher;
         // Hashes of 64 bits: among a hundred million words, two different ones share one with a

@@ -39,8 +39,7 @@ impl PythonRandom {
                     .rev()
                     .map(|i| (i, self.below(i as u64 + 1) as usize)),
             );
-            // Of many items, each partner is somewhere else in memory. Loads that do not depend on each other
-            // are waited for together.
+            // In a long list each partner is a cache miss. Loading them all first lets the misses overlap.
             for &(_, j) in &drawn {
                 black_box(items[j]);
             }

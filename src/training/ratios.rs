@@ -17,8 +17,8 @@ use crate::model::moments::Moments;
 use crate::model::params::{Params, Tensor};
 use crate::reference::Model;
 
-/// A tensor's gradient beside its values. What is no finite number, such as the spread of a single value or
-/// the logarithm of an update of zero, is none.
+/// A tensor's gradient beside its values. Numbers that are not finite, such as the standard deviation of a single
+/// value or the logarithm of a zero update, are `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
     /// Standard deviation of the gradient.

@@ -3,7 +3,7 @@
 
 mod run;
 
-use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use comfy_table::presets::NOTHING;
@@ -14,14 +14,14 @@ use serde_json::{Map, Value as Json};
 use crate::checkpoint::Best;
 use crate::cli::args::CompareArgs;
 use crate::cli::error::{Error, Usage};
-use crate::cli::report::{CurveOfRun, Output, compare_png};
+use crate::cli::report::{CurveOfRun, Output, OutputError, compare_png};
 use crate::model::recipe::{FIELDS, Value};
-use run::{Device, Run, State};
+use run::{Device, INTERVALS, Run, State};
 
-/// Runs at most: more have no colours that tell them apart, and no room in a table.
+/// The most runs: more would have colours too much alike, and a table too wide.
 const MOST: usize = 20;
 
-/// Digits of a checksum that tell it from others.
+/// Digits that are shown of a checksum.
 const SHORT: usize = 12;
 
 /// Runs the command.
@@ -59,9 +59,8 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
     let mut out = Output::new();
     if args.json {
         let report = Report::new(&runs, &names, &rows, &args.out);
-        // Without a value that JSON cannot have, this does not fail.
-        let text = serde_json::to_string_pretty(&report).map_err(|e| Usage(e.to_string()))?;
-        out.line(&text)?;
+        let json = serde_json::to_string_pretty(&report);
+        out.line(&json.map_err(|e| OutputError::from(io::Error::from(e)))?)?;
         return Ok(());
     }
     for line in table(&runs, &names, &rows).lines() {
@@ -74,24 +73,22 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// What each run is called: the name of its folder, or its whole path where others have the same name.
+/// The name of each run: that of its folder, or the whole path where several folders share a name.
 fn names(runs: &[Run]) -> Result<Vec<String>, Error> {
-    let mut paths: BTreeMap<PathBuf, &Path> = BTreeMap::new();
-    for run in runs {
-        // A folder that was read a moment ago; if it is gone by now, its own path has to do.
-        let real = run.folder.canonicalize().unwrap_or(run.folder.clone());
-        if paths.insert(real, &run.folder).is_some() {
-            return Err(Usage(format!("compare: {} was given twice", run.folder.display())).into());
+    // A folder that was read a moment ago; if it is gone by now, the path as given has to do.
+    let real = |run: &Run| run.folder.canonicalize().unwrap_or(run.folder.clone());
+    let paths: Vec<PathBuf> = runs.iter().map(real).collect();
+    for (i, path) in paths.iter().enumerate() {
+        if paths[..i].contains(path) {
+            let folder = runs[i].folder.display();
+            return Err(Usage(format!("compare: {folder} was given twice")).into());
         }
     }
-    let short = |run: &Run| {
-        let real = run.folder.canonicalize().unwrap_or(run.folder.clone());
-        let name = real
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        name.unwrap_or_else(|| run.folder.display().to_string())
+    let short = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        name.to_string_lossy().into_owned()
     };
-    let all: Vec<String> = runs.iter().map(short).collect();
+    let all: Vec<String> = paths.iter().map(short).collect();
     let name = |(run, name): (&Run, &String)| match all.iter().filter(|n| *n == name).count() {
         1 => name.clone(),
         _ => run.folder.display().to_string(),
@@ -115,15 +112,14 @@ fn differences(runs: &[Run]) -> Vec<Row> {
         label: field.option(),
         values: (runs.iter())
             .map(|run| match (field.get)(&run.recipe) {
-                // Of such a run, only the steps of its last good model are known.
+                // A diverged run records only the steps of its last good model.
                 _ if field.name == "steps" && run.state == State::Diverged => "unknown".to_owned(),
                 Value::Optional(Some(text)) if field.name.ends_with("sha256") => short(&text),
                 value => value.to_string(),
             })
             .collect(),
     });
-    let intervals = ["log_every", "checkpoint_every", "eval_every"];
-    let of_intervals = intervals.into_iter().enumerate().map(|(i, field)| Row {
+    let of_intervals = INTERVALS.into_iter().enumerate().map(|(i, field)| Row {
         field,
         label: format!("--{}", field.replace('_', "-")),
         values: (runs.iter())
@@ -154,7 +150,7 @@ fn differences(runs: &[Run]) -> Vec<Row> {
         label: label.to_owned(),
         values: runs.iter().map(get).collect(),
     });
-    // What one run does not tell is no difference.
+    // A value that a run does not record does not count as a difference.
     let differs = |row: &Row| {
         let mut known = row.values.iter().filter(|value| *value != "unknown");
         let first = known.next();
@@ -274,10 +270,7 @@ impl<'a> Report<'a> {
                 _ => Map::new(), // a recipe is an object
             };
             let intervals = run.intervals.unwrap_or_default();
-            for (i, field) in ["log_every", "checkpoint_every", "eval_every"]
-                .into_iter()
-                .enumerate()
-            {
+            for (i, field) in INTERVALS.into_iter().enumerate() {
                 options.insert(field.to_owned(), intervals[i].into());
             }
             let [train_loss, val_loss, test_loss] = run.losses;

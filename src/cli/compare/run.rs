@@ -57,6 +57,14 @@ pub enum CompareError {
 
 impl Failure for CompareError {}
 
+/// The options that say after how many steps something is done again.
+pub(super) const INTERVALS: [&str; 4] = [
+    "log_every",
+    "checkpoint_every",
+    "eval_every",
+    "ratios_every",
+];
+
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,8 +98,8 @@ pub(super) struct Run {
     pub done: u64,
     /// Its recipe, with the steps of the whole run.
     pub recipe: Recipe,
-    /// How often something is done, which is not recorded without a last checkpoint.
-    pub intervals: Option<[Option<u64>; 3]>,
+    /// Its [`INTERVALS`]; unknown without a last checkpoint.
+    pub intervals: Option<[Option<u64>; INTERVALS.len()]>,
     /// A checksum of the words.
     pub words: Option<String>,
     /// Mean losses over the training, validation and test sets in the end.
@@ -151,7 +159,7 @@ impl Run {
         if bytes < then {
             return Err(CompareError::Short { path, bytes, then }.into());
         }
-        // That of the end before, if the run was to go further.
+        // Once a run is extended, the summary is still that of its earlier end.
         let summary = summary.filter(|summary| summary.recipe.steps == record.steps);
         let curve =
             LossCurve::from_sums(done, record.steps, record.bucket(), record.losses.clone());
@@ -159,6 +167,7 @@ impl Run {
             Some(record.log_every),
             Some(record.checkpoint_every),
             record.eval_every.map(Into::into),
+            record.ratios_every.map(Into::into),
         ];
         Ok(Self {
             folder,
@@ -210,7 +219,7 @@ impl Run {
         }
     }
 
-    /// A run of which the last good model is left.
+    /// A diverged run, of which the last good model is left.
     fn diverged(folder: PathBuf, good: Checkpoint, lines: &[Line]) -> Self {
         Self {
             folder,

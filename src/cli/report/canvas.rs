@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::coord::types::{RangedCoordf64, RangedCoordusize};
 use plotters::prelude::*;
 use plotters::style::register_font;
@@ -52,17 +54,17 @@ pub enum PlotError {
 
 impl Failure for PlotError {}
 
-/// What is drawn on.
+/// The area that a picture is drawn on.
 pub(crate) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 pub(crate) type AreaError<'a> =
     DrawingAreaErrorKind<<BitMapBackend<'a> as DrawingBackend>::ErrorType>;
 
-/// Pixels of the picture as those of what is drawn.
+/// Converts pixels of the picture to pixels of the enlarged drawing.
 pub(crate) fn scaled(pixels: u32) -> u32 {
     pixels * SCALE
 }
 
-/// The font in a size in pixels of the picture.
+/// The font, with its size in pixels of the picture.
 pub(crate) fn font(size: u32) -> TextStyle<'static> {
     (FONT, scaled(size)).into_font().color(&INK)
 }
@@ -163,6 +165,47 @@ fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, png::Encodi
 pub(crate) type Plane = Cartesian2d<RangedCoordusize, RangedCoordf64>;
 pub(crate) type Chart<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, Plane>;
 
+/// Gives grid and axes the style of all pictures, with labels of this size in pixels of the picture.
+pub(crate) fn style_mesh<X, Y>(mesh: &mut MeshStyle<'_, '_, X, Y, BitMapBackend<'_>>, size: u32)
+where
+    X: Ranged + ValueFormatter<<X as Ranged>::ValueType>,
+    Y: Ranged + ValueFormatter<<Y as Ranged>::ValueType>,
+{
+    mesh.light_line_style(TRANSPARENT)
+        .bold_line_style(GRID.stroke_width(SCALE))
+        .axis_style(INK.stroke_width(SCALE))
+        .set_all_tick_mark_size(scaled(4))
+        .y_label_offset(scaled(2)) // plotters sets them a little high
+        .label_style(font(size))
+        .axis_desc_style(font(size + 2));
+}
+
+/// Gives a line an entry in the legend. The line itself is drawn as many elements, which would have one each.
+pub(crate) fn name_line<'a, 'b: 'a>(
+    chart: &mut Chart<'a, 'b>,
+    label: &str,
+    line: ShapeStyle,
+) -> Result<(), AreaError<'b>> {
+    let none = std::iter::empty::<Circle<(usize, f64), u32>>();
+    let key = scaled(20) as i32;
+    let dash = move |(x, y)| PathElement::new([(x, y), (x + key, y)], line).into_dyn();
+    chart.draw_series(none)?.label(label).legend(dash);
+    Ok(())
+}
+
+/// Draws the legend.
+pub(crate) fn draw_legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) -> Result<(), AreaError<'b>> {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .margin(scaled(12) as i32)
+        .legend_area_size(scaled(26))
+        .background_style(WHITE)
+        .border_style(GRID.stroke_width(SCALE))
+        .label_font(font(14))
+        .draw()
+}
+
 /// The stretches of a curve without a gap: a gap is where a value is not finite.
 pub(crate) fn stretches(points: &[(usize, f64)]) -> impl Iterator<Item = &[(usize, f64)]> {
     points
@@ -213,7 +256,7 @@ pub(crate) fn thousands(steps: usize) -> String {
     grouped
 }
 
-/// A range around values with some air, those that are not finite left out; an arbitrary one without any.
+/// A range around the finite values, with a margin; 0 to 1 if there are none.
 pub(crate) fn range_of(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     let finite = values.filter(|value| value.is_finite());
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {

@@ -144,7 +144,7 @@ pub struct DamagedLine {
     /// The number of the line, from 1.
     pub line: usize,
     /// What is wrong with it.
-    pub reason: String,
+    pub reason: &'static str,
     /// Whether it is the end of the file, without its line feed.
     pub torn: bool,
 }
@@ -159,24 +159,19 @@ impl Failure for DamagedLine {}
 pub fn lines(path: &Path) -> Result<Vec<Result<Line, DamagedLine>>, FileError> {
     let bytes = fs::read(path).map_err(FileError::at("read", path))?;
     let line = |(i, line): (usize, &[u8])| {
-        let damaged = |reason: String, torn| DamagedLine {
+        let damaged = |reason, torn| DamagedLine {
             path: path.to_path_buf(),
             line: i + 1,
             reason,
             torn,
         };
         if !line.ends_with(b"\n") {
-            return Err(damaged("is cut off".to_owned(), true));
+            return Err(damaged("is cut off", true));
         }
         let step = serde_json::from_slice(line).map(Line::Step);
-        let validation = serde_json::from_slice(line).map(Line::Validation);
-        let ratios = || serde_json::from_slice(line).map(Line::Ratios);
-        step.or(validation).or_else(|_| ratios()).map_err(|_| {
-            damaged(
-                "has neither a training loss nor a validation loss".to_owned(),
-                false,
-            )
-        })
+        step.or_else(|_| serde_json::from_slice(line).map(Line::Validation))
+            .or_else(|_| serde_json::from_slice(line).map(Line::Ratios))
+            .map_err(|_| damaged("has neither a loss nor ratios", false))
     };
     Ok(bytes
         .split_inclusive(|byte| *byte == b'\n')

@@ -8,8 +8,8 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use super::canvas::{
-    Area, AreaError, BLUE, GRID, INK, ORANGE, PlotError, SCALE, decimals, draw_stretch, font, png,
-    range_of, scaled, stretches, thousands,
+    Area, AreaError, BLUE, COLOURS, INK, ORANGE, PlotError, SCALE, decimals, draw_legend,
+    draw_stretch, font, name_line, png, range_of, scaled, stretches, style_mesh, thousands,
 };
 use crate::training::curve::LossCurve;
 use crate::training::log::Validation;
@@ -107,7 +107,7 @@ impl Picture {
     }
 }
 
-/// log10 of validation losses by step; of many, every second or third.
+/// log10 of the validation losses by step; if there are many, every second or third of them.
 fn thinned(validation: &[Validation]) -> Vec<(usize, f64)> {
     // From the last one back, so that the last one is among them.
     let every = validation.len().div_ceil(MANY).max(1);
@@ -118,17 +118,10 @@ fn thinned(validation: &[Validation]) -> Vec<(usize, f64)> {
         .collect()
 }
 
-/// Matplotlib's ten colours, or, for more curves, as many hues.
+/// The usual colours, or as many hues for more curves than there are.
 fn colour(i: usize, of: usize) -> RGBColor {
-    const TEN: [u32; 10] = [
-        0x1f_77b4, 0xff_7f0e, 0x2c_a02c, 0xd6_2728, 0x94_67bd, 0x8c_564b, 0xe3_77c2, 0x7f_7f7f,
-        0xbc_bd22, 0x17_becf,
-    ];
-    match TEN.get(i) {
-        Some(rgb) if of <= TEN.len() => {
-            let [_, r, g, b] = rgb.to_be_bytes();
-            RGBColor(r, g, b)
-        }
+    match COLOURS.get(i) {
+        Some(&colour) if of <= COLOURS.len() => colour,
         // Neighbours differ in lightness too.
         _ => {
             let lightness = if i.is_multiple_of(2) { 0.35 } else { 0.6 };
@@ -181,19 +174,12 @@ fn draw<'a>(area: &Area<'a>, picture: &Picture) -> Result<(), AreaError<'a>> {
         .right_y_label_area_size(scaled(70))
         .build_cartesian_2d(0..steps.max(1), y_range)?
         .set_secondary_coord(0..steps.max(1), right);
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID.stroke_width(SCALE))
-        .axis_style(INK.stroke_width(SCALE))
-        .set_all_tick_mark_size(scaled(4))
-        .y_label_offset(scaled(2)) // plotters sets them a little high
-        .x_labels(9)
+    let mut mesh = chart.configure_mesh();
+    style_mesh(&mut mesh, 14);
+    mesh.x_labels(9)
         .y_labels(9)
         .x_label_formatter(&|x| thousands(*x))
         .y_label_formatter(&|y| format!("{y:.y_decimals$}"))
-        .label_style(font(14))
-        .axis_desc_style(font(16))
         .x_desc("step")
         .y_desc("log10 of the loss")
         .draw()?;
@@ -213,10 +199,7 @@ fn draw<'a>(area: &Area<'a>, picture: &Picture) -> Result<(), AreaError<'a>> {
         for stretch in stretches(&curve.points) {
             draw_stretch(&mut chart, stretch, line)?;
         }
-        // Drawn without a point, for the legend alone: the curve has many elements.
-        let none = std::iter::empty::<Circle<(usize, f64), u32>>();
-        let dash = move |(x, y)| PathElement::new([(x, y), (x + key, y)], line).into_dyn();
-        chart.draw_series(none)?.label(&curve.label).legend(dash);
+        name_line(&mut chart, &curve.label, line)?;
     }
     // Above all lines.
     for curve in picture
@@ -241,16 +224,7 @@ fn draw<'a>(area: &Area<'a>, picture: &Picture) -> Result<(), AreaError<'a>> {
             });
         }
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(scaled(12) as i32)
-        .legend_area_size(scaled(26))
-        .background_style(WHITE)
-        .border_style(GRID.stroke_width(SCALE))
-        .label_font(font(14))
-        .draw()?;
-    Ok(())
+    draw_legend(&mut chart)
 }
 
 /// The axis on the right: its values are the heights of the one on the left, log10 of the loss, and its

@@ -38,7 +38,7 @@ pub struct Facts {
     pub saturated: f64,
     /// From which absolute value on an activation is saturated.
     pub threshold: f32,
-    /// Units that are saturated in every example: they have stopped to learn.
+    /// Units that are saturated in every example: they have stopped learning.
     pub dead_units: usize,
 }
 

@@ -28,16 +28,15 @@ const RATIOS: &str = "ratios.png";
 pub async fn run(args: &ShowArgs) -> Result<(), Error> {
     let shown = Shown::load(args).await?;
     let activations = match (&shown.words, &shown.stats) {
-        (Ok(words), Some(stats)) => Some(Activations::of(
-            shown.dims,
-            &shown.params,
-            stats,
-            &words.train,
-        )),
+        (Ok(words), Some(stats)) => {
+            let activations = Activations::of(shown.dims, &shown.params, stats, &words.train);
+            let found = activations.facts();
+            Some((activations, found))
+        }
         _ => None,
     };
     let plane = Plane::of(&shown.params.c, shown.dims.embd);
-    let found = activations.as_ref().map(Activations::facts);
+    let found = activations.as_ref().map(|(_, found)| *found);
     let mut facts = Facts::of(&shown, plane.axes, found);
     let place = Place::of(args, &shown)?;
     let mut draw = |name: &str, picture: &dyn Fn(&Path) -> Result<(), _>| -> Result<(), Error> {
@@ -57,8 +56,10 @@ pub async fn run(args: &ShowArgs) -> Result<(), Error> {
     draw(EMBEDDINGS, &|path| {
         pictures::embeddings(path, &plane, &labels, &what)
     })?;
-    if let Some(activations) = &activations {
-        draw(HISTOGRAM, &|path| pictures::histogram(path, activations))?;
+    if let Some((activations, found)) = &activations {
+        draw(HISTOGRAM, &|path| {
+            pictures::histogram(path, activations, found)
+        })?;
         draw(SATURATION, &|path| pictures::saturation(path, activations))?;
     }
     if !shown.ratios.is_empty() {

@@ -8,11 +8,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use unicode_normalization::char::is_combining_mark;
 
-use super::activations::{Activations, BINS, SATURATED};
+use super::activations::{Activations, BINS, Facts, SATURATED};
 use super::plane::{Axes, Plane};
 use crate::cli::report::canvas::{
-    Area, AreaError, BLUE, COLOURS, GRID, INK, PlotError, SCALE, decimals, draw_stretch, font, png,
-    range_of, scaled, stretches, thousands,
+    Area, AreaError, BLUE, COLOURS, INK, PlotError, SCALE, decimals, draw_legend, draw_stretch,
+    font, name_line, png, range_of, scaled, stretches, style_mesh, thousands,
 };
 use crate::cli::report::metrics::RatiosRow;
 use crate::model::params::Tensor;
@@ -29,7 +29,7 @@ const DISC: u32 = 10;
 const WIDE: (u32, u32) = (960, 480);
 /// Examples in the saturation map, as in the lecture.
 pub const ROWS: usize = 32;
-/// Records that a point of the ratios stands for are averaged above this number of points.
+/// With more records than this, each point of the ratios is the mean of several.
 const POINTS: usize = 1000;
 
 /// What each row of the embeddings is written as.
@@ -177,19 +177,12 @@ fn mesh<'b>(
 ) -> Result<(), AreaError<'b>> {
     let length = |range: std::ops::Range<f64>| range.end - range.start;
     let [across, up] = [length(chart.x_range()), length(chart.y_range())].map(decimals);
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID.stroke_width(SCALE))
-        .axis_style(INK.stroke_width(SCALE))
-        .set_all_tick_mark_size(scaled(4))
-        .y_label_offset(scaled(2))
-        .x_labels(9)
+    let mut mesh = chart.configure_mesh();
+    style_mesh(&mut mesh, 14);
+    mesh.x_labels(9)
         .y_labels(9)
         .x_label_formatter(&|x| format!("{x:.across$}"))
         .y_label_formatter(&|y| format!("{y:.up$}"))
-        .label_style(font(14))
-        .axis_desc_style(font(16))
         .x_desc(x)
         .y_desc(y)
         .draw()
@@ -200,8 +193,8 @@ fn mesh<'b>(
 /// # Errors
 ///
 /// The file cannot be written.
-pub fn histogram(path: &Path, activations: &Activations) -> Result<(), PlotError> {
-    let (density, facts) = (activations.density(), activations.facts());
+pub fn histogram(path: &Path, activations: &Activations, facts: &Facts) -> Result<(), PlotError> {
+    let density = activations.density();
     let title = format!(
         "tanh: mean {:+.2}, std {:.2}, {:.2} % saturated; {} examples",
         facts.mean,
@@ -364,19 +357,12 @@ impl Lines {
             .x_label_area_size(scaled(50))
             .y_label_area_size(scaled(70))
             .build_cartesian_2d(across.clone(), up)?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID.stroke_width(SCALE))
-            .axis_style(INK.stroke_width(SCALE))
-            .set_all_tick_mark_size(scaled(4))
-            .y_label_offset(scaled(2))
-            .x_labels(9)
+        let mut mesh = chart.configure_mesh();
+        style_mesh(&mut mesh, 14);
+        mesh.x_labels(9)
             .y_labels(9)
             .x_label_formatter(&|x| thousands(*x))
             .y_label_formatter(&|y| format!("{y:.decimals$}"))
-            .label_style(font(14))
-            .axis_desc_style(font(16))
             .x_desc("step")
             .y_desc(y_desc)
             .draw()?;
@@ -385,26 +371,14 @@ impl Lines {
             let line = PathElement::new(ends, BLACK.stroke_width(scaled(1)));
             chart.draw_series(std::iter::once(line))?;
         }
-        let key = scaled(20) as i32;
         for ((tensor, line), colour) in self.0.iter().zip(COLOURS) {
             let style = colour.stroke_width(SCALE * 3 / 2);
             for stretch in stretches(line) {
                 draw_stretch(&mut chart, stretch, style)?;
             }
-            // Drawn without a point, for the legend alone.
-            let none = std::iter::empty::<Circle<(usize, f64), u32>>();
-            let dash = move |(x, y)| PathElement::new([(x, y), (x + key, y)], style).into_dyn();
-            chart.draw_series(none)?.label(tensor.name()).legend(dash);
+            name_line(&mut chart, tensor.name(), style)?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .margin(scaled(12) as i32)
-            .legend_area_size(scaled(26))
-            .background_style(WHITE)
-            .border_style(GRID.stroke_width(SCALE))
-            .label_font(font(14))
-            .draw()
+        draw_legend(&mut chart)
     }
 }
 

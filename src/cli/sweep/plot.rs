@@ -14,7 +14,7 @@ use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
 use super::numbers::{deviation, loss, mean};
 use crate::cli::report::canvas::{
-    self, Area, AreaError, BLUE, COLOURS, GRID, INK, ORANGE, PlotError, SCALE, font, scaled,
+    self, Area, AreaError, BLUE, COLOURS, ORANGE, PlotError, SCALE, font, scaled, style_mesh,
 };
 use crate::model::recipe::Value;
 
@@ -508,19 +508,12 @@ fn draw<'a>(area: &Area<'a>, axis: &Axis) -> Result<(), AreaError<'a>> {
         true => format!("{x_desc}; {means}: mean ± standard deviation over the seeds"),
         false => x_desc,
     };
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID.stroke_width(SCALE))
-        .axis_style(INK.stroke_width(SCALE))
-        .set_all_tick_mark_size(scaled(4))
-        .y_label_offset(scaled(2))
-        .x_labels(6)
+    let mut mesh = chart.configure_mesh();
+    style_mesh(&mut mesh, 13);
+    mesh.x_labels(6)
         .y_labels(7)
         .x_label_formatter(&|x| axis.label(*x))
         .y_label_formatter(&|y| loss(*y))
-        .label_style(font(13))
-        .axis_desc_style(font(15))
         .x_desc(x_desc)
         .y_desc("val loss, nats")
         .draw()?;

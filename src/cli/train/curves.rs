@@ -53,7 +53,8 @@ impl Curves {
                 false => steps,
             };
             let mut file = EventFile::begin(folder, from)?;
-            // The head of the file takes back all from that step on, also a validation loss of that very step.
+            // The new file tells TensorBoard to discard everything from step `from` on, a validation loss at that
+            // very step included, so those rows are written again.
             for line in metrics::lines(&path)? {
                 match line {
                     Ok(Line::Step(row)) if row.step >= from => file.record(&row)?,
