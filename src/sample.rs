@@ -12,6 +12,12 @@ use crate::rng::TorchGenerator;
 /// The most characters that are drawn for a name: an untrained model may never choose the end mark.
 pub const LONGEST: usize = 1000;
 
+/// Names that are printed after a training.
+pub const NAMES: usize = 20;
+
+/// The lecture samples with a seed of its own: `2147483647 + 10`.
+const SEED_OFFSET: u64 = 10;
+
 /// Draws in a row that give no name which is wanted, before the search ends.
 const DRAWS: u32 = 10_000;
 
@@ -70,6 +76,16 @@ impl Sampler {
             generator: TorchGenerator::manual_seed(seed),
             options: Options::default(),
         }
+    }
+
+    /// The sampler of the names that follow a training of this seed.
+    pub fn of_run(dims: Dims, params: Params<f32>, stats: Statistics, seed: u64) -> Self {
+        Self::new(dims, params, stats, seed.wrapping_add(SEED_OFFSET))
+    }
+
+    /// The probability of each token behind a context, as the model has it.
+    pub fn next(&mut self, context: &[Token]) -> Vec<f32> {
+        softmax(self.logits(context), 1.0)
     }
 
     /// The tokens of one name that begins with `prefix`, without the end mark.

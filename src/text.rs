@@ -66,6 +66,15 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Characters of a vocabulary that are listed at most.
+const LISTED: usize = 256;
+
+/// The characters of a vocabulary in a row, or the first of them.
+pub fn listed(chars: impl ExactSizeIterator<Item = char>) -> String {
+    let more = (chars.len() > LISTED).then_some('…');
+    chars.take(LISTED).chain(more).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

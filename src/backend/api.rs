@@ -15,6 +15,8 @@ pub enum Api {
     Dx12,
     /// OpenGL ES 3.1 or OpenGL 4.3.
     Gl,
+    /// WebGPU: a browser's only API.
+    WebGpu,
     /// This program's CPU twin of the kernels.
     Cpu,
 }
@@ -27,6 +29,7 @@ impl fmt::Display for Api {
             Api::Metal => "Metal",
             Api::Dx12 => "Direct3D 12",
             Api::Gl => "OpenGL",
+            Api::WebGpu => "WebGPU",
             Api::Cpu => "CPU",
         })
     }

@@ -59,6 +59,8 @@
 mod error;
 pub mod header;
 mod metadata;
+#[doc(hidden)]
+pub mod packed;
 pub mod plain;
 
 use std::collections::HashMap;

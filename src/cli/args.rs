@@ -945,7 +945,9 @@ macro_rules! values {
 
             fn to_possible_value(&self) -> Option<PossibleValue> {
                 Some(match self {
-                    $(Self::$variant => PossibleValue::new($name).help($help)),*
+                    $(Self::$variant => PossibleValue::new($name).help($help),)*
+                    #[allow(unreachable_patterns)] // of most of them, every value can be asked for
+                    _ => return None,
                 })
             }
         }

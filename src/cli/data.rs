@@ -154,15 +154,6 @@ fn advice(error: &DataError) -> String {
     }
 }
 
-/// Characters of a vocabulary that are listed at most.
-const LISTED: usize = 256;
-
-/// The characters of a vocabulary in a row, or the first of them.
-pub(crate) fn listed(chars: impl ExactSizeIterator<Item = char>) -> String {
-    let more = (chars.len() > LISTED).then_some('…');
-    chars.take(LISTED).chain(more).collect()
-}
-
 /// Loads a data set: [`data::load`].
 ///
 /// # Errors
@@ -205,7 +196,7 @@ fn load_by(
             data::Source::Bytes {
                 name: &origin,
                 bytes: &bytes,
-                format: format(path),
+                format: Format::of_name(&path.to_string_lossy()),
             }
         }
     };
@@ -218,17 +209,6 @@ fn load_by(
         DataError::Block(_) => DataFileError::Option(error),
         error => DataFileError::Content { origin, error },
     })
-}
-
-/// What a file's name says of its content, `.gz` at the end apart.
-fn format(path: &Path) -> Format {
-    let name = path.to_string_lossy().to_ascii_lowercase();
-    let extension = name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.');
-    match extension.map(|(_, extension)| extension) {
-        Some("csv" | "tsv" | "tab") => Format::Table,
-        Some("json" | "jsonl" | "ndjson") => Format::Json,
-        _ => Format::Detect,
-    }
 }
 
 /// What is on standard input. It can be read once, and a sweep asks for it again.

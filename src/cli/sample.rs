@@ -6,13 +6,14 @@ use std::io;
 use serde::Serialize;
 
 use crate::cli::args::SampleArgs;
-use crate::cli::data::{self, DataFileError, listed};
+use crate::cli::data::{self, DataFileError};
 use crate::cli::error::{Error, Failure, USAGE, Usage};
 use crate::cli::report::{Output, OutputError};
 use crate::cli::trained::{Trained, data_options};
 use crate::data::{Examples, Reading, Vocabulary, normalized};
 use crate::model::dims::Token;
 use crate::sample::{NoName, Options, Sampler, Selection, text};
+use crate::text::listed;
 
 /// `--prefix` has a character that the model does not know.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! Examples: contexts and the tokens that follow them.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
@@ -46,6 +47,18 @@ pub struct Batch {
     pub x: Vec<Token>,
     /// The token after each context, `(examples)`: `Ytr` of the lecture.
     pub y: Vec<Token>,
+}
+
+impl<'a> From<&'a Examples> for Cow<'a, Examples> {
+    fn from(examples: &'a Examples) -> Self {
+        Cow::Borrowed(examples)
+    }
+}
+
+impl From<Examples> for Cow<'_, Examples> {
+    fn from(examples: Examples) -> Self {
+        Cow::Owned(examples)
+    }
 }
 
 impl Examples {

@@ -16,6 +16,19 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// By the ending of a file's name; what is packed by gzip is told by the ending before `.gz`.
+    pub fn of_name(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        match name.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("csv" | "tsv" | "tab") => Self::Table,
+            Some("json" | "jsonl" | "ndjson") => Self::Json,
+            _ => Self::Detect,
+        }
+    }
+}
+
 /// Where words come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source<'a> {

@@ -12,11 +12,13 @@ impl Api {
 
     fn backends(self) -> Backends {
         match self {
+            Api::Auto if cfg!(target_arch = "wasm32") => Backends::BROWSER_WEBGPU,
             Api::Auto => Backends::VULKAN | Backends::METAL | Backends::DX12 | Backends::GL,
             Api::Vulkan => Backends::VULKAN,
             Api::Metal => Backends::METAL,
             Api::Dx12 => Backends::DX12,
             Api::Gl => Backends::GL,
+            Api::WebGpu => Backends::BROWSER_WEBGPU,
             Api::Cpu => Backends::empty(),
         }
     }
@@ -101,7 +103,8 @@ pub fn api_name(backend: Backend) -> &'static str {
         Backend::Metal => "metal",
         Backend::Dx12 => "dx12",
         Backend::Gl => "gl",
-        Backend::Noop | Backend::BrowserWebGpu => "other",
+        Backend::BrowserWebGpu => "webgpu",
+        Backend::Noop => "other",
     }
 }
 
@@ -157,7 +160,8 @@ impl Found {
             Backend::Metal => Api::Metal,
             Backend::Dx12 => Api::Dx12,
             Backend::Gl => Api::Gl,
-            Backend::Noop | Backend::BrowserWebGpu => Api::Auto,
+            Backend::BrowserWebGpu => Api::WebGpu,
+            Backend::Noop => Api::Auto,
         };
         let mut adapters = enumerate(api).await.into_iter();
         let same = adapters.find(|found| found.info == self.info && found.twins == self.twins);

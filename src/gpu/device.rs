@@ -57,6 +57,9 @@ impl Gpu {
 
     /// Opens an adapter as if it did not have some features, which other adapters lack.
     pub async fn open_without(found: &Found, features: Features) -> Result<Self, DeviceError> {
+        // In a browser an adapter opens one device and no other.
+        #[cfg(target_arch = "wasm32")]
+        let found = &found.again().await?;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gpu-makemore"),
             required_limits: found.adapter.limits(),

@@ -33,6 +33,10 @@ pub struct Check {
     pub rows: Vec<Row>,
     /// The codes that cannot run at these sizes or on this adapter, and why.
     pub left_out: Vec<(Code, GradcheckError)>,
+    /// The lecture's chunked pass on the device.
+    pub pass: Pass<f32>,
+    /// The reference.
+    pub reference: Pass<f64>,
 }
 
 /// Compares the gradient of each of the 26 tensors with the `f64` reference: those of each training step
@@ -81,7 +85,12 @@ pub async fn check(
             rows.push(row(chunk, step)?);
         }
     }
-    Ok(Check { rows, left_out })
+    Ok(Check {
+        rows,
+        left_out,
+        pass,
+        reference,
+    })
 }
 
 /// Compares the gradient of each of the 26 tensors as the lecture's chunked pass computes it with the `f64`

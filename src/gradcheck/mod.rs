@@ -8,6 +8,8 @@ mod error;
 pub mod explain;
 pub mod extras;
 mod inputs;
+#[doc(hidden)]
+pub mod mistakes;
 pub mod step;
 
 pub use check::{Check, Row, check, check_chunked};

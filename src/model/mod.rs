@@ -5,6 +5,8 @@ pub mod contexts;
 pub mod dims;
 pub mod moments;
 pub mod params;
+#[doc(hidden)]
+pub mod plane;
 pub mod recipe;
 pub mod statistics;
 pub mod steps;

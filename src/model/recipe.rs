@@ -13,11 +13,15 @@ use super::steps::LearningRate;
 
 /// Declares the recipe and the list of its fields. The kind of a field says which [`Value`] it is.
 macro_rules! recipe {
-    ($($(#[$attribute:meta])* $name:ident: $type:ty = $kind:ident, $default:expr;)*) => {
+    ($(
+        #[doc = $about:literal]
+        $(#[serde($($serde:tt)*)])?
+        $name:ident: $type:ty = $kind:ident, $default:expr;
+    )*) => {
         /// Every choice that shapes a model. What it runs on adds rounding errors and is recorded apart.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         pub struct Recipe {
-            $($(#[$attribute])* pub $name: $type,)*
+            $(#[doc = $about] $(#[serde($($serde)*)])? pub $name: $type,)*
         }
 
         impl Default for Recipe {
@@ -30,6 +34,7 @@ macro_rules! recipe {
         /// The fields of a [`Recipe`] in their order.
         pub const FIELDS: &[Field] = &[$(Field {
             name: stringify!($name),
+            about: $about.trim_ascii(),
             get: |recipe| Value::$kind(recipe.$name.clone()),
             set: |recipe, value| {
                 if let Value::$kind(value) = value {
@@ -100,6 +105,8 @@ pub(crate) fn is_off(switch: &bool) -> bool {
 pub struct Field {
     /// Its name, as Rust, JSON and CSV have it; as an option it has hyphens ([`Field::option`]).
     pub name: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
     /// Its value.
     pub get: fn(&Recipe) -> Value,
     /// Sets it; a value of another kind changes nothing.

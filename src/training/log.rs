@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::{Dataset, Vocabulary};
+use crate::model::dims::Dims;
+use crate::model::recipe::Recipe;
+use crate::text::listed;
+
 /// The line of a training step. A loss that is not finite is written as `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -45,6 +50,48 @@ impl Validation {
 /// The lecture's `f'{i:7d}/{max_steps:7d}: {loss.item():.4f}'`.
 pub fn lecture_line(step: u64, steps: u64, loss: f32) -> String {
     format!("{step:7}/{steps:7}: {loss:.4}")
+}
+
+/// The lines that say what is about to be trained, and on what.
+pub fn set_up_lines(recipe: &Recipe, dataset: &Dataset, dims: &Dims) -> Vec<String> {
+    let words = dataset.words.train + dataset.words.val + dataset.words.test;
+    let mut lines = vec![format!(
+        "data        {}: {words} words; {} examples to train, {} to validate, {} to test{}",
+        dataset.label,
+        dataset.train.len(),
+        dataset.val.len(),
+        dataset.test.len(),
+        end_mark(&dataset.vocab)
+    )];
+    let notes = dataset.notes.to_string();
+    lines.extend((!notes.is_empty()).then(|| format!("            {notes}")));
+    lines.extend([
+        format!(
+            "vocabulary  {}: {}",
+            dims.vocab,
+            listed(dataset.vocab.chars())
+        ),
+        format!(
+            "model       block {}, embd {}, hidden {}: {} parameters",
+            dims.block,
+            dims.embd,
+            dims.hidden,
+            dims.parameter_count()
+        ),
+        format!(
+            "training    {} steps of {} examples; learning rate {:?}, from step {} on {:?}; seed {}",
+            recipe.steps, dims.batch, recipe.lr, recipe.lr_decay_at, recipe.lr_final, recipe.seed
+        ),
+    ]);
+    lines
+}
+
+/// How the end mark is shown, if that is not as the lecture shows it.
+fn end_mark(vocab: &Vocabulary) -> String {
+    match vocab.end() {
+        '.' => String::new(),
+        end => format!("; '.' is a letter, and {end} marks the end of a word"),
+    }
 }
 
 /// Picks the rows out of the stream of losses: one at each step that is a multiple of

@@ -17,7 +17,8 @@ pub mod evaluation;
 pub mod log;
 pub mod ratios;
 
-use std::num::NonZeroU64;
+use std::borrow::Cow;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use crate::data::{Batch, Examples};
@@ -32,7 +33,7 @@ use ratios::Ratios;
 
 /// The stream of steps: minibatches drawn as the lecture draws them, one after another.
 pub struct Stream<'a> {
-    examples: &'a Examples,
+    examples: Cow<'a, Examples>,
     generator: TorchGenerator,
     schedule: LearningRate,
     batch: usize,
@@ -44,13 +45,13 @@ pub struct Stream<'a> {
 impl<'a> Stream<'a> {
     /// A stream that continues with the generator that drew the initial values.
     pub fn new(
-        examples: &'a Examples,
+        examples: impl Into<Cow<'a, Examples>>,
         generator: TorchGenerator,
         schedule: LearningRate,
         batch: usize,
     ) -> Self {
         Self {
-            examples,
+            examples: examples.into(),
             generator,
             schedule,
             batch,
@@ -173,6 +174,8 @@ pub struct Training<'a> {
     eval_every: Option<NonZeroU64>,
     /// Steps between two records of the ratios, if there are to be any.
     ratios_every: Option<NonZeroU64>,
+    /// Steps that are handed out together at most, whatever the pace.
+    most: usize,
     state: State,
     /// The last model that has given a finite loss: parameters can be finite and yet of no use.
     good: Snapshot,
@@ -208,9 +211,10 @@ struct Minibatch {
 
 impl<'a> Training<'a> {
     /// A training that continues from `state`. A checkpoint is due after each multiple of
-    /// `checkpoint_every` steps, and after the last step.
+    /// `checkpoint_every` steps, and after the last step. Whoever keeps the training beyond the data set that
+    /// it was made from gives it examples of its own.
     pub fn new(
-        examples: &'a Examples,
+        examples: impl Into<Cow<'a, Examples>>,
         recipe: &Recipe,
         state: State,
         checkpoint_every: u64,
@@ -226,6 +230,7 @@ impl<'a> Training<'a> {
             checkpoint_every: checkpoint_every.max(1),
             eval_every: None,
             ratios_every: None,
+            most: usize::MAX,
             good: now.clone(),
             state,
             pace: Pace::default(),
@@ -252,6 +257,11 @@ impl<'a> Training<'a> {
             ratios_every: every,
             ..self
         }
+    }
+
+    /// Hands out at most `most` steps at once from now on. Steps that are drawn ahead stay as they are.
+    pub fn hand_out_at_most(&mut self, most: NonZeroUsize) {
+        self.most = most.get();
     }
 
     /// Where it stands: after the last chunk that was accepted.
@@ -304,7 +314,7 @@ impl<'a> Training<'a> {
             (self.steps - done).min(to_next(self.checkpoint_every)),
             u64::min,
         );
-        let len = room.min(self.pace.chunk as u64) as usize;
+        let len = room.min(self.pace.chunk.min(self.most) as u64) as usize;
         (len > 0).then(|| Chunk {
             steps: self.stream.take(len),
             generator: self.stream.generator.clone(),

@@ -2,284 +2,26 @@
 
 use gpu_makemore::cli::gradcheck::verdict;
 use gpu_makemore::gpu::adapter::Found;
-use gpu_makemore::gradcheck::engine::{Engine, Kernels};
+use gpu_makemore::gradcheck::engine::Engine;
+use gpu_makemore::gradcheck::mistakes::{By, Mistake};
 use gpu_makemore::gradcheck::step::Code;
 use gpu_makemore::gradcheck::{Row, check, check_chunked};
-use gpu_makemore::model::tensors::LectureTensor;
 use libtest_mimic::Failed;
 use pollster::FutureExt as _;
 
 use crate::common::adapters::Outcome;
 use crate::{default_inputs, large_logits};
 
-/// A mistake in a kernel, and how it shows.
-pub struct Mutation {
-    pub name: &'static str,
-    /// The file under `shaders/`.
-    pub file: &'static str,
-    from: &'static str,
-    to: &'static str,
-    /// What is run.
-    pub by: By,
-    /// The first tensor that is wrong, in the order of the backward pass.
-    first: LectureTensor,
+/// What a mistake shows in.
+pub trait Finds {
+    /// The rows of the table.
+    fn rows(self, engine: &Engine) -> Result<Vec<Row>, Failed>;
+
+    /// The code that alone may be wrong, if only one has the mistake.
+    fn alone(self) -> Option<Code>;
 }
 
-/// What finds a mutation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum By {
-    /// `gradcheck` of the staged step: of two kernels for one gradient, this sees the step's.
-    Gradcheck,
-    /// `gradcheck` of the step in parts. The staged step, checked beside it, is right.
-    Parts,
-    /// `gradcheck` of the resident kernel.
-    Resident,
-    /// `gradcheck --exercise 1`: this sees the chunked one.
-    Exercise1,
-    /// `gradcheck --against` with a file whose logits are around 100.
-    LargeLogits,
-}
-
-pub const fn mutation(
-    name: &'static str,
-    file: &'static str,
-    from: &'static str,
-    to: &'static str,
-    by: By,
-    first: LectureTensor,
-) -> Mutation {
-    Mutation {
-        name,
-        file,
-        from,
-        to,
-        by,
-        first,
-    }
-}
-
-/// One mistake at a time. A tensor may not vanish from a kernel altogether, for then its binding
-/// would too, and the driver and not the check would complain: hence `0.0 *`.
-///
-/// Where a kernel serves both layers, the second is the first to be wrong: so no mistake shows in
-/// embcat, W1 or b1 first. A mistake in the forward pass shows in dprobs, the first gradient that
-/// depends on a value. Mistakes in the slices of a sum are in tests/gpu.rs, for a software driver
-/// runs the kernels without slices. And two mistakes no check could find: the sign of dlogit_maxes
-/// and the place where it is added to dlogits, because it is zero.
-#[rustfmt::skip]
-pub static MUTATIONS: [Mutation; 65] = [
-    // The forward pass.
-    mutation("n for n-1 in the variance", "batchnorm.wgsl",
-        "return sum_bndiff2 / (n - 1.0);", "return sum_bndiff2 / n;",
-        By::Gradcheck, LectureTensor::Probs),
-    mutation("tokens unpacked from the wrong end", "embedding.wgsl",
-        "(16u * (positions % 2u))", "(16u - 16u * (positions % 2u))",
-        By::Gradcheck, LectureTensor::Probs),
-    mutation("the bias forgotten", "staged/linear.wgsl",
-        "s0 = b[tile.col];", "s0 = 0.0 * b[tile.col];",
-        By::Gradcheck, LectureTensor::Probs),
-    mutation("the row maximum not subtracted", "chunked/softmax_cross_entropy.wgsl",
-        "logits[i] - logit_maxes[", "logits[i] - 0.0 * logit_maxes[",
-        By::Gradcheck, LectureTensor::CountsSumInv),
-    mutation("the row maximum not subtracted in the training step", "staged/softmax_cross_entropy.wgsl",
-        "exp(logits[row_start + i] - logit_max)", "exp(logits[row_start + i])",
-        By::LargeLogits, LectureTensor::Logits),
-    // Backward through softmax and cross-entropy.
-    mutation("dlogprobs without its minus", "chunked/softmax_cross_entropy.wgsl",
-        "-1.0 / f32(shape.examples)", "1.0 / f32(shape.examples)",
-        By::Gradcheck, LectureTensor::Logprobs),
-    mutation("dlogprobs of another example's target", "chunked/softmax_cross_entropy.wgsl",
-        "let y = (Y[row / 2u] >> (16u * (row % 2u))) & 0xffffu;", "let y = Y[row / 2u] & 0xffffu;",
-        By::Gradcheck, LectureTensor::Logprobs),
-    mutation("p for 1 over p", "chunked/softmax_cross_entropy.wgsl",
-        "(1.0 / probs[i]) * dlogprobs[i]", "probs[i] * dlogprobs[i]",
-        By::Gradcheck, LectureTensor::Probs),
-    mutation("a broadcast not summed", "chunked/softmax_cross_entropy.wgsl",
-        "sum += counts[i] * dprobs[i];", "sum = counts[i] * dprobs[i];",
-        By::Gradcheck, LectureTensor::CountsSumInv),
-    mutation("1 over x for 1 over x squared", "chunked/softmax_cross_entropy.wgsl",
-        "-1.0 / (counts_sum[row] * counts_sum[row])", "-1.0 / counts_sum[row]",
-        By::Gradcheck, LectureTensor::CountsSum),
-    mutation("the second use of counts forgotten", "chunked/softmax_cross_entropy.wgsl",
-        "* dprobs[i] + dcounts_sum[row]", "* dprobs[i] + 0.0 * dcounts_sum[row]",
-        By::Gradcheck, LectureTensor::Counts),
-    mutation("rows and columns swapped", "chunked/softmax_cross_entropy.wgsl",
-        "let row = i / pitch(shape.vocab);\n        dcounts[i]",
-        "let row = i % pitch(shape.vocab);\n        dcounts[i]",
-        By::Gradcheck, LectureTensor::Counts),
-    mutation("exp derived to 1", "chunked/softmax_cross_entropy.wgsl",
-        "dnorm_logits[i] = counts[i] * dcounts[i];", "dnorm_logits[i] = 0.0 * counts[i] + dcounts[i];",
-        By::Gradcheck, LectureTensor::NormLogits),
-    mutation("a maximum used once and not by its row", "chunked/softmax_cross_entropy.wgsl",
-        "sum += -dnorm_logits[", "sum = -dnorm_logits[",
-        By::Gradcheck, LectureTensor::LogitMaxes),
-    mutation("the mean not taken", "softmax_cross_entropy.wgsl",
-        "(examples * prob - followed) / n", "examples * prob - followed",
-        By::Gradcheck, LectureTensor::Logits),
-    mutation("nothing taken off at the target", "softmax_cross_entropy.wgsl",
-        "examples * prob - followed", "examples * prob - 0.0 * followed",
-        By::Gradcheck, LectureTensor::Logits),
-    mutation("a pad taken for a logit", "staged/softmax_cross_entropy.wgsl",
-        "columns(i) < vec4<u32>(shape.vocab)", "columns(i) <= vec4<u32>(shape.vocab)",
-        By::Gradcheck, LectureTensor::Logits),
-    // Linear layers and tanh.
-    mutation("W2 for its transpose", "staged/linear.wgsl",
-        "let right = transpose(\n            mat4x4<f32>(W[w], W[w + terms], W[w + 2u * terms], W[w + 3u * terms]),\n        );",
-        "let right = mat4x4<f32>(W[w], W[w + terms], W[w + 2u * terms], W[w + 3u * terms]);",
-        By::Gradcheck, LectureTensor::H),
-    mutation("h for its transpose", "staged/linear.wgsl",
-        "columns_of_four(xs + upper)", "columns_of_four(upper * shape.rows + rows)",
-        By::Gradcheck, LectureTensor::W2),
-    mutation("the bias of the last row alone", "staged/linear.wgsl",
-        "bias += (right[0]", "bias = (right[0]",
-        By::Gradcheck, LectureTensor::B2),
-    mutation("1-h for 1-h**2", "tanh.wgsl",
-        "(1.0 - h * h) * dh", "(1.0 - h) * dh",
-        By::Gradcheck, LectureTensor::Hpreact),
-    // Batch norm, in one go.
-    mutation("dbngain and dbnbias swapped", "staged/batchnorm.wgsl",
-        "dbngain[column.j] = sum_dhpreact_bnraw;\n        dbnbias[column.j] = sum_dhpreact;",
-        "dbngain[column.j] = sum_dhpreact;\n        dbnbias[column.j] = sum_dhpreact_bnraw;",
-        By::Gradcheck, LectureTensor::Bngain),
-    mutation("the mean term dropped", "batchnorm.wgsl",
-        "(n * dhpreact - sum_dhpreact - n", "(n * dhpreact - n",
-        By::Gradcheck, LectureTensor::Hprebn),
-    mutation("n for n-1 in the fused gradient", "batchnorm.wgsl",
-        "- n / (n - 1.0) * bnraw", "- bnraw",
-        By::Gradcheck, LectureTensor::Hprebn),
-    // Batch norm, line by line.
-    mutation("the gain of another unit", "chunked/batchnorm.wgsl",
-        "dbnraw[i] = bngain[i % pitch(shape.hidden)]", "dbnraw[i] = bngain[i / pitch(shape.hidden)]",
-        By::Gradcheck, LectureTensor::Bnraw),
-    mutation("-0.5 as an exponent for -1.5", "chunked/batchnorm.wgsl",
-        "-0.5 / (x * sqrt(x))", "-0.5 / sqrt(x)",
-        By::Gradcheck, LectureTensor::Bnvar),
-    mutation("n for n-1 in dbndiff2", "chunked/batchnorm.wgsl",
-        "1.0 / (f32(shape.examples) - 1.0)", "1.0 / f32(shape.examples)",
-        By::Gradcheck, LectureTensor::Bndiff2),
-    mutation("a square derived to x", "chunked/batchnorm.wgsl",
-        "(2.0 * bndiff[i])", "bndiff[i]",
-        By::Gradcheck, LectureTensor::Bndiff),
-    mutation("dbnmeani without its minus", "chunked/batchnorm.wgsl",
-        "sum += -dbndiff[", "sum += dbndiff[",
-        By::Gradcheck, LectureTensor::Bnmeani),
-    mutation("the mean term dropped in chunks", "chunked/batchnorm.wgsl",
-        "1.0 / f32(shape.examples) * dbnmeani", "0.0 * dbnmeani",
-        By::Exercise1, LectureTensor::Hprebn),
-    mutation("dbnbias of the last row alone", "chunked/batchnorm.wgsl",
-        "sum += dhpreact[", "sum = dhpreact[",
-        By::Exercise1, LectureTensor::Bnbias),
-    // The embedding.
-    mutation("dC doubled", "staged/embedding.wgsl",
-        "dC[i] = sum;", "dC[i] = 2.0 * sum;",
-        By::Gradcheck, LectureTensor::C),
-    mutation("dC set and not added to", "staged/embedding.wgsl",
-        "sum += dembcat[", "sum = dembcat[",
-        By::Gradcheck, LectureTensor::C),
-    mutation("the first use of each token forgotten", "staged/embedding.wgsl",
-        "var u = uses[first + token] + lane / elements;", "var u = uses[first + token] + 1u;",
-        By::Gradcheck, LectureTensor::C),
-    // The step in parts alone. Where there is one part, none of these changes anything.
-    mutation("only the last part", "staged/parts.wgsl",
-        "sum += parts[", "sum = parts[",
-        By::Parts, LectureTensor::Logits),
-    mutation("the first part forgotten", "staged/parts.wgsl",
-        "var sum = parts[first];", "var sum = select(vec4<f32>(), parts[first], PARTS == 1u);",
-        By::Parts, LectureTensor::Logits),
-    mutation("the last part forgotten", "staged/parts.wgsl",
-        "p < PARTS; p++", "p + 1u < PARTS; p++",
-        By::Parts, LectureTensor::Logits),
-    mutation("the second part instead of each further one", "staged/parts.wgsl",
-        "parts[first + p * stride]", "parts[first + stride]",
-        By::Parts, LectureTensor::Logits),
-    mutation("parts one row too short", "staged/parts.wgsl",
-        "let stride = shape.rows * cols;", "let stride = select(shape.rows - 1u, shape.rows, PARTS == 1u) * cols;",
-        By::Parts, LectureTensor::Logits),
-    mutation("the parts of db looked for among those of dW", "staged/parts.wgsl",
-        "PARTS * stride + i - stride", "i",
-        By::Parts, LectureTensor::B2),
-    mutation("the last columns of db left out", "staged/parts.wgsl",
-        "i < stride + cols", "i + 1u < stride + cols",
-        By::Parts, LectureTensor::B2),
-    mutation("the bias in every part", "staged/linear.wgsl",
-        "tile.slice == 0u && part == 0u", "tile.slice == 0u && part < PARTS",
-        By::Parts, LectureTensor::Logits),
-    mutation("all parts of y in the place of the first", "staged/linear.wgsl",
-        "s7 = linear_terms(s7, x[lower.w + i], right);\n    }\n    let to = part * shape.rows * cols",
-        "s7 = linear_terms(s7, x[lower.w + i], right);\n    }\n    let to = 0u * part * shape.rows * cols",
-        By::Parts, LectureTensor::Logits),
-    mutation("each part of dW from the first rows on", "staged/linear.wgsl",
-        "first_round(tile, part, shape.rows)", "first_round(tile, 0u * part, shape.rows)",
-        By::Parts, LectureTensor::W2),
-    mutation("parts of dW that overlap", "staged/linear.wgsl",
-        "r += 4u * STRIDE", "r += 4u * SLICES",
-        By::Parts, LectureTensor::W2),
-    mutation("all parts of dW in the place of the first", "staged/linear.wgsl",
-        "let to = part * weight_stride", "let to = 0u * part * weight_stride",
-        By::Parts, LectureTensor::W2),
-    mutation("all parts of db in the place of the first", "staged/linear.wgsl",
-        "db[part * cols + tile.col]", "db[0u * part * cols + tile.col]",
-        By::Parts, LectureTensor::B2),
-    mutation("each part of dx from the first term on", "staged/linear.wgsl",
-        "first_round(tile, part * part_terms, end); o < end", "first_round(tile, 0u * part_terms, end); o < end",
-        By::Parts, LectureTensor::Embcat),
-    mutation("all parts of dx in the place of the first", "staged/linear.wgsl",
-        "s7 = linear_terms(s7, dy[lower.w + o], right);\n    }\n    let to = part * shape.rows * cols",
-        "s7 = linear_terms(s7, dy[lower.w + o], right);\n    }\n    let to = 0u * part * shape.rows * cols",
-        By::Parts, LectureTensor::Embcat),
-    // The resident kernel alone. Its barriers, slices and subgroups are in tests/resident.rs, which runs it
-    // as other adapters would.
-    mutation("the embedding of the next position", "resident/train.wgsl",
-        "(row * FAN_IN + at) / EMBD", "min(row * FAN_IN + at + EMBD, vec4<u32>(BATCH * FAN_IN - 1u)) / EMBD",
-        By::Resident, LectureTensor::W2),
-    mutation("the first four inputs taken for the next four", "resident/train.wgsl",
-        "eight_rows(x_at + k, x.row4, lane)", "eight_rows(x_at + max(k, 1u), x.row4, lane)",
-        By::Resident, LectureTensor::W2),
-    mutation("n-1 for n in the mean", "resident/train.wgsl",
-        "total(SUM_HPREBN, column.j) / f32(BATCH)", "total(SUM_HPREBN, column.j) / f32(BATCH - 1u)",
-        By::Resident, LectureTensor::W2),
-    mutation("the absolute value for the square", "resident/train.wgsl",
-        "sum += bndiff * bndiff;", "sum += abs(bndiff);",
-        By::Resident, LectureTensor::W2),
-    mutation("b2 forgotten", "resident/train.wgsl",
-        "var sum = parameter(b2(), 0u, v4);", "var sum = 0.0 * parameter(b2(), 0u, v4);",
-        By::Resident, LectureTensor::W2),
-    mutation("padding counted in the softmax", "resident/train.wgsl",
-        "columns(v4) < vec4<u32>(VOCAB)", "columns(v4) < vec4<u32>(VOCAB + 3u)",
-        By::Resident, LectureTensor::W2),
-    mutation("the target of another example", "resident/train.wgsl",
-        "(word >> (16u * (row % 2u)))", "(word >> (8u * (row % 2u)))",
-        By::Resident, LectureTensor::W2),
-    mutation("W not transposed", "resident/train.wgsl",
-        "let right = transpose(rows_of_model(W_at + k, W.row4));", "let right = rows_of_model(W_at + k, W.row4);",
-        By::Resident, LectureTensor::Bngain),
-    mutation("the tanh of the row before", "resident/train.wgsl",
-        "tanh_backward(t.s1, load(h(), row + 1u, col4))", "tanh_backward(t.s1, load(h(), row, col4))",
-        By::Resident, LectureTensor::Bngain),
-    mutation("the last four examples left out of dW", "resident/train.wgsl",
-        "r < BATCH_TILES * TILE_ROWS;", "r + 4u < BATCH_TILES * TILE_ROWS;",
-        By::Resident, LectureTensor::W2),
-    mutation("db2 of the last row alone", "resident/train.wgsl",
-        "db2 += load(", "db2 = load(",
-        By::Resident, LectureTensor::B2),
-    mutation("dbnbias in the place of dbngain", "resident/train.wgsl",
-        "update(bngain(), 0u, j, lr, total(DBNGAIN, j));", "update(bngain(), 0u, j, lr, total(DBNBIAS, j));",
-        By::Resident, LectureTensor::Bngain),
-    mutation("the update of bnbias forgotten", "resident/train.wgsl",
-        "update(bnbias(), 0u, j, lr,", "update(bnbias(), 0u, j, 0.0 * lr,",
-        By::Resident, LectureTensor::Bnbias),
-    mutation("dhprebn not stored", "resident/train.wgsl",
-        "store(dhprebn(), r, j, dx);", "store(dhprebn(), r, j, d);",
-        By::Resident, LectureTensor::W1),
-    mutation("a use of each token left out", "resident/train.wgsl",
-        "var u = uses_before(token);", "var u = uses_before(token) + 1u;",
-        By::Resident, LectureTensor::C),
-    mutation("dC of the last use alone", "resident/train.wgsl",
-        "dC += vec4<f32>(", "dC = vec4<f32>(",
-        By::Resident, LectureTensor::C),
-];
-
-impl By {
+impl Finds for By {
     fn rows(self, engine: &Engine) -> Result<Vec<Row>, Failed> {
         let codes: &[Code] = match self {
             By::Gradcheck | By::LargeLogits => &[Code::Staged],
@@ -294,7 +36,6 @@ impl By {
         Ok(check(engine, &inputs, codes).block_on()?.rows)
     }
 
-    /// The code that alone may be wrong, if only one has the mistake.
     fn alone(self) -> Option<Code> {
         match self {
             By::Parts => Some(Code::InParts),
@@ -317,50 +58,29 @@ const QUICK: [&str; 8] = [
     "dC of the last use alone",
 ];
 
-impl Mutation {
-    /// Whether it is left to `tests/run --all`.
-    pub fn is_long(&self) -> bool {
-        !QUICK.contains(&self.name)
-    }
+/// Whether a mistake is left to `tests/run --all`.
+pub fn is_long(mistake: &Mistake) -> bool {
+    !QUICK.contains(&mistake.name)
+}
 
-    /// The kernels with the mistake in them.
-    pub fn kernels(&self, found: &Found) -> Result<Engine, Failed> {
-        let mut kernels = Kernels::of(found);
-        let mut replaced = 0;
-        for module in kernels.modules.iter_mut().chain([&mut kernels.resident]) {
-            if module.source.parts().iter().any(|p| p.file == self.file) {
-                module.source = module
-                    .source
-                    .replaced(self.file, self.from, self.to)
-                    .ok_or_else(|| {
-                        format!("{:?} is not in shaders/{} once", self.from, self.file)
-                    })?;
-                replaced += 1;
-            }
-        }
-        if replaced == 0 {
-            return Err(format!("no module has shaders/{}", self.file).into());
-        }
-        Ok(Engine::Gpu(Box::new(found.clone()), kernels))
+/// Whether `gradcheck` finds a mistake, and names the tensor that is wrong first.
+pub fn is_caught(mistake: &Mistake, found: &Found) -> Outcome {
+    let engine = mistake.engine(found)?;
+    let rows = mistake.by.rows(&engine)?;
+    let wrong: Vec<&Row> = rows.iter().filter(|row| !row.comparison.pass).collect();
+    let first = wrong.first().map_or("nothing", |row| row.chunk.name());
+    let expected = mistake.first.name();
+    if first != expected {
+        return Err(format!("{:?} names {first}, expected {expected}", mistake.by).into());
     }
-
-    pub fn is_caught(&self, found: &Found) -> Outcome {
-        let rows = self.by.rows(&self.kernels(found)?)?;
-        let wrong: Vec<&Row> = rows.iter().filter(|row| !row.comparison.pass).collect();
-        let first = wrong.first().map_or("nothing", |row| row.chunk.name());
-        let expected = self.first.name();
-        if first != expected {
-            return Err(format!("{:?} names {first}, expected {expected}", self.by).into());
-        }
-        let alone = self.by.alone();
-        if let Some(row) = wrong
-            .iter()
-            .find(|row| alone.is_some_and(|code| row.by != code))
-        {
-            return Err(format!("{} by {} is wrong too", row.label, row.by.name()).into());
-        }
-        Ok(())
+    let alone = mistake.by.alone();
+    if let Some(row) = wrong
+        .iter()
+        .find(|row| alone.is_some_and(|code| row.by != code))
+    {
+        return Err(format!("{} by {} is wrong too", row.label, row.by.name()).into());
     }
+    Ok(())
 }
 
 /// Without a mistake, none of the ways to find one finds one.

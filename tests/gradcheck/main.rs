@@ -22,11 +22,12 @@ use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::in_training_step;
 use gpu_makemore::gradcheck::against;
 use gpu_makemore::gradcheck::engine::Engine;
+use gpu_makemore::gradcheck::mistakes::{self, By};
 use gpu_makemore::gradcheck::step::{Checked, Code};
 use gpu_makemore::gradcheck::{GradcheckError, Inputs, Row, check, check_chunked};
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::tensors::LectureTensor;
-use kernels::{By, MUTATIONS, mutation, no_mistake};
+use kernels::{is_caught, is_long, no_mistake};
 use libtest_mimic::{Failed, Trial};
 use pollster::FutureExt as _;
 use safetensors::SafeTensors;
@@ -63,15 +64,9 @@ fn main() -> ExitCode {
         Trial::test("command::explain", explain_from_outside),
     ];
     cpu.extend(MISTAKES.iter().map(cpu::Mistake::test));
-    let mistakes = MUTATIONS.iter().map(|mutation| {
-        let test = mistake(mutation.file, mutation.name, |found: &Found| {
-            mutation.is_caught(found)
-        });
-        if mutation.is_long() {
-            test.long()
-        } else {
-            test
-        }
+    let mistakes = mistakes::MISTAKES.iter().map(|one| {
+        let test = mistake(one.file, one.name, |found: &Found| is_caught(one, found));
+        if is_long(one) { test.long() } else { test }
     });
     // Each size compiles the resident kernel anew.
     let sizes = OnEach::new("the_check_passes_at_every_size", |found| {
@@ -224,7 +219,7 @@ fn exercises_fail(found: &Found) -> Outcome {
     let inputs = default_inputs()?;
     let mut out = report::Output::to_nobody();
     let folder = tempfile::tempdir()?;
-    let softmax = mutation(
+    let softmax = mistakes::mistake(
         "no 1 at the target",
         "softmax_cross_entropy.wgsl",
         "examples * prob - followed",
@@ -232,14 +227,14 @@ fn exercises_fail(found: &Found) -> Outcome {
         By::Gradcheck,
         LectureTensor::Logits,
     );
-    let engine = softmax.kernels(found)?;
+    let engine = softmax.engine(found)?;
     if exercise::two(&engine, &inputs, folder.path(), false, &mut out)
         .block_on()
         .is_ok()
     {
         return Err("exercise 2 passed a wrong gradient of softmax".into());
     }
-    let batchnorm = mutation(
+    let batchnorm = mistakes::mistake(
         "n for n - 1",
         "batchnorm.wgsl",
         "n / (n - 1.0) * bnraw",
@@ -247,7 +242,7 @@ fn exercises_fail(found: &Found) -> Outcome {
         By::Gradcheck,
         LectureTensor::Hprebn,
     );
-    let engine = batchnorm.kernels(found)?;
+    let engine = batchnorm.engine(found)?;
     if exercise::three(&engine, &inputs, false, &mut out)
         .block_on()
         .is_ok()

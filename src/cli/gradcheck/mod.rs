@@ -73,7 +73,7 @@ pub async fn run(args: &GradcheckArgs) -> Result<(), Error> {
         device.needs_gpu("--schedule")?;
     }
     let codes = engine.codes(&inputs, args.schedule).await?;
-    let Check { rows, left_out } = check(&engine, &inputs, &codes).await?;
+    let Check { rows, left_out, .. } = check(&engine, &inputs, &codes).await?;
     if args.json {
         out.line(&report::json(&engine, &inputs.dims, &rows, None)?)?;
     } else {

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::activations;
 use super::model::Shown;
-use super::plane::Axes;
-use crate::cli::data;
 use crate::model::dims::Dims;
 use crate::model::moments::Moments;
 use crate::model::params::Tensor;
+use crate::model::plane::Axes;
 use crate::model::recipe::{FIELDS, Recipe, Value, tenth};
+use crate::text::listed;
 
 /// All of it; what is not known is `None`.
 #[derive(Serialize)]
@@ -220,7 +220,7 @@ impl Facts {
             let chars: Vec<char> = vocabulary.chars().collect();
             lines.add(
                 "vocabulary",
-                format!("{vocab}: {}", data::listed(chars.into_iter())),
+                format!("{vocab}: {}", listed(chars.into_iter())),
             );
         }
         self.data_lines(&mut lines);

@@ -4,7 +4,6 @@ mod activations;
 mod facts;
 mod model;
 mod pictures;
-mod plane;
 
 use std::fs;
 use std::io;
@@ -14,10 +13,10 @@ use crate::cli::args::ShowArgs;
 use crate::cli::error::Error;
 use crate::cli::files::FileError;
 use crate::cli::report::{Output, OutputError};
+use crate::model::plane::Plane;
 use activations::Activations;
 use facts::{Facts, LeftOut};
 use model::Shown;
-use plane::Plane;
 
 const EMBEDDINGS: &str = "embeddings.png";
 const HISTOGRAM: &str = "tanh-histogram.png";

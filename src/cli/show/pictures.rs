@@ -9,13 +9,13 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use unicode_normalization::char::is_combining_mark;
 
 use super::activations::{Activations, BINS, Facts, SATURATED};
-use super::plane::{Axes, Plane};
 use crate::cli::report::canvas::{
     Area, AreaError, BLUE, COLOURS, INK, PlotError, SCALE, decimals, draw_legend, draw_stretch,
     font, name_line, png, range_of, scaled, stretches, style_mesh, thousands,
 };
 use crate::cli::report::metrics::RatiosRow;
 use crate::model::params::Tensor;
+use crate::model::plane::{Axes, Plane};
 use crate::training::ratios::Ratio;
 
 /// Size of the picture of the embeddings in pixels; its plot is a square.

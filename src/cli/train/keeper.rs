@@ -1,10 +1,10 @@
 //! The checkpoints of a run: the last one, to continue from, and the best one.
 
 use std::fs;
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::checkpoint::packed::{self, CALIBRATED, finish, statistics};
 use crate::checkpoint::{Best, Checkpoint, Config, MetricsMark, Training as Record};
 use crate::cli::error::Error;
 use crate::cli::files::FileError;
@@ -14,15 +14,8 @@ use crate::cpu::CpuBackend;
 use crate::data::Dataset;
 use crate::engine::Engine;
 
-use super::packed::{finish, statistics};
-use crate::training::curve::LossCurve;
 use crate::training::evaluation;
 use crate::training::{Snapshot, State};
-
-/// Training examples that a checkpoint's batch-norm statistics are taken over, at most. The words are
-/// shuffled, so the first are as good as any, and so few take a millisecond. The finished model has
-/// them over all.
-const CALIBRATED: usize = 4096;
 
 /// A model that is to be saved, with its validation loss.
 pub(crate) struct Measured {
@@ -179,17 +172,14 @@ impl<'a> Keeper<'a> {
             (_, best) => best,
         };
         let better = best != self.record.best;
-        self.record = Record {
+        let standing = Record {
             seconds,
             metrics,
             val_loss,
             best,
-            generator: now.generator.words_ahead(),
-            losses: state.curve.sums().to_vec(),
-            bucket: NonZeroU64::new(state.curve.bucket())
-                .filter(|bucket| bucket.get() != LossCurve::bucket_of(self.record.steps)),
             ..self.record.clone()
         };
+        self.record = packed::record(standing, state);
         checkpoint.training = Some(self.record.clone());
         // In this order: a run that continues from the last checkpoint finds the best of its past.
         if better {

@@ -5,7 +5,6 @@ mod curves;
 pub mod error;
 mod init;
 mod keeper;
-pub(crate) mod packed;
 mod resume;
 
 use std::ops::ControlFlow;
@@ -13,6 +12,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use crate::backend::{Backend, BackendInfo, Schedule};
+use crate::checkpoint::packed::{config, finish, statistics};
 use crate::checkpoint::{Config, Training as Record};
 use crate::cli::args::TrainArgs;
 use crate::cli::data::{self, Source};
@@ -23,27 +23,21 @@ use crate::cli::files::seen_from;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::model_file;
 use crate::cli::report::{ProfileReport, Progress, RunDir, Summary, loss_png};
-use crate::data::{Dataset, Vocabulary};
+use crate::data::Dataset;
 use crate::engine::Opened;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
 use crate::sample::{self, Sampler};
 use crate::training::evaluation::{self, worst};
-use crate::training::log::{Validation, lecture_line};
+use crate::training::log::{Validation, lecture_line, set_up_lines};
 use crate::training::{Event, Snapshot, State, Training};
 use clock::{Clock, Times};
 use curves::Curves;
 use error::{LastGood, TrainError};
 use init::Start;
 use keeper::{Keeper, Measured};
-use packed::{config, finish, statistics};
 use resume::Resumed;
-
-/// Names that are printed in the end.
-const NAMES: usize = 20;
-/// The lecture samples with a seed of its own: `2147483647 + 10`.
-const SAMPLE_SEED_OFFSET: u64 = 10;
 
 /// Runs the command.
 pub async fn run(args: &TrainArgs) -> Result<(), Error> {
@@ -444,9 +438,8 @@ impl<B: Backend> Run<'_, B> {
         let [train_loss, val_loss, _] = losses;
         progress.line(&format!("train {train_loss:.4}"))?;
         progress.line(&format!("val   {val_loss:.4}"))?;
-        let seed = seed.wrapping_add(SAMPLE_SEED_OFFSET);
-        let mut sampler = Sampler::new(self.dims, checkpoint.params, stats, seed);
-        for _ in 0..NAMES {
+        let mut sampler = Sampler::of_run(self.dims, checkpoint.params, stats, seed);
+        for _ in 0..sample::NAMES {
             progress.line(&sample::text(&dataset.vocab, &sampler.name(&[])))?;
         }
         progress.line(&times.line(steps))?;
@@ -549,7 +542,6 @@ fn set_up(
     info: &BackendInfo,
     why: &str,
 ) -> Vec<String> {
-    let words = dataset.words.train + dataset.words.val + dataset.words.test;
     let mut lines = vec![
         format!("device      {}; {}", device.name(), info.driver),
         format!("why         {}", device.why()),
@@ -559,43 +551,8 @@ fn set_up(
     } else if !why.is_empty() {
         lines.push(format!("cores       {why}"));
     }
-    lines.extend([format!(
-        "data        {}: {words} words; {} examples to train, {} to validate, {} to test{}",
-        dataset.label,
-        dataset.train.len(),
-        dataset.val.len(),
-        dataset.test.len(),
-        end_mark(&dataset.vocab)
-    )]);
-    let notes = dataset.notes.to_string();
-    lines.extend((!notes.is_empty()).then(|| format!("            {notes}")));
-    lines.extend([
-        format!(
-            "vocabulary  {}: {}",
-            dims.vocab,
-            data::listed(dataset.vocab.chars())
-        ),
-        format!(
-            "model       block {}, embd {}, hidden {}: {} parameters",
-            dims.block,
-            dims.embd,
-            dims.hidden,
-            dims.parameter_count()
-        ),
-        format!(
-            "training    {} steps of {} examples; learning rate {:?}, from step {} on {:?}; seed {}",
-            recipe.steps, dims.batch, recipe.lr, recipe.lr_decay_at, recipe.lr_final, recipe.seed
-        ),
-    ]);
+    lines.extend(set_up_lines(recipe, dataset, dims));
     lines
-}
-
-/// How the end mark is shown, if that is not as the lecture shows it.
-fn end_mark(vocab: &Vocabulary) -> String {
-    match vocab.end() {
-        '.' => String::new(),
-        end => format!("; '.' is a letter, and {end} marks the end of a word"),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use crate::backend::Api;
 use crate::backend::BackendInfo;
 use crate::backend::Schedule;
+use crate::checkpoint::packed;
 use crate::checkpoint::{Checkpoint, Config, Training as Record};
 use crate::cli::args::{DeviceArgs, TrainArgs, pick};
 use crate::cli::data::{self, Source};
@@ -16,13 +17,10 @@ use crate::cli::report::{RunDir, RunDirError, Summary};
 use crate::cli::trained::{self, vocabulary};
 use crate::data::{Dataset, Reading};
 use crate::gpu::adapter::Pick;
-use crate::rng::TorchGenerator;
 
 use super::error::TrainError;
 use crate::model::recipe::{FIELDS, Recipe};
-use crate::training::curve::LossCurve;
-use crate::training::log::LossLog;
-use crate::training::{Snapshot, State};
+use crate::training::State;
 
 /// The fields that say where the words come from. The words themselves decide, wherever they are now.
 const OF_WORDS: [&str; 9] = [
@@ -173,23 +171,8 @@ impl Resumed {
     ///
     /// The checkpoint has not all that it takes to continue.
     pub(crate) fn state(&self) -> Result<State, Error> {
-        let (record, done) = (&self.record, self.checkpoint.config.recipe.steps);
-        let generator = TorchGenerator::from_words_ahead(&record.generator);
-        // A checkpoint with another number of sums is refused when it is loaded.
-        let sums = record.losses.clone();
-        let curve = LossCurve::from_sums(done, record.steps, record.bucket(), sums);
-        let since = (record.metrics.sum, record.metrics.count);
-        Ok(State {
-            now: Snapshot {
-                params: self.checkpoint.params.clone(),
-                steps: done,
-                generator: generator.ok_or_else(|| self.no_run())?,
-            },
-            log: LossLog::from_step(self.args.log_every(), done, since),
-            curve: curve
-                .ok_or_else(|| self.no_run())?
-                .with_total(self.args.steps),
-        })
+        let state = packed::state(&self.checkpoint, self.args.log_every(), self.args.steps);
+        state.ok_or_else(|| self.no_run())
     }
 
     fn no_run(&self) -> Error {

@@ -26,7 +26,9 @@ use multiversion::target::match_target;
 
 use super::lines::{LANES, Line, Transpose};
 use super::panel::{Panel, Step};
-use crate::reference::linear::{FUSED_4X16, FUSED_8X32, PLAIN, Tile};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::reference::linear::{FUSED_4X16, FUSED_8X32};
+use crate::reference::linear::{PLAIN, Tile};
 use crate::reference::real::Real;
 
 /// A phase; one for a block of contexts; and one that also reads the block's `dlogits`.
