@@ -36,13 +36,16 @@ type Outcome = Result<(), Failed>;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_gpu-makemore");
 
 /// What a command of the README begins with.
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 9] = [
     "gpu-makemore",
     "cargo",
     "python3",
     "pip",
     "git",
     "tests/run",
+    "web/serve",
+    "web/build",
+    "web/test",
 ];
 
 /// The README's first command; most of the others need the model that it trains.
@@ -146,6 +149,9 @@ const COMMANDS: &[Entry] = &[
     never("tests/run", "it would run itself"),
     never("tests/run batchnorm", "it would run itself"),
     never("tests/run --all", "it would run itself; .ci/run runs it"),
+    never("web/serve", "it serves until it is interrupted"),
+    never("web/build", "web/test runs it"),
+    never("web/test", "it needs a browser; .ci/run runs it"),
     never(
         "cargo install --path .",
         "it would install for good; the_targets_are_there looks for the program",

@@ -1,0 +1,207 @@
+//! A mistake that is made on purpose: what the table says of it, and what it does to a training.
+
+use gpu_makemore::backend::Backend;
+use gpu_makemore::cpu::CpuBackend;
+use gpu_makemore::data::Vocabulary;
+use gpu_makemore::gpu::adapter::{Choice, Found};
+use gpu_makemore::gradcheck::Inputs;
+use gpu_makemore::gradcheck::engine::Engine as Checked;
+use gpu_makemore::gradcheck::mistakes::{By, MISTAKES, Mistake as Known};
+use gpu_makemore::gradcheck::step::Code;
+use gpu_makemore::{Engine, Event, Instant, Recipe, State, Training};
+use tsify::{Ts, Tsify};
+use wasm_bindgen::prelude::*;
+
+use crate::failure;
+use crate::inspection::inspect;
+use crate::messages::{Inspection, Mistake, Mistakes, TrialProgress};
+
+/// The mistakes that can be made.
+///
+/// # Errors
+///
+/// They cannot be handed over.
+#[wasm_bindgen]
+pub fn mistakes() -> Result<Ts<Mistakes>, JsError> {
+    let all = MISTAKES.iter().map(|known| Mistake {
+        name: known.name.to_owned(),
+        file: known.file.to_owned(),
+        from: known.from.to_owned(),
+        to: known.to.to_owned(),
+        first: known.first.name().to_owned(),
+        trains: known.by != By::Exercise1 && !known.file.starts_with("chunked/"),
+    });
+    Ok(Mistakes(all.collect()).into_ts()?)
+}
+
+/// Two trainings from the same initial values: one with a mistake in a kernel, and the right one.
+#[wasm_bindgen]
+pub struct Trial {
+    engine: Checked,
+    code: Code,
+    inputs: Inputs,
+    vocab: Vocabulary,
+    step: u64,
+    broken: Run,
+    right: Run,
+}
+
+/// A training and what does it.
+struct Run {
+    training: Training<'static>,
+    backend: Engine,
+    /// Why it stopped before its end.
+    ended: Option<String>,
+}
+
+impl Run {
+    /// Does one chunk.
+    async fn advance(&mut self, lines: &mut Vec<String>) -> Result<(), JsError> {
+        let Some(steps) = self.training.next_steps() else {
+            return Ok(());
+        };
+        let begun = Instant::now();
+        let mut losses = Vec::with_capacity(steps.len());
+        let trained = self.backend.train(&steps, &mut losses).await;
+        trained.map_err(failure)?;
+        let took = begun.elapsed();
+        let params = self.backend.params().await.map_err(failure)?;
+        let accepted = self.training.accept_losses(&losses, took);
+        match accepted.and_then(|()| self.training.accept_params(params)) {
+            Ok(events) => {
+                let rows = events.into_iter().filter_map(|event| match event {
+                    Event::Row(row) => Some(row.lecture_line(self.steps())),
+                    _ => None,
+                });
+                lines.extend(rows);
+            }
+            Err(diverged) => self.ended = Some(diverged.to_string()),
+        }
+        Ok(())
+    }
+
+    /// The points of its curve.
+    fn points(&self) -> Vec<f64> {
+        let points = self.training.state().curve.points();
+        points.into_iter().map(|(_, mean)| mean).collect()
+    }
+
+    /// Steps done.
+    fn step(&self) -> u64 {
+        self.training.state().now.steps
+    }
+
+    /// Steps of the whole.
+    fn steps(&self) -> u64 {
+        self.training.state().curve.total()
+    }
+
+    fn is_done(&self) -> bool {
+        self.ended.is_some() || self.step() == self.steps()
+    }
+}
+
+impl Trial {
+    /// A mistake by its name, on the device of a session whose next step is `inputs`; trained for as many
+    /// steps as `recipe` has.
+    ///
+    /// # Errors
+    ///
+    /// There is no such mistake, no GPU, or the broken kernel is refused.
+    pub async fn of(
+        name: &str,
+        choice: &Choice,
+        (inputs, step): (Inputs, u64),
+        (recipe, dataset): (&Recipe, &gpu_makemore::data::Dataset),
+    ) -> Result<Self, JsError> {
+        let known = Known::of(name).ok_or_else(|| failure(format!("{name}: no such mistake")))?;
+        let found = on(choice).map_err(failure)?;
+        let engine = known.engine(found).map_err(failure)?;
+        // What is checked, and what trains.
+        let (code, trains) = match known.by {
+            By::Parts => (Code::InParts, Code::InParts),
+            By::Resident => (Code::Resident, Code::Resident),
+            By::Exercise1 => (Code::Chunked, Code::Staged),
+            By::Gradcheck | By::LargeLogits => (Code::Staged, Code::Staged),
+        };
+        let state = State::first(recipe, &inputs.dims, (recipe.steps / 20).max(1));
+        let params = state.now.params.clone();
+        let first = Inputs {
+            params: params.clone(),
+            ..inputs.clone()
+        };
+        let backend = engine.open(trains, &first).await.map_err(failure)?;
+        let train = &dataset.train;
+        let run = |backend, state| Run {
+            training: Training::new(train.clone(), recipe, state, recipe.steps),
+            backend,
+            ended: None,
+        };
+        let right = CpuBackend::new(inputs.dims, params).into();
+        Ok(Self {
+            broken: run(backend, state.clone()),
+            right: run(right, state),
+            vocab: dataset.vocab.clone(),
+            engine,
+            code,
+            inputs,
+            step,
+        })
+    }
+}
+
+/// The adapter.
+fn on(choice: &Choice) -> Result<&Found, &'static str> {
+    match choice {
+        Choice::Gpu { found, .. } => Ok(found),
+        Choice::Cpu { .. } => Err(
+            "mistakes are made in the kernels, and this session runs on the CPU, whose step is compiled \
+             in; open it with backend=webgpu",
+        ),
+    }
+}
+
+#[wasm_bindgen]
+impl Trial {
+    /// The step of the session with the mistake in it, tensor by tensor.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub async fn inspect(&self) -> Result<Ts<Inspection>, JsError> {
+        let found = inspect(
+            &self.engine,
+            self.code,
+            &self.inputs,
+            &self.vocab,
+            self.step,
+        );
+        Ok(found.await.map_err(failure)?.into_ts()?)
+    }
+
+    /// Has both trainings do some more steps: the one that is behind, a tenth of a second's.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub async fn advance(&mut self) -> Result<Ts<TrialProgress>, JsError> {
+        let (mut lines, mut others) = (Vec::new(), Vec::new());
+        let (broken, right) = (&mut self.broken, &mut self.right);
+        if !right.is_done() && (broken.is_done() || right.step() <= broken.step()) {
+            right.advance(&mut others).await?;
+        } else {
+            broken.advance(&mut lines).await?;
+        }
+        let result = TrialProgress {
+            step: self.broken.step(),
+            steps: self.broken.steps(),
+            lines,
+            bucket: self.broken.training.state().curve.bucket(),
+            broken: self.broken.points(),
+            right: self.right.points(),
+            ended: self.broken.ended.clone(),
+            finished: self.broken.is_done() && self.right.is_done(),
+        };
+        Ok(result.into_ts()?)
+    }
+}

@@ -1,0 +1,124 @@
+// What crosses between the page and its worker.
+
+import type {
+  About,
+  File as Words,
+  Finished,
+  Inspection,
+  Mistake,
+  Name,
+  Next,
+  Progress,
+  Settings,
+  Setup,
+  TrialProgress,
+  ValidationPoint,
+} from "../pkg/gpu_makemore_web.js";
+
+export type {
+  About,
+  Finished,
+  Inspection,
+  Mistake,
+  Name,
+  Next,
+  Progress,
+  Settings,
+  Setup,
+  TrialProgress,
+  ValidationPoint,
+  Words,
+};
+
+/** A run that the browser keeps, without its bytes. */
+export interface Kept {
+  readonly step: number;
+  readonly steps: number;
+  readonly finished: boolean;
+}
+
+/** What the worker tells when the engine is loaded. */
+export interface Start {
+  readonly settings: Settings;
+  /** The run kept by this browser, if this tab may continue it. */
+  readonly current: Kept | null;
+  /** The run before it. */
+  readonly earlier: Kept | null;
+}
+
+/** A session that is open. */
+export interface Opened {
+  readonly about: About;
+  /** The log so far. */
+  readonly log: string[];
+  /** Validation losses so far, as far as they are known. */
+  readonly validation: ValidationPoint[];
+  /** The backend that was asked for. */
+  readonly backend: string;
+  /** The words, if they came from a file. */
+  readonly file: Words | undefined;
+  /** The run that can be brought back. */
+  readonly earlier: Kept | null;
+}
+
+/** What the page can ask for. */
+export interface Calls {
+  /** Loads the engine. */
+  start(): Start;
+  /** Opens a session. The run before it stays as the earlier one. */
+  open(setup: Setup): Opened;
+  /** Continues a run from a file. */
+  resume(bytes: Uint8Array, file: Words | undefined, backend: string): Opened;
+  /** Continues the run that the browser keeps. */
+  proceed(): Opened;
+  /** Brings back the earlier run; the present one takes its place. */
+  undo(): Opened;
+  /** Trains until the end, or until `pause`. */
+  train(): void;
+  /** Stops between two chunks. */
+  pause(): void;
+  /** Does one step. */
+  step(): void;
+  /** The page is hidden: keep the run now. */
+  hide(): void;
+  names(count: number): Name[];
+  next(prefix: string): Next;
+  embeddings(): Float32Array;
+  saturation(): Float32Array;
+  inspect(): Inspection;
+  /** The mistakes that can be made. */
+  mistakes(): Mistake[];
+  /** Makes a mistake in a kernel, for a training of so many steps. It replaces the mistake before it. */
+  breakIt(name: string, steps: number): void;
+  /** One step with the mistake. */
+  inspectBroken(): Inspection;
+  /** Some steps with the mistake, or without it, whichever is behind. */
+  trainBroken(): TrialProgress;
+  /** Frees the mistake, if there is one. */
+  mend(): void;
+  /** The run as a file. */
+  run(): Uint8Array;
+  /** The model as a file. */
+  model(): Uint8Array;
+}
+
+/** One message in. */
+export type Message = {
+  [C in keyof Calls]: { readonly id: number; readonly call: C; readonly args: Parameters<Calls[C]> };
+}[keyof Calls];
+
+/** What the worker tells unasked. */
+export type Happened =
+  | { readonly event: "progress"; readonly progress: Progress }
+  | { readonly event: "names"; readonly step: number; readonly names: Name[] }
+  | { readonly event: "finished"; readonly finished: Finished }
+  | { readonly event: "saved"; readonly step: number; readonly earlier: Kept | null }
+  | { readonly event: "note"; readonly text: string }
+  /** `fatal`: the engine cannot be used again, the worker must be replaced. */
+  | { readonly event: "failed"; readonly text: string; readonly fatal: boolean };
+
+/** One message out. */
+export type Reply =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: string; readonly fatal: boolean }
+  | Happened;

@@ -1,0 +1,477 @@
+// The view "One step": the minibatch, the 26 tensors with their gradients, and the comparison.
+
+import type { App } from "../app.js";
+import { lines, table } from "../cmp.js";
+import { arrows, box, breathe, make, real, say, shape, short, whole } from "../dom.js";
+import { DECADES, end, extent, histogram, paint } from "../heatmap.js";
+import type { Kind } from "../heatmap.js";
+import type { Inspection } from "../protocol.js";
+import { colour, recoloured } from "../theme.js";
+
+type Tensor = Inspection["tensors"][number];
+
+/** Tensors that have no row for each example, even if the sizes are equal. */
+const PARAMETERS = new Set(["C", "W1", "b1", "W2", "b2", "bngain", "bnbias"]);
+/** Tensors whose columns are characters. */
+const LETTERS = new Set(["W2", "b2", "logits", "norm_logits", "counts", "probs", "logprobs"]);
+/** Words of the minibatch that are listed. */
+const WORDS = 256;
+const BARS = 41;
+
+/** A large heat map. */
+interface Lens {
+  readonly title: string;
+  readonly kind: Kind;
+  readonly data: Float32Array;
+  readonly canvas: HTMLCanvasElement;
+  readonly cross: HTMLElement;
+}
+
+export class StepView {
+  private seen: Inspection | null = null;
+  private tensor = "logits";
+  private row = 0;
+  private backward = false;
+  private busy = false;
+  /** Counts drawings of the list. */
+  private round = 0;
+  /** The cell under the pointer, as an index of the tensor. */
+  private cell = 0;
+  private lenses: Lens[] = [];
+
+  private readonly look = make("button", { type: "button", id: "look", class: "primary" }, "Look inside the next step");
+  private readonly one = make("button", { type: "button", id: "one" }, "Do one step");
+  private readonly looked = make("p", { id: "looked", class: "hint", role: "status" });
+  private readonly batch = make("div", { class: "words", role: "group", "aria-labelledby": "words-title" });
+  private readonly list = make("ol", { id: "tensors", class: "tensors" });
+  private readonly order = make("button", { type: "button", class: "quiet" });
+  private readonly article = make("article", { id: "tensor", class: "panel tensor", tabindex: "-1", "aria-live": "off" });
+  private readonly pulls = make("div", { id: "dlogits" });
+  private readonly rows = make("tbody");
+  private readonly verdict = make("p", { class: "hint" });
+  private readonly whole = make("div", { class: "inside", hidden: "" });
+
+  constructor(private readonly app: App) {
+    this.whole.append(
+      make(
+        "section",
+        { class: "panel batch" },
+        make("h2", { id: "words-title" }, "Minibatch"),
+        make("p", { class: "hint" }, "The context, and the character that follows it. Choose an example: its row is marked in every tensor that has one."),
+        this.batch,
+      ),
+      make(
+        "section",
+        { class: "panel drawing" },
+        make("div", { class: "row" }, make("h2", {}, "Tensors"), this.order),
+        make("p", { class: "legend", "aria-hidden": "true" }, make("span", { class: "scale" }), make("span", {}, "value"), make("span", {}, "gradient")),
+        this.list,
+      ),
+      this.article,
+      make("section", { class: "panel pulls" }, make("h2", {}, "dlogits: who is pulled up, who is pushed down"), this.pulls),
+      make(
+        "section",
+        { class: "panel compared" },
+        make("h2", {}, "cmp: these gradients against the reference in f64"),
+        this.verdict,
+        table("cmp", this.rows),
+      ),
+    );
+    box("view-step").append(make("div", { class: "row looking" }, this.look, this.one, this.looked), this.whole);
+    this.look.addEventListener("click", () => void this.inspect());
+    this.one.addEventListener("click", () => void app.one());
+    this.order.addEventListener("click", () => {
+      this.backward = !this.backward;
+      void this.drawList();
+    });
+    arrows(this.list, "button");
+    arrows(this.batch, "button", true);
+    recoloured(() => {
+      if (this.seen !== null && this.visible) void this.draw();
+    });
+    this.phase();
+  }
+
+  private get visible(): boolean {
+    return !box("view-step").hidden;
+  }
+
+  /** The view is opened, or a step was done. */
+  shown(): void {
+    if (!this.visible) return;
+    this.phase();
+    if (this.app.about !== null && this.app.phase !== "training" && this.seen?.step !== this.app.step) void this.inspect();
+  }
+
+  /** Another session. */
+  opened(): void {
+    this.seen = null;
+    this.whole.hidden = true;
+    this.shown();
+  }
+
+  phase(): void {
+    const { phase, about } = this.app;
+    const ready = about !== null && phase !== "compiling" && phase !== "loading";
+    this.look.disabled = !ready || this.busy;
+    this.one.disabled = !ready || phase === "finished";
+    if (this.busy) say(this.looked, "Computing the step, and the reference in f64.");
+    else if (this.seen === null) say(this.looked, !ready ? "The engine is not ready yet." : phase === "training" ? "Training goes on meanwhile." : "");
+    else {
+      const { step, loss, wrong, tensors } = this.seen;
+      const moved = this.app.step === step ? "" : ` Training is at step ${whole(this.app.step)} by now.`;
+      const fit = wrong === 0 ? `all ${tensors.length} gradients agree` : `${wrong} of ${tensors.length} gradients are wrong`;
+      say(this.looked, `Step ${whole(step)}: loss ${loss.toFixed(4)}, ${fit}.${moved}`);
+    }
+  }
+
+  private async inspect(): Promise<void> {
+    if (this.busy) return;
+    this.busy = true;
+    this.phase();
+    try {
+      this.seen = await this.app.engine.call("inspect");
+      this.whole.hidden = false;
+      await this.draw();
+    } catch (error) {
+      this.app.trouble(error);
+    } finally {
+      this.busy = false;
+      this.phase();
+    }
+    // Steps that were done meanwhile.
+    if (this.app.phase !== "training" && this.seen !== null && this.seen.step < this.app.step && this.app.phase !== "finished") {
+      this.shown();
+    }
+  }
+
+  private async draw(): Promise<void> {
+    const { seen } = this;
+    if (seen === null) return;
+    this.row = Math.min(this.row, seen.examples.length - 1);
+    // Pieces of work with pauses between them, so that the page never stalls.
+    this.drawBatch(seen);
+    await breathe();
+    await this.drawTensor();
+    await breathe();
+    this.drawPulls();
+    await breathe();
+    await this.drawList();
+    await this.drawTable(seen);
+  }
+
+  private drawBatch({ examples }: Inspection): void {
+    const buttons = examples.slice(0, WORDS).map(({ context, target }, i) => {
+      const made = make(
+        "button",
+        { type: "button", "aria-label": `example ${i}: ${context}, then ${target}`, "aria-pressed": String(i === this.row) },
+        make("span", {}, context),
+        make("b", {}, target),
+      );
+      made.addEventListener("click", () => this.choose(i));
+      return made;
+    });
+    this.batch.replaceChildren(...buttons);
+    if (examples.length > WORDS) this.batch.append(make("span", { class: "hint" }, `${WORDS} of ${whole(examples.length)}`));
+  }
+
+  private choose(row: number): void {
+    this.row = row;
+    [...this.batch.querySelectorAll("button")].forEach((made, i) => made.setAttribute("aria-pressed", String(i === row)));
+    this.marks();
+    this.drawPulls();
+    const chosen = this.chosen;
+    if (chosen !== undefined && this.perExample(chosen)) {
+      const { columns } = extent(chosen.shape);
+      this.point(row * columns + (this.cell % columns));
+    }
+  }
+
+  private perExample({ name, shape: [rows] }: Tensor): boolean {
+    return !PARAMETERS.has(name) && rows === this.seen?.examples.length;
+  }
+
+  /** Puts the mark of the chosen example over a map. */
+  private mark(place: HTMLElement): void {
+    const rows = Number(place.dataset["rows"]);
+    const mark = place.querySelector<HTMLElement>(".mark");
+    if (mark === null) return;
+    mark.style.top = `${(100 * this.row) / rows}%`;
+    mark.style.height = `${100 / rows}%`;
+  }
+
+  private marks(): void {
+    for (const place of this.whole.querySelectorAll<HTMLElement>("[data-rows]")) this.mark(place);
+  }
+
+  private map(tensor: Tensor, canvas: HTMLCanvasElement): HTMLElement {
+    const { rows, columns } = extent(tensor.shape);
+    const place = make("span", { class: "map" }, canvas);
+    place.style.setProperty("--rows", String(rows));
+    place.style.setProperty("--columns", String(columns));
+    if (this.perExample(tensor)) {
+      place.dataset["rows"] = String(rows);
+      place.append(make("span", { class: "mark" }));
+      this.mark(place);
+    }
+    return place;
+  }
+
+  private get ordered(): Tensor[] {
+    const tensors = this.seen?.tensors ?? [];
+    return this.backward ? tensors : [...tensors].reverse();
+  }
+
+  private async drawList(): Promise<void> {
+    say(this.order, this.backward ? "backward order ↑" : "forward order ↓");
+    this.order.setAttribute("aria-label", this.backward ? "Backward order; change to forward" : "Forward order; change to backward");
+    const round = ++this.round;
+    this.list.replaceChildren();
+    for (const tensor of this.ordered) {
+      this.list.append(make("li", {}, this.item(tensor)));
+      await breathe();
+      // Another step or order is drawn meanwhile.
+      if (round !== this.round) return;
+    }
+  }
+
+  private item(tensor: Tensor): HTMLElement {
+    const { rows, columns } = extent(tensor.shape);
+    const maps = ([tensor.values, tensor.grads] as const).map((data) => {
+      const canvas = make("canvas", { width: "1", height: "1", "aria-hidden": "true" });
+      paint(canvas, { data, rows, columns, kind: "signed" });
+      return make("span", {}, this.map(tensor, canvas), make("small", {}, `±${end(data).toPrecision(2)}`));
+    });
+    const made = make(
+      "button",
+      { type: "button", "data-tensor": tensor.name, "aria-current": String(tensor.name === this.tensor) },
+      make("span", { class: "name" }, make("b", {}, tensor.name), make("small", {}, shape(tensor.shape))),
+      ...maps,
+    );
+    if (!tensor.row.pass) made.classList.add("wrong");
+    made.addEventListener("click", () => this.open(tensor.name));
+    return made;
+  }
+
+  private open(name: string): void {
+    this.tensor = name;
+    this.cell = 0;
+    for (const made of this.list.querySelectorAll<HTMLElement>("button")) {
+      made.setAttribute("aria-current", String(made.dataset["tensor"] === name));
+    }
+    void this.drawTensor().then(() => {
+      // On a narrow screen the tensor lies below the list.
+      if (this.article.getBoundingClientRect().top > innerHeight * 0.8) {
+        this.article.scrollIntoView({ block: "start" });
+        this.article.focus({ preventScroll: true });
+      }
+    });
+  }
+
+  private get chosen(): Tensor | undefined {
+    const tensors = this.seen?.tensors ?? [];
+    return tensors.find(({ name }) => name === this.tensor) ?? tensors[0];
+  }
+
+  private async drawTensor(): Promise<void> {
+    const tensor = this.chosen;
+    if (tensor === undefined) return;
+    const difference = tensor.grads.map((value, i) => value - (tensor.reference[i] ?? NaN));
+    const readout = make("output", { class: "readout", "aria-live": "polite" });
+    const figures = make("div", { class: "lenses" });
+    const views: readonly (readonly [string, Kind, Float32Array])[] = [
+      ["value", "signed", tensor.values],
+      ["gradient", "signed", tensor.grads],
+      ["gradient − reference", "difference", difference],
+    ];
+    this.lenses = views.map(([title, kind, data]) => {
+      const canvas = make("canvas", { width: "1", height: "1" });
+      const place = this.map(tensor, canvas);
+      const cross = make("span", { class: "cross" });
+      place.append(cross);
+      place.tabIndex = 0;
+      place.setAttribute("role", "application");
+      place.setAttribute("aria-label", `${title} of ${tensor.name}, ${shape(tensor.shape)}: arrow keys move along the cells`);
+      this.listen(place, tensor);
+      const most = end(data);
+      const scale =
+        kind === "signed" ? `±${real(most)}` : most === 0 ? "0 everywhere" : `log: ${real(most * 10 ** -DECADES)} to ${real(most)}`;
+      const figure = make(
+        "figure",
+        {},
+        make("figcaption", {}, make("b", {}, title), make("span", { class: `scale ${kind}` }), make("small", {}, scale)),
+        place,
+      );
+      figure.style.setProperty("--columns", place.style.getPropertyValue("--columns"));
+      figures.append(figure);
+      return { title, kind, data, canvas, cross };
+    });
+    const { row } = tensor;
+    const code = (title: string, lines: readonly string[]) =>
+      lines.length === 0 ? [] : [make("dt", {}, title), make("dd", {}, make("pre", {}, lines.join("\n")))];
+    const facts = make(
+      "dl",
+      { class: "facts" },
+      ...code("forward", tensor.forward),
+      ...(tensor.why.length === 0 ? [] : [make("dt", {}, "why"), make("dd", {}, tensor.why.join(" "))]),
+      ...code("backward", tensor.backward),
+      make("dt", {}, "computed by"),
+      make("dd", {}, make("code", {}, row.by), ", formulas in ", make("code", {}, tensor.file)),
+      make("dt", {}, "cmp"),
+      make(
+        "dd",
+        {},
+        `${row.pass ? "ok" : "wrong"}: largest difference ${short(row.maxdiff)}, allowed ${short(row.allowed)}; there ${real(row.got)}, reference ${real(row.want)}.`,
+        ...(row.zero ? [" This gradient is zero for every minibatch but for rounding."] : []),
+      ),
+    );
+    const bars = make(
+      "div",
+      { class: "histograms" },
+      this.histogram("values", tensor.values),
+      this.histogram("gradients", tensor.grads),
+    );
+    const back = make("button", { type: "button", class: "quiet back" }, "Back to the list");
+    back.addEventListener("click", () => {
+      this.list.querySelector<HTMLElement>('[aria-current="true"]')?.focus();
+    });
+    this.article.setAttribute("aria-label", `tensor ${tensor.name}`);
+    this.article.replaceChildren(
+      make("div", { class: "row" }, make("h2", {}, make("code", {}, tensor.name), " ", make("small", {}, shape(tensor.shape))), back),
+      figures,
+      readout,
+      facts,
+      bars,
+    );
+    this.point(Math.min(this.cell, tensor.values.length - 1));
+    const { rows, columns } = extent(tensor.shape);
+    for (const { canvas, data, kind } of this.lenses) {
+      paint(canvas, { data, rows, columns, kind });
+      await breathe();
+    }
+  }
+
+  private listen(place: HTMLElement, tensor: Tensor): void {
+    const { rows, columns } = extent(tensor.shape);
+    const under = ({ clientX, clientY }: PointerEvent) => {
+      const { left, top, width, height } = place.getBoundingClientRect();
+      const column = Math.max(0, Math.min(columns - 1, Math.floor(((clientX - left) / width) * columns)));
+      const row = Math.max(0, Math.min(rows - 1, Math.floor(((clientY - top) / height) * rows)));
+      return row * columns + column;
+    };
+    place.addEventListener("pointermove", (event) => this.point(under(event)));
+    place.addEventListener("pointerdown", (event) => {
+      this.point(under(event));
+      if (this.perExample(tensor)) this.choose(Math.floor(this.cell / columns));
+    });
+    place.addEventListener("keydown", (event) => {
+      const by: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+      const move = by[event.key];
+      if (move === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      const column = this.cell % columns;
+      if ((move === -1 && column === 0) || (move === 1 && column === columns - 1)) return;
+      const to = this.cell + move;
+      if (to >= 0 && to < rows * columns) this.point(to);
+    });
+  }
+
+  /** Shows the numbers of a cell. */
+  private point(cell: number): void {
+    const tensor = this.chosen;
+    const readout = this.article.querySelector(".readout");
+    if (tensor === undefined || readout === null) return;
+    this.cell = cell;
+    const { rows, columns } = extent(tensor.shape);
+    for (const { cross } of this.lenses) {
+      cross.style.left = `${(100 * (cell % columns)) / columns}%`;
+      cross.style.top = `${(100 * Math.floor(cell / columns)) / rows}%`;
+      cross.style.width = `${100 / columns}%`;
+      cross.style.height = `${100 / rows}%`;
+    }
+    const index: number[] = [];
+    let rest = cell;
+    for (const size of [...tensor.shape].reverse()) {
+      index.unshift(rest % size);
+      rest = Math.floor(rest / size);
+    }
+    const numbers = [tensor.values, tensor.grads, tensor.reference].map((data) => real(data[cell] ?? NaN));
+    const [value = "", gradient = "", reference = ""] = numbers;
+    const parts = [`[${index.join(", ")}]`];
+    const example = this.perExample(tensor) ? this.seen?.examples[Math.floor(cell / columns)] : undefined;
+    if (example !== undefined) parts.push(`“${example.context}” then “${example.target}”`);
+    const letter = LETTERS.has(tensor.name) ? this.app.about?.vocab[cell % columns] : undefined;
+    if (letter !== undefined) parts.push(`column “${letter}”`);
+    say(readout, `${parts.join("  ")}\nvalue ${value}  gradient ${gradient}  reference ${reference}`);
+  }
+
+  private histogram(title: string, data: Float32Array): HTMLElement {
+    const { counts, scale } = histogram(data, BARS);
+    const most = Math.max(1, ...counts);
+    const canvas = make("canvas", { width: String(BARS * 6), height: "72", role: "img", "aria-label": `Histogram of the ${title}` });
+    const context = canvas.getContext("2d");
+    if (context !== null) {
+      counts.forEach((count, i) => {
+        const height = count === 0 ? 0 : Math.max(1, (count / most) * 70);
+        context.fillStyle = colour(i < BARS >> 1 ? "low-end" : i > BARS >> 1 ? "high-end" : "soft");
+        context.fillRect(i * 6, 72 - height, 5, height);
+      });
+    }
+    return make(
+      "figure",
+      {},
+      make("figcaption", {}, make("b", {}, title), make("small", {}, `highest bar ${whole(most)}`)),
+      canvas,
+      make("small", { class: "ends" }, make("span", {}, `−${real(scale)}`), make("span", {}, "0"), make("span", {}, real(scale))),
+    );
+  }
+
+  private drawPulls(): void {
+    const { seen } = this;
+    const logits = seen?.tensors.find(({ name }) => name === "logits");
+    const example = seen?.examples[this.row];
+    const vocab = this.app.about?.vocab ?? [];
+    if (logits === undefined || example === undefined) return;
+    const columns = vocab.length;
+    const gradients = logits.grads.subarray(this.row * columns, (this.row + 1) * columns);
+    const most = end(gradients);
+    // A step goes against the gradient: what is negative is pulled up.
+    const entries = vocab.map((letter, i) => ({ letter, gradient: gradients[i] ?? NaN }));
+    const few = columns > 64 ? [...entries].sort((a, b) => Math.abs(b.gradient) - Math.abs(a.gradient)).slice(0, 64) : entries;
+    const down = entries.reduce((a, b) => (b.gradient > a.gradient ? b : a), entries[0] ?? { letter: "", gradient: 0 });
+    const target = entries.find(({ letter }) => letter === example.target);
+    const sentence = make(
+      "p",
+      {},
+      `After “${example.context}” comes “${example.target}”. A step goes against the gradient: “${example.target}” is pulled up by ${real(-(target?.gradient ?? NaN))}; “${down.letter}” is pushed down most, by ${real(down.gradient)}. The row adds up to zero.`,
+    );
+    const bars = make("ol", { class: "bars", "aria-label": "dlogits of this example" });
+    for (const { letter, gradient } of few) {
+      const up = gradient < 0;
+      const size = most === 0 ? 0 : Math.sqrt(Math.abs(gradient) / most);
+      const bar = make("span", { class: up ? "up" : "down" });
+      bar.style.setProperty("--size", String(size));
+      const item = make("li", { title: `${letter}: gradient ${real(gradient)}, ${up ? "pulled up" : "pushed down"}` }, bar, make("b", {}, letter));
+      item.append(make("span", { class: "away" }, ` ${up ? "pulled up" : "pushed down"}, gradient ${real(gradient)}`));
+      if (letter === example.target) item.classList.add("target");
+      bars.append(item);
+    }
+    this.pulls.replaceChildren(sentence, bars, make("p", { class: "hint" }, "Heights are square roots, so that small ones can be seen."));
+  }
+
+  private async drawTable({ tensors, wrong, by }: Inspection): Promise<void> {
+    const made = lines(tensors, (name) => {
+      this.open(name);
+      this.article.scrollIntoView({ block: "nearest" });
+    });
+    await breathe();
+    this.rows.replaceChildren(...made);
+    const zero = tensors.filter(({ row }) => row.zero).map(({ name }) => name);
+    say(
+      this.verdict,
+      `${wrong === 0 ? "All rows are within their tolerance." : `${wrong} rows are wrong.`} Computed by: ${by.join("; ")}.` +
+        (zero.length === 0 ? "" : ` ${zero.join(", ")}: zero for every minibatch but for rounding.`) +
+        " exact False is fine: in f32 the same sum in another order ends a few units of the last place away. approximate is torch.allclose; the verdict says whether each difference is within what is allowed.",
+    );
+  }
+}

@@ -1,0 +1,157 @@
+// The engine in a real browser, against PyTorch and against the reference.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { inWorker, launch, serve } from "./browser.mjs";
+
+/** The losses of the lecture's first 1,000 steps in PyTorch (tests/fixtures/make.py). */
+async function torchLosses() {
+  const bytes = await readFile(new URL("../../tests/fixtures/lecture_run.safetensors", import.meta.url));
+  const header = 8 + Number(bytes.readBigUInt64LE(0));
+  const { losses } = JSON.parse(bytes.subarray(8, header).toString());
+  const [from, to] = losses.data_offsets;
+  return Array.from({ length: (to - from) / 4 }, (_, i) => bytes.readFloatLE(header + from + 4 * i));
+}
+
+/** In a worker: the losses of `count` steps, one call each, and the 26 rows of the step after them. */
+async function train(engine, { backend, count }) {
+  const session = await engine.open({ fields: { steps: "200000" }, backend });
+  const losses = [];
+  for (let step = 0; step < count; step++) losses.push((await session.advance(1)).loss);
+  const { backend: took, schedule } = session.about();
+  const { tensors, wrong, by } = await session.inspect();
+  const rows = tensors.map(({ name, row }) => ({ name, ...row }));
+  return { losses, rows, wrong, by, took, schedule };
+}
+
+for (const [backend, count] of [
+  ["cpu", 1000],
+  ["webgpu", 100],
+]) {
+  test(`the lecture's first steps on ${backend}`, { timeout: 300_000 }, async (t) => {
+    const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: backend === "webgpu" })]);
+    t.after(() => Promise.all([close(), server.stop()]));
+    const page = await browser.newPage();
+    const found = await inWorker(page, server.address, train, { backend, count });
+    assert.equal(found.took, backend);
+    const want = (await torchLosses()).slice(0, count);
+    assert.equal(found.losses.length, want.length);
+    const off = found.losses.map((loss, i) => Math.abs(loss - want[i]));
+    assert.ok(off.every((off) => off <= 1e-4), `off by ${Math.max(...off)}`);
+    assert.deepEqual(
+      found.losses.slice(0, 3).map((loss) => loss.toFixed(4)),
+      ["3.9508", "3.4942", "3.7110"],
+    );
+    assert.equal(found.rows.length, 26);
+    const wrong = found.rows.filter((row) => !row.pass);
+    assert.deepEqual(wrong, []);
+    assert.equal(found.wrong, 0);
+    t.diagnostic(`${found.by.join("; ")}; losses off by ${Math.max(...off)} at most`);
+  });
+}
+
+/** In a worker: what an error says. */
+async function refused(engine, setup) {
+  try {
+    await engine.open(setup);
+  } catch (error) {
+    return error.message;
+  }
+  return "opened";
+}
+
+test("what cannot be is refused with a reason", { timeout: 120_000 }, async (t) => {
+  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: false })]);
+  t.after(() => Promise.all([close(), server.stop()]));
+  const page = await browser.newPage();
+  for (const [fields, backend, message] of [
+    [{ n_hidden: "5000" }, "cpu", /n_hidden=5000: 5000 is not in 1..=2048/],
+    [{ lr: "fast" }, "cpu", /lr=fast: .*a number is wanted/],
+    [{ hidden: "64" }, "cpu", /hidden: no such setting; the settings are block_size/],
+    [{ data: "towns" }, "cpu", /data=towns: names or municipalities/],
+    [{}, "cuda", /backend=cuda: auto, webgpu or cpu/],
+    [{}, "webgpu", /backend=webgpu: this browser has WebGPU and offers no adapter.*Chrome and Edge/],
+  ]) {
+    assert.match(await inWorker(page, server.address, refused, { fields, backend }), message);
+  }
+  const why = await inWorker(page, server.address, async (engine) => {
+    const why = async () => (await engine.open({ fields: {}, backend: "auto" })).about().why;
+    const offered = await why();
+    Object.defineProperty(navigator, "gpu", { value: undefined });
+    return [offered, await why()];
+  });
+  assert.match(why[0], /has WebGPU and offers no adapter/);
+  assert.match(why[1], /this browser has no WebGPU.*Chrome/);
+});
+
+/** In a worker: a run of 400 steps that is saved at 150 and taken up again, beside one that is not. */
+async function interrupted(engine, backend) {
+  const open = () => engine.open({ fields: { steps: "400", n_hidden: "40" }, backend });
+  const [whole, begun] = [await open(), await open()];
+  while (!(await whole.advance(0)).finished);
+  while (begun.about().step < 150) await begun.advance(150 - begun.about().step);
+  const again = await engine.resume(await begun.save(), undefined, backend);
+  const step = again.about().step;
+  while (!(await again.advance(0)).finished);
+  const same = (a, b) => a.length === b.length && a.every((byte, i) => byte === b[i]);
+  return { step, same: same(await whole.model(), await again.model()) };
+}
+
+for (const backend of ["cpu", "webgpu"]) {
+  test(`a run that is taken up again ends with the same bits on ${backend}`, { timeout: 300_000 }, async (t) => {
+    const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: backend === "webgpu" })]);
+    t.after(() => Promise.all([close(), server.stop()]));
+    const found = await inWorker(await browser.newPage(), server.address, interrupted, backend);
+    assert.deepEqual(found, { step: 150, same: true });
+  });
+}
+
+/** In a worker: the first tensor that each mistake makes wrong, and what one of them does to a training. */
+async function broken(engine, some) {
+  const session = await engine.open({ fields: {}, backend: "webgpu" });
+  const found = [];
+  for (const { name, first } of engine.mistakes().filter(({ name }) => some?.includes(name) ?? true)) {
+    const trial = await session.break_it(name, 60);
+    const { tensors } = await trial.inspect();
+    found.push({ name, first, found: tensors.find(({ row }) => !row.pass)?.name ?? "none" });
+    trial.free();
+  }
+  const trial = await session.break_it("the mean not taken", 60);
+  let progress;
+  do progress = await trial.advance();
+  while (!progress.finished);
+  return { found, progress };
+}
+
+/** One of each kind: each takes six seconds, most of them for compiling. `web/test --all` makes all of them. */
+const SOME = [
+  "the row maximum not subtracted",
+  "nothing taken off at the target",
+  "1-h for 1-h**2",
+  "the mean term dropped",
+  "the mean term dropped in chunks",
+  "only the last part",
+  "dC of the last use alone",
+];
+
+test("mistakes on purpose turn the table red", { timeout: 900_000 }, async (t) => {
+  const some = process.env.WEB_TEST_ALL ? undefined : SOME;
+  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: true })]);
+  t.after(() => Promise.all([close(), server.stop()]));
+  const { found, progress } = await inWorker(await browser.newPage(), server.address, broken, some);
+  assert.equal(found.length, some?.length ?? 65);
+  // The first shows only where logits are around 100; and where sums are cut into other parts, forgetting the
+  // last part shows elsewhere first.
+  const other = {
+    "the row maximum not subtracted in the training step": "none",
+    "the last part forgotten": "W2",
+  };
+  const off = found.filter((one) => one.found !== (other[one.name] ?? one.first));
+  assert.deepEqual(off, []);
+  // Both begin with one loss; then the gradients are 32 times too large, and the first steps overshoot.
+  const { right, broken: wrong } = progress;
+  assert.deepEqual([right.length, wrong.length], [60, 60]);
+  assert.ok(Math.abs(right[0] - wrong[0]) < 1e-6, `${right[0]} and ${wrong[0]}`);
+  for (const step of [1, 2, 3, 4, 5]) assert.ok(wrong[step] > right[step] + 0.2, `${step}: ${wrong[step]}`);
+});
