@@ -205,6 +205,7 @@ fn a_checkpoint_cut_at_any_byte_is_refused() {
     both().iter().for_each(|whole| cut(whole, SOME));
 }
 
+/// The test above tries every seventh place; this one takes three seconds, beside a build on two cores.
 #[test]
 #[ignore = "long: tests/run --all runs it"]
 fn a_checkpoint_cut_at_every_byte_is_refused() {
@@ -277,6 +278,7 @@ fn a_checkpoint_with_a_bit_of_the_body_flipped_is_refused() {
     both().into_iter().for_each(|whole| flip_body(whole, SOME));
 }
 
+/// The test above tries every seventh place; this one takes 1.5 seconds, beside a build on two cores.
 #[test]
 #[ignore = "long: tests/run --all runs it"]
 fn a_checkpoint_with_any_of_many_bits_of_the_body_flipped_is_refused() {
@@ -816,6 +818,7 @@ fn a_damaged_file_of_a_sweep_is_refused_or_makes_sense() {
     damage_sweep(SOME);
 }
 
+/// The test above tries every seventh place; this one takes three seconds, beside a build on two cores.
 #[test]
 #[ignore = "long: tests/run --all runs it"]
 fn a_file_of_a_sweep_damaged_anywhere_is_refused_or_makes_sense() {
