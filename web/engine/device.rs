@@ -16,6 +16,8 @@ pub struct Device {
     pub choice: Choice,
     /// Why.
     pub why: String,
+    /// Whether the CPU will do as well, if this device fails to open.
+    pub or_cpu: bool,
 }
 
 impl Device {
@@ -38,6 +40,7 @@ impl Device {
                 Ok(Self {
                     why: format!("backend=webgpu{}", software(&choice)),
                     choice,
+                    or_cpu: false,
                 })
             }
             "auto" => {
@@ -53,17 +56,26 @@ impl Device {
                         .to_owned(),
                     Choice::Cpu { .. } => missing(),
                 };
-                Ok(Self { choice, why })
+                Ok(Self {
+                    choice,
+                    why,
+                    or_cpu: true,
+                })
             }
             other => Err(format!("backend={other}: auto, webgpu or cpu is wanted")),
         }
     }
 
-    fn cpu(why: String) -> Self {
+    /// The CPU, with the reason.
+    pub fn cpu(why: String) -> Self {
         let choice = Choice::Cpu {
             why: Why::Asked { of: 1 },
         };
-        Self { choice, why }
+        Self {
+            choice,
+            why,
+            or_cpu: false,
+        }
     }
 
     /// For people.

@@ -159,15 +159,18 @@ impl Session {
     async fn new(
         recipe: Recipe,
         dataset: Dataset,
-        device: Device,
+        mut device: Device,
         state: State,
         record: Record,
     ) -> Result<Self, JsError> {
         let dims = recipe.dims(dataset.vocab.len()).map_err(failure)?;
         let params = state.now.params.clone();
-        let opened = open_on(&device.choice, dims, &params, Schedule::Auto)
-            .await
-            .map_err(failure)?;
+        let mut opened = open_on(&device.choice, dims, &params, Schedule::Auto).await;
+        if let (Err(error), true) = (&opened, device.or_cpu) {
+            device = Device::cpu(format!("WebGPU is there and cannot be used: {error}"));
+            opened = open_on(&device.choice, dims, &params, Schedule::Auto).await;
+        }
+        let opened = opened.map_err(failure)?;
         let info = opened.backend.info();
         let config = packed::config(&recipe, &dataset, info);
         let mut lines = vec![

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import puppeteer from "puppeteer-core";
 
 const web = fileURLToPath(new URL("..", import.meta.url));
 
@@ -44,6 +45,22 @@ export async function launch({ webgpu }) {
       await rm(profile, { recursive: true, force: true });
     },
   };
+}
+
+/** Firefox, with the preferences that turn WebGPU on or off. */
+export async function launchFirefox({ webgpu }) {
+  const browser = await puppeteer.launch({
+    browser: "firefox",
+    executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
+    headless: true,
+    protocolTimeout: 600_000,
+    extraPrefsFirefox: {
+      "dom.webgpu.enabled": webgpu,
+      "dom.webgpu.workers.enabled": webgpu,
+      "gfx.webgpu.ignore-blocklist": webgpu,
+    },
+  });
+  return { browser, close: () => browser.close() };
 }
 
 /** The text of the log once it is in this state; an error of the page ends the wait. */

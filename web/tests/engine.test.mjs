@@ -107,6 +107,65 @@ for (const backend of ["cpu", "webgpu"]) {
   });
 }
 
+/** In a worker: a run whose device is lost on the way, beside one on the CPU. */
+async function lost(engine) {
+  const request = GPUAdapter.prototype.requestDevice;
+  const devices = [];
+  GPUAdapter.prototype.requestDevice = async function (...options) {
+    devices.push(await request.apply(this, options));
+    return devices.at(-1);
+  };
+  const open = (backend) => engine.open({ fields: { steps: "300", n_hidden: "40" }, backend });
+  const [undisturbed, session] = [await open("webgpu"), await open("webgpu")];
+  while (!(await undisturbed.advance(0)).finished);
+  const lines = [];
+  let progress;
+  do {
+    progress = await session.advance(20);
+    lines.push(...progress.lines);
+    if (progress.step >= 100 && devices.length === 2) devices.at(-1).destroy();
+  } while (!progress.finished);
+  const same = (a, b) => a.length === b.length && a.every((byte, i) => byte === b[i]);
+  const bits = same(await undisturbed.model(), await session.model());
+  return { opened: devices.length, notes: lines.filter((line) => line.startsWith("note")), same: bits };
+}
+
+test("a lost device is opened again, and no step is lost", { timeout: 300_000 }, async (t) => {
+  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: true })]);
+  t.after(() => Promise.all([close(), server.stop()]));
+  const found = await inWorker(await browser.newPage(), server.address, lost);
+  assert.equal(found.opened, 3);
+  assert.equal(found.notes.length, 1);
+  assert.match(found.notes[0], /lost/);
+  assert.ok(found.same);
+});
+
+/** In a worker: where a browser whose WebGPU opens no device trains, and what it says. */
+async function refusing(engine, backend) {
+  GPUAdapter.prototype.requestDevice = () => Promise.reject(new Error("not today"));
+  // As if the adapter were hardware, which `auto` takes.
+  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { value: false });
+  try {
+    const session = await engine.open({ fields: { steps: "20" }, backend });
+    const { backend: took, why } = session.about();
+    return { took, why, loss: (await session.advance(1)).loss };
+  } catch (error) {
+    return { error: error.message };
+  }
+}
+
+test("WebGPU that opens no device is told, and the CPU trains", { timeout: 120_000 }, async (t) => {
+  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: true })]);
+  t.after(() => Promise.all([close(), server.stop()]));
+  const page = await browser.newPage();
+  const auto = await inWorker(page, server.address, refusing, "auto");
+  assert.equal(auto.took, "cpu");
+  assert.match(auto.why, /WebGPU is there and cannot be used: .*not today/);
+  assert.equal(auto.loss.toFixed(4), "3.9508");
+  const asked = await inWorker(page, server.address, refusing, "webgpu");
+  assert.match(asked.error, /not today/);
+});
+
 /** In a worker: the first tensor that each mistake makes wrong, and what one of them does to a training. */
 async function broken(engine, some) {
   const session = await engine.open({ fields: {}, backend: "webgpu" });

@@ -148,6 +148,18 @@ test("a second tab says that its run is not kept", { timeout: 300_000 }, async (
   assert.match(await second.locator("body").innerText(), /another tab/i);
 });
 
+test("full storage is told, and the training goes on", { timeout: 300_000 }, async (t) => {
+  const { at, browser } = await setUp(t, { webgpu: false });
+  const page = await browser.newPage();
+  const session = await browser.newCDPSession(page);
+  const origin = new URL(at("")).origin;
+  await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 1000 });
+  await page.goto(at("?steps=20000&backend=cpu&start=1"));
+  const log = await logWhen(page, "finished");
+  assert.match(log, /^train \d/m);
+  assert.match(await page.locator("body").innerText(), /storage.*full|full.*storage/i);
+});
+
 test("words of one's own", { timeout: 300_000 }, async (t) => {
   const { at, browser, folder } = await setUp(t, { webgpu: false });
   const words = join(folder, "words.txt");
