@@ -186,6 +186,62 @@ pub fn find(name: &str) -> Option<Explanation> {
     all().into_iter().find(|e| e.name == name)
 }
 
+/// The kernels of a tensor's gradient. In the line-by-line pass they follow its block, up to the next one; the
+/// formulas of the linear layers and the embedding are used in the kernels of the staged schedule. Empty for a
+/// name without a block.
+pub fn wgsl(name: &str) -> String {
+    let of_name = |line: &str| {
+        let names = line.strip_prefix("//: ").unwrap_or_default();
+        names.split(", ").any(|other| other == name)
+    };
+    let modules = chunked_modules();
+    let parts = || modules.iter().flat_map(|module| module.source.parts());
+    let Some(part) = parts().find(|part| part.text.lines().any(of_name)) else {
+        return String::new();
+    };
+    let staged = format!("staged/{}", part.file);
+    if let Some(staged) = parts().find(|part| part.file == staged) {
+        return staged.text.trim().to_owned();
+    }
+    let lines = part.text.lines().skip_while(|line| !of_name(line));
+    let code = lines.skip_while(|line| line.starts_with("//:"));
+    let code: Vec<&str> = code.take_while(|line| !line.starts_with("//:")).collect();
+    code.join("\n").trim().to_owned()
+}
+
+/// The lines of the reference that compute a tensor's gradient, under the notebook's line that they quote.
+/// Empty for what has no such line.
+pub fn twin(name: &str) -> String {
+    const QUOTE: &str = "    // ";
+    let source = include_str!("../reference/chunked.rs");
+    let gradient = format!("d{name}");
+    // `dh = dlogits @ W2.T; dW2 = h.T @ dlogits`, `for k, j: dC[Xb[k,j]] += demb[k,j]`
+    let assigns = |line: &str| {
+        let statements = line.strip_prefix(QUOTE).unwrap_or_default().split("; ");
+        let targets = statements.filter_map(|s| s.split_once('=').map(|(target, _)| target));
+        targets
+            .map(|target| {
+                target
+                    .rsplit(": ")
+                    .next()
+                    .unwrap_or(target)
+                    .trim_end_matches(" +")
+            })
+            .any(|target| target.trim().split('[').next() == Some(&gradient))
+    };
+    let mut code = source.lines().skip_while(|line| !assigns(line)).peekable();
+    let mut found = Vec::new();
+    // The quotes, of which there may be several, and what stands below them.
+    while let Some(line) = code.next_if(|line| line.starts_with(QUOTE)) {
+        found.push(line);
+    }
+    found.extend(code.take_while(|line| !line.starts_with(QUOTE) && *line != "}"));
+    let lines = found
+        .iter()
+        .map(|line| line.strip_prefix("    ").unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
 /// What there is to explain, as it is printed.
 pub fn contents() -> Vec<String> {
     let mut lines = vec![
@@ -331,6 +387,36 @@ mod tests {
             assert!(!text.is_empty(), "{name}");
         }
         assert_eq!(all.len(), tensors().len() + 2);
+    }
+
+    #[test]
+    fn each_tensor_has_its_kernel_and_its_twin() {
+        for name in LectureTensor::ALL.map(LectureTensor::name) {
+            let (wgsl, twin) = (wgsl(name), twin(name));
+            // One kernel computes dW and db of a layer, another name for dembcat is demb.
+            let gradient = match name {
+                "W1" | "W2" => "dW".to_owned(),
+                "b1" | "b2" => "db".to_owned(),
+                "h" | "embcat" => "dx".to_owned(),
+                "hpreact" => "* dh".to_owned(), // a formula, to be stored as dhpreact
+                "emb" => "dembcat".to_owned(),
+                name => format!("d{name}"),
+            };
+            assert!(
+                wgsl.contains("fn ") && wgsl.contains(&gradient),
+                "{name}: {wgsl}"
+            );
+            let first = twin.lines().next().unwrap_or_default();
+            assert!(first.contains(&format!("d{name}")), "{name}: {twin}");
+            assert!(twin.contains("LectureTensor::"), "{name}: {twin}");
+            assert!(twin.lines().count() < 40, "{name}: {twin}");
+        }
+        assert!(wgsl("bnvar").contains("fn dbnvar_kernel"));
+        assert!(twin("bnvar").starts_with("// dbnvar = (-0.5"));
+        assert_eq!(
+            (wgsl("nothing"), twin("nothing")),
+            (String::new(), String::new())
+        );
     }
 
     #[test]

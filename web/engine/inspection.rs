@@ -77,6 +77,8 @@ pub async fn inspect(
             why: lines(|e| &e.text),
             backward: lines(|e| &e.backward),
             file: explanation.as_ref().map_or("", |e| e.file).to_owned(),
+            wgsl: explain::wgsl(tensor.name()),
+            twin: explain::twin(tensor.name()),
         }
     });
     let tensors: Vec<TensorView> = tensors.collect();

@@ -205,6 +205,25 @@ pub struct TensorView {
     pub backward: Vec<String>,
     /// The file with the kernel's formulas, under `shaders/`.
     pub file: String,
+    /// The kernels behind the derivation in that file.
+    pub wgsl: String,
+    /// The reference's lines, in src/reference/chunked.rs.
+    pub twin: String,
+}
+
+/// The lecture's two extra kernels, held against their reference.
+#[derive(Serialize, Tsify)]
+pub struct Extras(pub Vec<Extra>);
+
+/// A result of an extra kernel.
+#[derive(Serialize, Tsify)]
+pub struct Extra {
+    /// Operation and tensor.
+    pub name: String,
+    /// The largest difference.
+    pub maxdiff: f64,
+    /// Within its tolerance.
+    pub pass: bool,
 }
 
 /// A row of the `cmp` table.

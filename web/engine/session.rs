@@ -10,9 +10,9 @@ use gpu_makemore::checkpoint::{Checkpoint, Config, Training as Record};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset, Format, Options, Reading, Source, Split, Vocabulary};
 use gpu_makemore::engine::{Opened, open_on};
-use gpu_makemore::gradcheck::Inputs;
 use gpu_makemore::gradcheck::engine::Engine as Checked;
 use gpu_makemore::gradcheck::step::Code;
+use gpu_makemore::gradcheck::{Inputs, extras};
 use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::plane::Plane;
 use gpu_makemore::model::statistics::Statistics;
@@ -28,7 +28,8 @@ use crate::device::Device;
 use crate::failure;
 use crate::inspection::inspect;
 use crate::messages::{
-    About, Curve, File, Finished, Inspection, Name, Names, Next, Progress, Setup, ValidationPoint,
+    About, Curve, Extra, Extras, File, Finished, Inspection, Name, Names, Next, Progress, Setup,
+    ValidationPoint,
 };
 use crate::settings::{fields, recipe};
 use crate::trial::Trial;
@@ -480,6 +481,24 @@ impl Session {
         let inputs = self.inputs();
         let found = inspect(&engine, code, &inputs, &self.dataset.vocab, step);
         Ok(found.await.map_err(failure)?.into_ts()?)
+    }
+
+    /// The extra kernels (the one-hot linear layer, `repeat_kv`) on this device.
+    ///
+    /// # Errors
+    ///
+    /// The device failed.
+    pub async fn extras(&self) -> Result<Ts<Extras>, JsError> {
+        let engine = Checked::new(&self.device.choice);
+        let rows = extras::run(&engine, self.recipe.seed)
+            .await
+            .map_err(failure)?;
+        let rows = rows.into_iter().map(|row| Extra {
+            name: row.name.to_owned(),
+            maxdiff: row.comparison.maxdiff,
+            pass: row.comparison.pass,
+        });
+        Ok(Extras(rows.collect()).into_ts()?)
     }
 
     /// A mistake on purpose, by its name in [`mistakes`](crate::trial::mistakes): what it does to the next

@@ -22,7 +22,8 @@ async function train(engine, { backend, count }) {
   const { backend: took, schedule } = session.about();
   const { tensors, wrong, by } = await session.inspect();
   const rows = tensors.map(({ name, row }) => ({ name, ...row }));
-  return { losses, rows, wrong, by, took, schedule };
+  const texts = tensors.every(({ name, wgsl, twin }) => wgsl.includes("fn ") && twin.includes(`d${name}`));
+  return { extras: await session.extras(), texts, losses, rows, wrong, by, took, schedule };
 }
 
 for (const [backend, count] of [
@@ -47,6 +48,9 @@ for (const [backend, count] of [
     const wrong = found.rows.filter((row) => !row.pass);
     assert.deepEqual(wrong, []);
     assert.equal(found.wrong, 0);
+    assert.ok(found.texts);
+    assert.equal(found.extras.length, 8);
+    assert.deepEqual(found.extras.filter(({ pass }) => !pass), []);
     t.diagnostic(`${found.by.join("; ")}; losses off by ${Math.max(...off)} at most`);
   });
 }
@@ -106,6 +110,28 @@ for (const backend of ["cpu", "webgpu"]) {
     assert.deepEqual(found, { step: 150, same: true });
   });
 }
+
+/** In a worker: the bytes of the engine's memory after 20,000 steps and after 200,000. */
+async function memory(engine) {
+  const bytes = async () => (await engine.default()).memory.buffer.byteLength;
+  const session = await engine.open({ fields: {}, backend: "cpu" });
+  const found = [];
+  for (let step = 0, finished = false; !finished; ) {
+    ({ step, finished } = await session.advance(0));
+    if (finished || (step >= 20_000 && found.length === 0)) found.push(await bytes());
+  }
+  return found;
+}
+
+test("memory stays the same over 200,000 steps", { timeout: 600_000 }, async (t) => {
+  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: false })]);
+  t.after(() => Promise.all([close(), server.stop()]));
+  const [early, late] = await inWorker(await browser.newPage(), server.address, memory);
+  // Chunks become longer where steps become quicker, and the curve has 180 points more. A megabyte is six bytes
+  // a step: whatever is left behind by every step is more.
+  assert.ok(late - early < 2 ** 20, `${early} bytes, then ${late}`);
+  t.diagnostic(`${early} bytes after 20,000 steps, ${late} after 200,000`);
+});
 
 /** In a worker: a run whose device is lost on the way, beside one on the CPU. */
 async function lost(engine) {

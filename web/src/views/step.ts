@@ -307,6 +307,8 @@ export class StepView {
       return { title, kind, data, canvas, cross };
     });
     const { row } = tensor;
+    const source = (title: string, text: string) =>
+      make("details", {}, make("summary", {}, title), make("pre", {}, text));
     const code = (title: string, lines: readonly string[]) =>
       lines.length === 0 ? [] : [make("dt", {}, title), make("dd", {}, make("pre", {}, lines.join("\n")))];
     const facts = make(
@@ -317,6 +319,8 @@ export class StepView {
       ...code("backward", tensor.backward),
       make("dt", {}, "computed by"),
       make("dd", {}, make("code", {}, row.by), ", formulas in ", make("code", {}, tensor.file)),
+      make("dt", {}, "sources"),
+      make("dd", {}, source("WGSL", tensor.wgsl), source("Rust twin", tensor.twin)),
       make("dt", {}, "cmp"),
       make(
         "dd",
