@@ -77,7 +77,8 @@ pub async fn open(setup: Ts<Setup>) -> Result<Session, JsError> {
     Session::new(recipe, dataset, device, state, record).await
 }
 
-/// Continues a training from the bytes that [`Session::save`] gave, or the program's `last.safetensors`.
+/// Continues a training from the bytes that [`Session::save`] gave, or the program's `last.safetensors`; or opens
+/// a finished model, `model.safetensors`, to look into it.
 ///
 /// # Errors
 ///
@@ -90,28 +91,51 @@ pub async fn resume(
 ) -> Result<Session, JsError> {
     let file = file.map(|file| file.to_rust()).transpose()?;
     let checkpoint = Checkpoint::from_bytes(bytes).map_err(failure)?;
-    let Some(record) = checkpoint.training.clone() else {
-        let message = "this is a finished model, not a run that can be continued";
-        return Err(JsError::new(message));
+    let config = &checkpoint.config;
+    let done = config.recipe.steps;
+    let (state, record, line) = match checkpoint.training.clone() {
+        Some(record) => {
+            let state = packed::state(&checkpoint, record.log_every, record.steps);
+            let state =
+                state.ok_or_else(|| JsError::new("the run lacks what it takes to continue"))?;
+            let line = format!("resumed     after {done} of {} steps", record.steps);
+            (state, record, line)
+        }
+        None => {
+            // Its generator and its curve are not in the file, and nothing more is drawn from either.
+            let dims = config.dims();
+            let mut state = State::first(&config.recipe, &dims, log_every(&config.recipe));
+            state.now.params = checkpoint.params.clone();
+            state.now.steps = done;
+            let record = Record {
+                steps: done,
+                log_every: log_every(&config.recipe),
+                checkpoint_every: checkpoint_every(&config.recipe),
+                data_sha256: config.data_sha256.clone().unwrap_or_default(),
+                ..Record::default()
+            };
+            (
+                state,
+                record,
+                format!("opened      a model after {done} steps"),
+            )
+        }
     };
     let recipe = Recipe {
         steps: record.steps,
-        ..checkpoint.config.recipe.clone()
+        ..config.recipe.clone()
     };
     let (recipe, dataset) = load(recipe, file.as_ref())?;
-    if dataset.sha256() != record.data_sha256 {
+    // Models of the first versions have no checksum.
+    let other = !record.data_sha256.is_empty() && dataset.sha256() != record.data_sha256;
+    if other || !dataset.vocab.chars().eq(config.vocab.iter().copied()) {
         return Err(failure(format!(
-            "{}: these are not the words that the run was trained on",
+            "{}: these are not the words that the model was trained on",
             dataset.label
         )));
     }
     let device = Device::of(&backend).await.map_err(failure)?;
-    let state = packed::state(&checkpoint, record.log_every, record.steps);
-    let state = state.ok_or_else(|| JsError::new("the run lacks what it takes to continue"))?;
-    let done = state.now.steps;
-    let steps = record.steps;
     let mut session = Session::new(recipe, dataset, device, state, record).await?;
-    let line = format!("resumed     after {done} of {steps} steps");
     session.lines.push(line);
     Ok(session)
 }

@@ -102,7 +102,7 @@ fn value(field: &Field, text: &str) -> Result<Value, String> {
     let name = field.name;
     let within = |number: f64| match range(field) {
         Some((min, max)) if !(min..=max).contains(&number) => {
-            Err(format!("{name}={text}: {number} is not in {min}..={max}"))
+            Err(format!("{name}={text}: from {min} to {max} is wanted"))
         }
         _ => Ok(()),
     };
@@ -110,14 +110,14 @@ fn value(field: &Field, text: &str) -> Result<Value, String> {
         Value::Whole(_) => {
             let number: u64 = text
                 .parse()
-                .map_err(|e| format!("{name}={text}: {e}; a whole number is wanted"))?;
+                .map_err(|_| format!("{name}={text}: a whole number is wanted"))?;
             within(number as f64)?;
             Value::Whole(number)
         }
         Value::Real(_) => {
             let number: f64 = text
                 .parse()
-                .map_err(|e| format!("{name}={text}: {e}; a number is wanted"))?;
+                .map_err(|_| format!("{name}={text}: a number is wanted"))?;
             within(number)?;
             Value::Real(number)
         }
