@@ -237,8 +237,9 @@ fn write_copy(root: &Path, copy: &Path) -> Outcome {
             "name = \"gpu-makemore\"\npath",
             "name = \"with-mistakes\"\npath",
         )
-        .replace("default-run = \"gpu-makemore\"\n", "");
-    fs::write(copy.join("Cargo.toml"), manifest + "\n[workspace]\n")?;
+        .replace("default-run = \"gpu-makemore\"\n", "")
+        .replace("members = [\".\", \"web\"]", "members = [\".\"]"); // the page is not copied
+    fs::write(copy.join("Cargo.toml"), manifest)?;
 
     let lib = copy.join("src/lib.rs");
     let text = fs::read_to_string(&lib)?;
