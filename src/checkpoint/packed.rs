@@ -61,6 +61,43 @@ pub fn statistics(checkpoint: &Checkpoint) -> Statistics {
     }
 }
 
+/// A model that is to be saved, with its validation loss.
+pub struct Measured {
+    /// The model, with batch-norm statistics over the first [`CALIBRATED`] training examples.
+    pub checkpoint: Checkpoint,
+    /// Mean loss over the validation set, if it is finite.
+    pub val_loss: Option<f64>,
+}
+
+/// Measures the validation loss of a model in training. `None` if its batch-norm statistics are not finite:
+/// parameters so large diverge at the next step, and are not to be saved.
+///
+/// # Errors
+///
+/// The device failed.
+pub async fn measure(
+    evaluator: &mut impl Backend,
+    mut config: Config,
+    now: &Snapshot,
+    dataset: &Dataset,
+) -> Result<Option<Measured>, DeviceError> {
+    let train = &dataset.train;
+    let count = train.len().min(CALIBRATED);
+    config.recipe.steps = now.steps;
+    let checkpoint = finish(evaluator, config, now.params.clone(), train, count).await?;
+    let stats = statistics(&checkpoint);
+    let mut values = stats.bnmean.iter().chain(&stats.bnvar);
+    if values.any(|v| !v.is_finite()) {
+        return Ok(None);
+    }
+    let val_loss = evaluation::loss(evaluator, &stats, &dataset.val).await?;
+    Ok(Some(Measured {
+        checkpoint,
+        // Without examples to validate on, it is 0/0.
+        val_loss: Some(val_loss).filter(|loss| loss.is_finite()),
+    }))
+}
+
 /// Where a run stands that is not finished, with a row of metrics every `log_every` steps from now on, and
 /// `steps` steps in all. `None` if the checkpoint does not have what it takes.
 pub fn state(checkpoint: &Checkpoint, log_every: u64, steps: u64) -> Option<State> {

@@ -18,20 +18,15 @@ use crate::gpu::adapter::Pick;
 use crate::gradcheck::explain::Topic;
 use crate::gradcheck::step::Checked;
 use crate::model::dims::Dims;
-use crate::model::recipe::{Recipe, Value, tenth};
+use crate::model::recipe::{
+    self, Recipe, SIZES, Value, default_checkpoint_every, default_decay_at, default_log_every,
+    rate, tenth,
+};
 use crate::sample::LONGEST;
 
 /// Columns of the help at most. Where stdout is no terminal clap assumes 100, and a pager in a terminal
 /// of 80 would then break lines inside words.
 const HELP_WIDTH: usize = 80;
-
-/// The sizes, by their fields, and the ranges that [`Dims`] allows them.
-const SIZES: [(&str, RangeInclusive<usize>); 4] = [
-    ("batch_size", Dims::BATCH),
-    ("block_size", Dims::BLOCK),
-    ("n_embd", Dims::EMBD),
-    ("n_hidden", Dims::HIDDEN),
-];
 
 /// Models that `sweep` trains at once: a dispatch has no more workgroups in one direction.
 const WIDTH: RangeInclusive<usize> = 1..=65_535;
@@ -325,7 +320,7 @@ impl TrainArgs {
             steps: self.steps,
             lr: self.lr,
             lr_final: self.lr_final(),
-            lr_decay_at: self.lr_decay_at.unwrap_or(self.steps / 2),
+            lr_decay_at: self.lr_decay_at.unwrap_or(default_decay_at(self.steps)),
             seed: self.seed,
             data: self.data.to_string(),
             init_from: (self.init_from.as_ref()).map(|path| path.display().to_string()),
@@ -352,14 +347,13 @@ impl TrainArgs {
 
     /// Steps between two rows of metrics.
     pub fn log_every(&self) -> u64 {
-        self.log_every.unwrap_or(self.steps.div_ceil(20)).max(1)
+        self.log_every.unwrap_or(default_log_every(self.steps))
     }
 
     /// Steps between two checkpoints.
     pub fn checkpoint_every(&self) -> u64 {
         self.checkpoint_every
-            .unwrap_or(self.steps.div_ceil(10))
-            .max(1)
+            .unwrap_or(default_checkpoint_every(self.steps))
     }
 
     /// Whether an option, such as `--log-every`, was on the command line.
@@ -709,28 +703,17 @@ pub struct AdaptersArgs {
 
 /// A size within its range.
 fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<u64, String> + Clone {
-    number(*range.start() as u64..=*range.end() as u64)
+    recipe::whole(*range.start() as u64..=*range.end() as u64)
 }
 
 /// A whole number from `min` on.
 fn whole(min: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
-    number(min..=u64::MAX)
+    recipe::whole(min..=u64::MAX)
 }
 
 /// A number of steps after which something is done again.
 fn every(text: &str) -> Result<NonZeroU64, String> {
     whole(1)(text).map(|steps| NonZeroU64::MIN.saturating_add(steps - 1))
-}
-
-fn number(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone {
-    move |text| match text.parse() {
-        Ok(value) if range.contains(&value) => Ok(value),
-        _ => Err(format!(
-            "must be a whole number from {} to {}",
-            range.start(),
-            range.end()
-        )),
-    }
 }
 
 /// A list or a range of numbers.
@@ -753,7 +736,7 @@ fn delimiter(text: &str) -> Result<char, String> {
 
 fn seeds(text: &str) -> Result<Values, String> {
     let one = |text: &str| whole(0)(text).map(Value::Whole);
-    values::seeds(text, number(1..=100_000), one)
+    values::seeds(text, recipe::whole(1..=100_000), one)
 }
 
 /// What `--adapter` asks for.
@@ -783,14 +766,6 @@ pub fn pick(text: &str) -> Result<Pick, String> {
 /// The text itself, which is kept in checkpoints.
 fn adapter(text: &str) -> Result<String, String> {
     pick(text).map(|_| text.to_owned())
-}
-
-/// Checked as f32, in which the program computes with it: 1e300 would be infinite there.
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate >= 0.0 && (rate as f32).is_finite() => Ok(rate),
-        _ => Err("must be a number from 0 to 3e38, like 0.1".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::cli::data::{self, DataFileError};
 use crate::cli::error::{Error, Failure, USAGE, Usage};
 use crate::cli::report::{Output, OutputError};
 use crate::cli::trained::{Trained, data_options};
-use crate::data::{Examples, Reading, Vocabulary, normalized};
+use crate::data::{Reading, normalized};
 use crate::model::dims::Token;
 use crate::sample::{NoName, Options, Sampler, Selection, text};
 use crate::text::listed;
@@ -170,22 +170,9 @@ fn training_words(
     let given = args.reading.clone().into();
     let options = data_options(&trained.config.recipe, args.data.as_ref(), &given);
     match data::load_with_vocabulary(&options, &trained.vocabulary) {
-        Ok(dataset) => Ok(Some(words(&dataset.train))),
+        Ok(dataset) => Ok(Some(dataset.train.words())),
         Err(error) if args.data.is_some() => Err(error.into()),
         Err(error) if args.new => Err(NoWords(error).into()),
         Err(_) => Ok(None),
     }
-}
-
-/// The words that examples are made of.
-fn words(examples: &Examples) -> HashSet<Vec<Token>> {
-    let mut words = HashSet::new();
-    let mut word = Vec::new();
-    for token in examples.y() {
-        match token {
-            Vocabulary::END_TOKEN => _ = words.insert(std::mem::take(&mut word)),
-            token => word.push(token),
-        }
-    }
-    words
 }

@@ -1,6 +1,7 @@
 //! Examples: contexts and the tokens that follow them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
@@ -155,6 +156,19 @@ impl Examples {
             Targets::Narrow(targets) => write(&targets[i..=i + self.block], batch),
             Targets::Wide(targets) => write(&targets[i..=i + self.block], batch),
         }
+    }
+
+    /// The words that they are made of.
+    pub fn words(&self) -> HashSet<Vec<Token>> {
+        let mut words = HashSet::new();
+        let mut word = Vec::new();
+        for token in self.y() {
+            match token {
+                END => _ = words.insert(std::mem::take(&mut word)),
+                token => word.push(token),
+            }
+        }
+        words
     }
 
     /// Writes out a range of the examples.

@@ -71,7 +71,7 @@ impl Explanation {
     /// Shape and neighbours of a tensor; nothing of a fused formula, which has many.
     fn place_in_the_graph(&self) -> Vec<String> {
         let shape = match self.name.parse::<LectureTensor>() {
-            Ok(chunk) => format!("{} = {} in the lecture", names(chunk), sizes(chunk)),
+            Ok(chunk) => format!("{} = {} in the lecture", axes(chunk), sizes(chunk)),
             Err(_) if self.name == LOSS => "one number".to_owned(),
             Err(_) => return Vec::new(),
         };
@@ -116,7 +116,7 @@ impl Explanation {
 }
 
 /// A tensor's shape by the names of its sizes: `(batch, hidden)`.
-fn names(chunk: LectureTensor) -> String {
+pub fn axes(chunk: LectureTensor) -> String {
     // Sizes that tell each other apart, products included.
     let dims = Dims {
         vocab: 2,
@@ -215,19 +215,10 @@ pub fn twin(name: &str) -> String {
     const QUOTE: &str = "    // ";
     let source = include_str!("../reference/chunked.rs");
     let gradient = format!("d{name}");
-    // `dh = dlogits @ W2.T; dW2 = h.T @ dlogits`, `for k, j: dC[Xb[k,j]] += demb[k,j]`
-    let assigns = |line: &str| {
-        let statements = line.strip_prefix(QUOTE).unwrap_or_default().split("; ");
-        let targets = statements.filter_map(|s| s.split_once('=').map(|(target, _)| target));
-        targets
-            .map(|target| {
-                target
-                    .rsplit(": ")
-                    .next()
-                    .unwrap_or(target)
-                    .trim_end_matches(" +")
-            })
-            .any(|target| target.trim().split('[').next() == Some(&gradient))
+    // Each gradient is computed from those before it, so the first quote that names one assigns it.
+    let assigns = |line: &&str| {
+        let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        line.starts_with(QUOTE) && words.any(|word| word == gradient)
     };
     let mut code = source.lines().skip_while(|line| !assigns(line)).peekable();
     let mut found = Vec::new();

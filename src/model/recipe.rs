@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +115,37 @@ pub struct Field {
 }
 
 impl Field {
+    /// The range of a whole number.
+    pub fn range(&self) -> Option<RangeInclusive<u64>> {
+        if let Some((_, range)) = SIZES.iter().find(|(name, _)| *name == self.name) {
+            return Some(*range.start() as u64..=*range.end() as u64);
+        }
+        match self.name {
+            "steps" => Some(1..=u64::MAX),
+            "lr_decay_at" | "seed" => Some(0..=u64::MAX),
+            _ => None,
+        }
+    }
+
+    /// A value from text.
+    ///
+    /// # Errors
+    ///
+    /// What the text must be.
+    pub fn parse(&self, text: &str) -> Result<Value, String> {
+        Ok(match (self.get)(&Recipe::default()) {
+            Value::Whole(_) => Value::Whole(whole(self.range().unwrap_or(0..=u64::MAX))(text)?),
+            Value::Real(_) => Value::Real(rate(text)?),
+            Value::Text(_) => Value::Text(text.to_owned()),
+            Value::Optional(_) => Value::Optional(Some(text.to_owned())),
+            Value::Switch(_) => Value::Switch(match text {
+                "true" => true,
+                "false" => false,
+                _ => return Err("must be true or false".to_owned()),
+            }),
+        })
+    }
+
     /// The field of a name.
     pub fn of(name: &str) -> Option<&'static Self> {
         FIELDS.iter().find(|field| field.name == name)
@@ -228,6 +260,54 @@ impl Recipe {
             .iter()
             .find(|field| (field.get)(self) != (field.get)(other))
     }
+}
+
+/// The sizes among the fields, and the ranges that [`Dims`] allows them.
+pub const SIZES: [(&str, RangeInclusive<usize>); 4] = [
+    ("batch_size", Dims::BATCH),
+    ("block_size", Dims::BLOCK),
+    ("n_embd", Dims::EMBD),
+    ("n_hidden", Dims::HIDDEN),
+];
+
+/// Reads a whole number within a range.
+pub fn whole(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| match text.parse() {
+        Ok(value) if range.contains(&value) => Ok(value),
+        _ => Err(format!(
+            "must be a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+/// Reads a learning rate. It is checked as f32, in which the program computes with it: 1e300 would be infinite
+/// there.
+///
+/// # Errors
+///
+/// What the text must be.
+pub fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate >= 0.0 && (rate as f32).is_finite() => Ok(rate),
+        _ => Err("must be a number from 0 to 3e38, like 0.1".to_owned()),
+    }
+}
+
+/// `lr_decay_at` of a run of `steps` steps, unless it is chosen.
+pub fn default_decay_at(steps: u64) -> u64 {
+    steps / 2
+}
+
+/// Steps between two rows of metrics in a run of `steps` steps, unless they are chosen: twenty rows.
+pub fn default_log_every(steps: u64) -> u64 {
+    steps.div_ceil(20).max(1)
+}
+
+/// Steps between two checkpoints in a run of `steps` steps, unless they are chosen: ten checkpoints.
+pub fn default_checkpoint_every(steps: u64) -> u64 {
+    steps.div_ceil(10).max(1)
 }
 
 /// A tenth of a rate, as a person would write it: the same digits with the point one place further left.

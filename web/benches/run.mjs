@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { build } from "esbuild";
 import { cp, mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { inWorker, launch, serve } from "../tests/browser.mjs";
+import { inWorker, setUp } from "../tests/browser.mjs";
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -82,28 +82,22 @@ async function measure(engine, { rounds, address, backend, ours, theirs }) {
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 const text = (value) => value.toFixed(value < 100 ? 1 : 0);
-const server = await serve();
-try {
-  for (const { webgpu, ...set } of [
-    { webgpu: false, backend: "cpu", ours: 10_000, theirs: 200 },
-    { webgpu: true, backend: "webgpu", ours: 500, theirs: 20 },
-  ]) {
-    const { browser, close } = await launch({ webgpu });
-    const page = await browser.newPage();
-    const argument = { rounds: ROUNDS, address: server.address, ...set };
-    const { off, times } = await inWorker(page, server.address, measure, argument);
-    const [, chromium] = /Chrome\/(\S+)/.exec(await page.evaluate(() => navigator.userAgent));
-    await close();
-    for (const [name, most] of Object.entries(off)) assert.ok(most < 1e-3, `${name} computes another step: off by ${most}`);
-    const [ours] = Object.values(times).map(median);
-    console.log(`Chromium ${chromium}; us per step, median, least and most of ${ROUNDS} rounds in turn\n`);
-    console.log("| program | median | least | most | times this page |\n|---|--:|--:|--:|--:|");
-    for (const [name, all] of Object.entries(times)) {
-      const figures = [median(all), Math.min(...all), Math.max(...all)].map(text);
-      console.log(`| ${name} | ${figures.join(" | ")} | ${(median(all) / ours).toFixed(1)} |`);
-    }
-    console.log(`\nLosses of the first 20 steps differ from this page's by ${Math.max(...Object.values(off)).toExponential(1)} at most.\n`);
+for (const { webgpu, ...set } of [
+  { webgpu: false, backend: "cpu", ours: 10_000, theirs: 200 },
+  { webgpu: true, backend: "webgpu", ours: 500, theirs: 20 },
+]) {
+  const ends = [];
+  const { address, page } = await setUp({ after: (end) => ends.push(end) }, { webgpu });
+  const { off, times } = await inWorker(page, address, measure, { rounds: ROUNDS, address, ...set });
+  const [, chromium] = /Chrome\/(\S+)/.exec(await page.evaluate(() => navigator.userAgent));
+  for (const end of ends) await end();
+  for (const [name, most] of Object.entries(off)) assert.ok(most < 1e-3, `${name} computes another step: off by ${most}`);
+  const [ours] = Object.values(times).map(median);
+  console.log(`Chromium ${chromium}; us per step, median, least and most of ${ROUNDS} rounds in turn\n`);
+  console.log("| program | median | least | most | times this page |\n|---|--:|--:|--:|--:|");
+  for (const [name, all] of Object.entries(times)) {
+    const figures = [median(all), Math.min(...all), Math.max(...all)].map(text);
+    console.log(`| ${name} | ${figures.join(" | ")} | ${(median(all) / ours).toFixed(1)} |`);
   }
-} finally {
-  await server.stop();
+  console.log(`\nLosses of the first 20 steps differ from this page's by ${Math.max(...Object.values(off)).toExponential(1)} at most.\n`);
 }

@@ -1,13 +1,43 @@
 //! One step under the lens: the lecture's tensors on this device, held against the reference.
 
 use gpu_makemore::data::Vocabulary;
-use gpu_makemore::gradcheck::engine::{Engine, reference};
+use gpu_makemore::gradcheck::engine::Engine;
 use gpu_makemore::gradcheck::step::Code;
-use gpu_makemore::gradcheck::{Check, GradcheckError, Inputs, check, check_chunked, explain};
+use gpu_makemore::gradcheck::{GradcheckError, Inputs, check, check_chunked, explain};
 use gpu_makemore::model::tensors::LectureTensor;
 use gpu_makemore::sample;
 
-use crate::messages::{Example, Floats, Inspection, Row, TensorView};
+use tsify::{Ts, Tsify};
+use wasm_bindgen::prelude::*;
+
+use crate::messages::{Derivation, Derivations, Example, Floats, Inspection, Row, TensorView};
+
+/// How each of the 26 gradients is derived, with the sources, in the order of the backward pass.
+///
+/// # Errors
+///
+/// They cannot be handed over.
+#[wasm_bindgen]
+pub fn derivations() -> Result<Ts<Derivations>, JsError> {
+    let derivation = |tensor: LectureTensor| {
+        let (name, axes) = (tensor.name(), explain::axes(tensor));
+        let explanation = explain::find(name)?;
+        Some(Derivation {
+            name: name.to_owned(),
+            per_example: axes.starts_with("(batch"),
+            of_characters: axes.ends_with("vocab)"),
+            axes,
+            forward: explanation.forward,
+            why: explanation.text,
+            backward: explanation.backward,
+            file: explanation.file.to_owned(),
+            wgsl: explain::wgsl(name),
+            twin: explain::twin(name),
+        })
+    };
+    let all = LectureTensor::ALL.into_iter().filter_map(derivation);
+    Ok(Derivations(all.collect()).into_ts()?)
+}
 
 /// Computes a step on `engine` by a code that trains and, for what that never stores, line by line (with
 /// [`Code::Chunked`] all of it); and holds it against the f64 reference.
@@ -23,12 +53,7 @@ pub async fn inspect(
     step: u64,
 ) -> Result<Inspection, GradcheckError> {
     let check = match code {
-        Code::Chunked => Check {
-            rows: check_chunked(engine, inputs).await?,
-            left_out: Vec::new(),
-            pass: engine.pass(inputs).await?,
-            reference: reference(inputs),
-        },
+        Code::Chunked => check_chunked(engine, inputs).await?,
         code => check(engine, inputs, &[code]).await?,
     };
     let floats = |values: &[f64]| Floats(values.iter().map(|&v| v as f32).collect());
@@ -48,13 +73,6 @@ pub async fn inspect(
         if !by.contains(&line) {
             by.push(line);
         }
-        let explanation = explain::find(tensor.name());
-        let lines = |of: fn(&explain::Explanation) -> &Vec<String>| {
-            explanation
-                .as_ref()
-                .map(|e| of(e).clone())
-                .unwrap_or_default()
-        };
         TensorView {
             name: tensor.name().to_owned(),
             shape: tensor.shape(&inputs.dims),
@@ -73,12 +91,6 @@ pub async fn inspect(
                 by: name.to_owned(),
                 zero: row.zero,
             },
-            forward: lines(|e| &e.forward),
-            why: lines(|e| &e.text),
-            backward: lines(|e| &e.backward),
-            file: explanation.as_ref().map_or("", |e| e.file).to_owned(),
-            wgsl: explain::wgsl(tensor.name()),
-            twin: explain::twin(tensor.name()),
         }
     });
     let tensors: Vec<TensorView> = tensors.collect();

@@ -36,12 +36,12 @@ pub struct Setup {
     pub backend: String,
     /// The words, unless `data` among the fields names a data set of the program.
     #[tsify(optional)]
-    pub file: Option<File>,
+    pub file: Option<Words>,
 }
 
-/// A file that was dropped or pasted.
+/// Words that are the visitor's own: a file that was dropped, or pasted text.
 #[derive(Deserialize, Tsify)]
-pub struct File {
+pub struct Words {
     /// Its name.
     pub name: String,
     /// Its bytes.
@@ -197,6 +197,23 @@ pub struct TensorView {
     pub reference: Floats,
     /// The lecture's line of the comparison.
     pub row: Row,
+}
+
+/// The derivations of all tensors of a step.
+#[derive(Serialize, Tsify)]
+pub struct Derivations(pub Vec<Derivation>);
+
+/// What there is to say of a tensor, whatever its values are.
+#[derive(Serialize, Tsify)]
+pub struct Derivation {
+    /// The lecture's name.
+    pub name: String,
+    /// The names of its sizes: `(batch, hidden)`.
+    pub axes: String,
+    /// Whether it has a row for each example.
+    pub per_example: bool,
+    /// Whether its columns are the characters of the vocabulary.
+    pub of_characters: bool,
     /// Lines of the forward pass that use it.
     pub forward: Vec<String>,
     /// The derivation.
@@ -205,7 +222,7 @@ pub struct TensorView {
     pub backward: Vec<String>,
     /// The file with the kernel's formulas, under `shaders/`.
     pub file: String,
-    /// The kernels behind the derivation in that file.
+    /// The kernels.
     pub wgsl: String,
     /// The reference's lines, in src/reference/chunked.rs.
     pub twin: String,

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use gpu_makemore::backend::Backend;
 use gpu_makemore::backend::Schedule;
-use gpu_makemore::checkpoint::packed::{self, CALIBRATED};
+use gpu_makemore::checkpoint::packed::{self, CALIBRATED, Measured};
 use gpu_makemore::checkpoint::{Checkpoint, Config, Training as Record};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset, Format, Options, Reading, Source, Split, Vocabulary};
@@ -15,6 +15,7 @@ use gpu_makemore::gradcheck::step::Code;
 use gpu_makemore::gradcheck::{Inputs, extras};
 use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::plane::Plane;
+use gpu_makemore::model::recipe::{default_checkpoint_every, default_decay_at, default_log_every};
 use gpu_makemore::model::statistics::Statistics;
 use gpu_makemore::model::tensors::LectureTensor;
 use gpu_makemore::sample::{self, Sampler};
@@ -28,8 +29,8 @@ use crate::device::Device;
 use crate::failure;
 use crate::inspection::inspect;
 use crate::messages::{
-    About, Curve, Extra, Extras, File, Finished, Inspection, Name, Names, Next, Progress, Setup,
-    ValidationPoint,
+    About, Curve, Extra, Extras, Finished, Inspection, Name, Names, Next, Progress, Setup,
+    ValidationPoint, Words,
 };
 use crate::settings::{fields, recipe};
 use crate::trial::Trial;
@@ -67,11 +68,11 @@ pub async fn open(setup: Ts<Setup>) -> Result<Session, JsError> {
     let (recipe, dataset) = load(recipe, setup.file.as_ref())?;
     let dims = recipe.dims(dataset.vocab.len()).map_err(failure)?;
     let device = Device::of(&setup.backend).await.map_err(failure)?;
-    let state = State::first(&recipe, &dims, log_every(&recipe));
+    let state = State::first(&recipe, &dims, default_log_every(recipe.steps));
     let record = Record {
         steps: recipe.steps,
-        log_every: log_every(&recipe),
-        checkpoint_every: checkpoint_every(&recipe),
+        log_every: default_log_every(recipe.steps),
+        checkpoint_every: default_checkpoint_every(recipe.steps),
         ..Record::default()
     };
     Session::new(recipe, dataset, device, state, record).await
@@ -86,7 +87,7 @@ pub async fn open(setup: Ts<Setup>) -> Result<Session, JsError> {
 #[wasm_bindgen]
 pub async fn resume(
     bytes: &[u8],
-    file: Option<Ts<File>>,
+    file: Option<Ts<Words>>,
     backend: String,
 ) -> Result<Session, JsError> {
     let file = file.map(|file| file.to_rust()).transpose()?;
@@ -104,13 +105,13 @@ pub async fn resume(
         None => {
             // Its generator and its curve are not in the file, and nothing more is drawn from either.
             let dims = config.dims();
-            let mut state = State::first(&config.recipe, &dims, log_every(&config.recipe));
+            let mut state = State::first(&config.recipe, &dims, default_log_every(done));
             state.now.params = checkpoint.params.clone();
             state.now.steps = done;
             let record = Record {
                 steps: done,
-                log_every: log_every(&config.recipe),
-                checkpoint_every: checkpoint_every(&config.recipe),
+                log_every: default_log_every(done),
+                checkpoint_every: default_checkpoint_every(done),
                 data_sha256: config.data_sha256.clone().unwrap_or_default(),
                 ..Record::default()
             };
@@ -141,7 +142,7 @@ pub async fn resume(
 }
 
 /// The words of a recipe: a data set of the program, or a file.
-fn load(mut recipe: Recipe, file: Option<&File>) -> Result<(Recipe, Dataset), JsError> {
+fn load(mut recipe: Recipe, file: Option<&Words>) -> Result<(Recipe, Dataset), JsError> {
     let source = match (file, recipe.data.as_str()) {
         (Some(file), _) => Source::Bytes {
             name: &file.name,
@@ -169,15 +170,6 @@ fn load(mut recipe: Recipe, file: Option<&File>) -> Result<(Recipe, Dataset), Js
         recipe.data = file.name.clone();
     }
     Ok((recipe, dataset))
-}
-
-/// Rows of the log: as many as the program's.
-fn log_every(recipe: &Recipe) -> u64 {
-    (recipe.steps / 20).max(1)
-}
-
-fn checkpoint_every(recipe: &Recipe) -> u64 {
-    (recipe.steps / 10).max(1)
 }
 
 impl Session {
@@ -252,22 +244,11 @@ impl Session {
         evaluation::calibrate_on_first(&mut self.evaluator, params, train, count).await
     }
 
-    async fn validate(&mut self) -> Result<Validation, DeviceError> {
-        let stats = self.statistics().await?;
-        let val_loss = evaluation::loss(&mut self.evaluator, &stats, &self.dataset.val).await?;
-        let step = self.training.state().now.steps;
-        Ok(Validation { step, val_loss })
-    }
-
-    /// The model as it stands, with statistics over the first `count` examples.
-    async fn checkpoint(&mut self, count: usize) -> Result<Checkpoint, JsError> {
+    /// The model as it stands, with its validation loss.
+    async fn measure(&mut self) -> Result<Option<Measured>, DeviceError> {
         let now = &self.training.state().now;
-        let mut config = self.config.clone();
-        config.recipe.steps = now.steps;
-        let params = now.params.clone();
-        let train = &self.dataset.train;
-        let packed = packed::finish(&mut self.evaluator, config, params, train, count);
-        packed.await.map_err(failure)
+        let config = self.config.clone();
+        packed::measure(&mut self.evaluator, config, now, &self.dataset).await
     }
 
     /// The model and the minibatch of the next step.
@@ -287,12 +268,9 @@ impl Session {
     /// Invented names, with a mark at those that the data have.
     fn invent(&mut self, sampler: &mut Sampler, count: usize) -> Vec<Name> {
         let dataset = &self.dataset;
-        let known = self.known.get_or_insert_with(|| {
-            let all = dataset.split(Split::All);
-            let targets: Vec<Token> = all.y().collect();
-            let words = targets.split(|&token| token == Vocabulary::END_TOKEN);
-            words.map(<[Token]>::to_vec).collect()
-        });
+        let known = self
+            .known
+            .get_or_insert_with(|| dataset.split(Split::All).words());
         let mut name = || {
             let tokens = sampler.name(&[]);
             Name {
@@ -352,6 +330,7 @@ impl Session {
         let trained = self.opened.backend.train(&steps, &mut losses).await;
         trained.map_err(failure)?;
         let took = begun.elapsed();
+        self.record.seconds += took.as_secs_f64();
         let diverged = |error: Box<gpu_makemore::training::Diverged>| {
             failure(format!("{error}; try a smaller learning rate"))
         };
@@ -367,15 +346,15 @@ impl Session {
             match event {
                 Event::Row(row) => lines.push(lecture_line(row.step, total, row.loss)),
                 Event::CheckpointDue => {
-                    let row = self.validate().await.map_err(failure)?;
-                    // After the last step, the loss with the statistics over all examples follows.
-                    if row.step < total {
-                        lines.push(row.line(total));
+                    let measured = self.measure().await.map_err(failure)?;
+                    let step = self.training.state().now.steps;
+                    if let Some(val_loss) = measured.and_then(|measured| measured.val_loss) {
+                        // After the last step, the loss with the statistics over all examples follows.
+                        if step < total {
+                            lines.push(Validation { step, val_loss }.line(total));
+                        }
+                        validation = Some(ValidationPoint { step, val_loss });
                     }
-                    let Validation { step, val_loss } = row;
-                    validation = val_loss
-                        .is_finite()
-                        .then_some(ValidationPoint { step, val_loss });
                 }
                 Event::Finished => finished = true,
                 Event::EvaluationDue | Event::Ratios(_) => {}
@@ -535,7 +514,7 @@ impl Session {
         let steps = u64::from(steps.max(1));
         let recipe = Recipe {
             steps,
-            lr_decay_at: steps / 2,
+            lr_decay_at: default_decay_at(steps),
             ..self.recipe.clone()
         };
         let next = (self.inputs(), self.training.state().now.steps);
@@ -549,10 +528,18 @@ impl Session {
     ///
     /// The model cannot be saved.
     pub async fn save(&mut self) -> Result<Vec<u8>, JsError> {
-        let count = self.dataset.train.len().min(CALIBRATED);
-        let mut checkpoint = self.checkpoint(count).await?;
-        let record = packed::record(self.record.clone(), self.training.state());
-        checkpoint.training = Some(record);
+        let measured = self.measure().await.map_err(failure)?;
+        let Measured {
+            mut checkpoint,
+            val_loss,
+        } = measured.ok_or_else(|| {
+            JsError::new("the model has numbers that are not finite, and cannot be saved")
+        })?;
+        let standing = Record {
+            val_loss,
+            ..self.record.clone()
+        };
+        checkpoint.training = Some(packed::record(standing, self.training.state()));
         checkpoint.to_bytes().map_err(failure)
     }
 
@@ -562,8 +549,12 @@ impl Session {
     ///
     /// The model cannot be saved.
     pub async fn model(&mut self) -> Result<Vec<u8>, JsError> {
-        let count = self.dataset.train.len();
-        let checkpoint = self.checkpoint(count).await?;
+        let now = &self.training.state().now;
+        let mut config = self.config.clone();
+        config.recipe.steps = now.steps;
+        let (params, train) = (now.params.clone(), &self.dataset.train);
+        let packed = packed::finish(&mut self.evaluator, config, params, train, train.len());
+        let checkpoint = packed.await.map_err(failure)?;
         checkpoint.to_bytes().map_err(failure)
     }
 }

@@ -3,33 +3,11 @@
 use std::collections::BTreeMap;
 
 use gpu_makemore::Recipe;
-use gpu_makemore::model::dims::Dims;
-use gpu_makemore::model::recipe::{FIELDS, Field, Value, tenth};
+use gpu_makemore::model::recipe::{FIELDS, Field, Value, default_decay_at, tenth};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
 
 use crate::messages::{Setting, Settings};
-
-/// The largest learning rate: above it f32 has no number. As for the program's `--lr`.
-const LARGEST_RATE: f64 = 3e38;
-/// The largest whole number that JavaScript tells from its neighbours.
-const LARGEST_WHOLE: f64 = 9_007_199_254_740_991.0;
-
-/// The range of a number.
-fn range(field: &Field) -> Option<(f64, f64)> {
-    let sizes =
-        |range: std::ops::RangeInclusive<usize>| (*range.start() as f64, *range.end() as f64);
-    Some(match field.name {
-        "block_size" => sizes(Dims::BLOCK),
-        "batch_size" => sizes(Dims::BATCH),
-        "n_embd" => sizes(Dims::EMBD),
-        "n_hidden" => sizes(Dims::HIDDEN),
-        "steps" => (1.0, LARGEST_WHOLE),
-        "lr_decay_at" | "seed" => (0.0, LARGEST_WHOLE),
-        "lr" | "lr_final" => (0.0, LARGEST_RATE),
-        _ => return None,
-    })
-}
 
 /// The numbers of the recipe, with their ranges and the lecture's values.
 ///
@@ -40,8 +18,15 @@ fn range(field: &Field) -> Option<(f64, f64)> {
 pub fn settings() -> Result<Ts<Settings>, JsError> {
     let lecture = Recipe::default();
     let setting = |field: &Field| {
-        let (min, max) = range(field)?;
         let default = (field.get)(&lecture);
+        let (min, max) = match default {
+            Value::Whole(_) => {
+                let range = field.range()?;
+                (*range.start() as f64, *range.end() as f64)
+            }
+            Value::Real(_) => (0.0, 3e38), // as `rate` says
+            _ => return None,
+        };
         Some(Setting {
             name: field.name.to_owned(),
             option: field.option(),
@@ -71,13 +56,17 @@ pub fn recipe(given: &BTreeMap<String, String>) -> Result<Recipe, String> {
                 names.join(", ")
             )
         })?;
-        (field.set)(&mut recipe, value(field, text)?);
+        let value = field.parse(text);
+        (field.set)(
+            &mut recipe,
+            value.map_err(|e| format!("{name}={text}: {e}"))?,
+        );
     }
     if !given.contains_key("lr_final") {
         recipe.lr_final = tenth(recipe.lr);
     }
     if !given.contains_key("lr_decay_at") {
-        recipe.lr_decay_at = recipe.steps / 2;
+        recipe.lr_decay_at = default_decay_at(recipe.steps);
     }
     Ok(recipe)
 }
@@ -96,37 +85,4 @@ pub fn fields(recipe: &Recipe) -> BTreeMap<String, String> {
     given
         .map(|(name, value)| (name.to_owned(), value.to_string()))
         .collect()
-}
-
-fn value(field: &Field, text: &str) -> Result<Value, String> {
-    let name = field.name;
-    let within = |number: f64| match range(field) {
-        Some((min, max)) if !(min..=max).contains(&number) => {
-            Err(format!("{name}={text}: from {min} to {max} is wanted"))
-        }
-        _ => Ok(()),
-    };
-    Ok(match (field.get)(&Recipe::default()) {
-        Value::Whole(_) => {
-            let number: u64 = text
-                .parse()
-                .map_err(|_| format!("{name}={text}: a whole number is wanted"))?;
-            within(number as f64)?;
-            Value::Whole(number)
-        }
-        Value::Real(_) => {
-            let number: f64 = text
-                .parse()
-                .map_err(|_| format!("{name}={text}: a number is wanted"))?;
-            within(number)?;
-            Value::Real(number)
-        }
-        Value::Text(_) => Value::Text(text.to_owned()),
-        Value::Optional(_) => Value::Optional(Some(text.to_owned())),
-        Value::Switch(_) => Value::Switch(match text {
-            "true" | "1" => true,
-            "false" | "0" => false,
-            _ => return Err(format!("{name}={text}: true or false is wanted")),
-        }),
-    })
 }

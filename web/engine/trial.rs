@@ -8,6 +8,7 @@ use gpu_makemore::gradcheck::Inputs;
 use gpu_makemore::gradcheck::engine::Engine as Checked;
 use gpu_makemore::gradcheck::mistakes::{By, MISTAKES, Mistake as Known};
 use gpu_makemore::gradcheck::step::Code;
+use gpu_makemore::model::recipe::default_log_every;
 use gpu_makemore::{Engine, Event, Instant, Recipe, State, Training};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
@@ -55,10 +56,10 @@ struct Run {
 }
 
 impl Run {
-    /// Does one chunk.
-    async fn advance(&mut self, lines: &mut Vec<String>) -> Result<(), JsError> {
+    /// Does one chunk, and gives its lines of the log.
+    async fn advance(&mut self) -> Result<Vec<String>, JsError> {
         let Some(steps) = self.training.next_steps() else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let begun = Instant::now();
         let mut losses = Vec::with_capacity(steps.len());
@@ -67,17 +68,18 @@ impl Run {
         let took = begun.elapsed();
         let params = self.backend.params().await.map_err(failure)?;
         let accepted = self.training.accept_losses(&losses, took);
-        match accepted.and_then(|()| self.training.accept_params(params)) {
-            Ok(events) => {
-                let rows = events.into_iter().filter_map(|event| match event {
-                    Event::Row(row) => Some(row.lecture_line(self.steps())),
-                    _ => None,
-                });
-                lines.extend(rows);
+        let events = match accepted.and_then(|()| self.training.accept_params(params)) {
+            Ok(events) => events,
+            Err(diverged) => {
+                self.ended = Some(diverged.to_string());
+                return Ok(Vec::new());
             }
-            Err(diverged) => self.ended = Some(diverged.to_string()),
-        }
-        Ok(())
+        };
+        let rows = events.into_iter().filter_map(|event| match event {
+            Event::Row(row) => Some(row.lecture_line(self.steps())),
+            _ => None,
+        });
+        Ok(rows.collect())
     }
 
     /// The points of its curve.
@@ -124,7 +126,8 @@ impl Trial {
             By::Exercise1 => (Code::Chunked, Code::Staged),
             By::Gradcheck | By::LargeLogits => (Code::Staged, Code::Staged),
         };
-        let state = State::first(recipe, &inputs.dims, (recipe.steps / 20).max(1));
+        let log_every = default_log_every(recipe.steps);
+        let state = State::first(recipe, &inputs.dims, log_every);
         let params = state.now.params.clone();
         let first = Inputs {
             params: params.clone(),
@@ -185,13 +188,13 @@ impl Trial {
     ///
     /// The device failed.
     pub async fn advance(&mut self) -> Result<Ts<TrialProgress>, JsError> {
-        let (mut lines, mut others) = (Vec::new(), Vec::new());
         let (broken, right) = (&mut self.broken, &mut self.right);
-        if !right.is_done() && (broken.is_done() || right.step() <= broken.step()) {
-            right.advance(&mut others).await?;
+        let lines = if !right.is_done() && (broken.is_done() || right.step() <= broken.step()) {
+            right.advance().await?;
+            Vec::new()
         } else {
-            broken.advance(&mut lines).await?;
-        }
+            broken.advance().await?
+        };
         let result = TrialProgress {
             step: self.broken.step(),
             steps: self.broken.steps(),

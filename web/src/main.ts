@@ -91,9 +91,10 @@ class Page implements App {
   /** Loads the engine, then opens what the address says. */
   private async begin(query: URLSearchParams | null): Promise<void> {
     await this.guard(async () => {
-      const { settings, current, earlier } = await this.engine.call("start");
+      const { settings, derivations, current, earlier } = await this.engine.call("start");
       this.earlier = earlier;
       if (query !== null) this.train.form(settings);
+      this.inside.know(derivations);
       const fields = Object.fromEntries(query ?? []);
       const known = [...settings.map(({ name }) => name), ...OTHERS, "backend", "start"];
       const unknown = Object.keys(fields).find((name) => !known.includes(name));
@@ -203,8 +204,9 @@ class Page implements App {
     try {
       const names = await this.engine.call("names", count);
       if (this.phase !== "training" && this.phase !== "finished" && step === this.step) this.train.names(step, names);
-    } catch {
-      // The session was closed meanwhile; the next one has names of its own.
+    } catch (error) {
+      // If the session was closed meanwhile, the next one has names of its own.
+      if (this.about !== null) this.trouble(error);
     }
   }
 

@@ -2,25 +2,11 @@
 
 import type {
   About,
-  File as Words,
+  Derivations,
   Finished,
   Inspection,
-  Mistake,
-  Name,
-  Next,
-  Progress,
-  Settings,
-  Setup,
-  TrialProgress,
-  ValidationPoint,
-} from "../pkg/gpu_makemore_web.js";
-
-export type {
-  About,
-  Finished,
-  Inspection,
-  Mistake,
-  Name,
+  Mistakes,
+  Names,
   Next,
   Progress,
   Settings,
@@ -28,7 +14,9 @@ export type {
   TrialProgress,
   ValidationPoint,
   Words,
-};
+} from "../pkg/gpu_makemore_web.js";
+
+export type * from "../pkg/gpu_makemore_web.js";
 
 /** A run that the browser keeps, without its bytes. */
 export interface Kept {
@@ -40,6 +28,7 @@ export interface Kept {
 /** What the worker tells when the engine is loaded. */
 export interface Start {
   readonly settings: Settings;
+  readonly derivations: Derivations;
   /** The run kept by this browser, if this tab may continue it. */
   readonly current: Kept | null;
   /** The run before it. */
@@ -81,13 +70,13 @@ export interface Calls {
   step(): void;
   /** The page is hidden: keep the run now. */
   hide(): void;
-  names(count: number): Name[];
+  names(count: number): Names;
   next(prefix: string): Next;
   embeddings(): Float32Array;
   saturation(): Float32Array;
   inspect(): Inspection;
   /** The mistakes that can be made. */
-  mistakes(): Mistake[];
+  mistakes(): Mistakes;
   /** Makes a mistake in a kernel, for a training of so many steps. It replaces the mistake before it. */
   breakIt(name: string, steps: number): void;
   /** One step with the mistake. */
@@ -110,7 +99,7 @@ export type Message = {
 /** What the worker tells unasked. */
 export type Happened =
   | { readonly event: "progress"; readonly progress: Progress }
-  | { readonly event: "names"; readonly step: number; readonly names: Name[] }
+  | { readonly event: "names"; readonly step: number; readonly names: Names }
   | { readonly event: "finished"; readonly finished: Finished }
   | { readonly event: "saved"; readonly step: number; readonly earlier: Kept | null }
   | { readonly event: "note"; readonly text: string }

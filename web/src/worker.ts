@@ -1,8 +1,8 @@
 // Owns the engine. Every call of a session waits for the one before it.
 
-import init, { Session, Trial, mistakes, open, resume, settings } from "../pkg/gpu_makemore_web.js";
+import init, { Session, Trial, derivations, mistakes, open, resume, settings } from "../pkg/gpu_makemore_web.js";
 import type { Setup } from "../pkg/gpu_makemore_web.js";
-import type { About, Calls, Happened, Kept, Message, Opened, Progress, Reply, ValidationPoint, Words } from "./protocol.js";
+import type { Calls, Happened, Kept, Message, Opened, Progress, Reply, ValidationPoint, Words } from "./protocol.js";
 import * as store from "./store.js";
 import type { Run } from "./store.js";
 
@@ -105,12 +105,6 @@ function kept(run: Kept | undefined | null): Kept | null {
   return run ? { step: run.step, steps: run.steps, finished: run.finished } : null;
 }
 
-/** Maps are plain objects on the page. */
-function plain(about: About): About {
-  const fields: unknown = about.fields;
-  return fields instanceof Map ? { ...about, fields: Object.fromEntries(fields) as Record<string, string> } : about;
-}
-
 /** `crypto.randomUUID` is only for pages from https or from this machine. */
 function newId(): string {
   return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16)).join("-");
@@ -178,8 +172,8 @@ async function keep(): Promise<void> {
     const full = error instanceof DOMException && error.name === "QuotaExceededError";
     complain(
       full
-        ? "The browser's storage is full: this run is not kept over a reload. Training goes on; save the run as a file."
-        : `The browser does not keep this run: ${text(error)} Training goes on; save the run as a file.`,
+        ? "The browser's storage is full: this run is not kept over a reload. Training continues; save the run as a file."
+        : `The browser does not keep this run: ${text(error)} Training continues; save the run as a file.`,
     );
   }
 }
@@ -207,7 +201,7 @@ async function close(): Promise<void> {
 type Before = Pick<Run, "log" | "validation">;
 
 function take(session: Session, id: string, backend: string, file: Words | undefined, before?: Before): Opened {
-  const about = plain(session.about());
+  const about = session.about();
   const log = [...(before?.log ?? [])];
   const validation = [...(before?.validation ?? [])];
   // The engine's last line says that the run was resumed: it stands behind the steps before.
@@ -303,7 +297,7 @@ const handlers: Handlers = {
     } catch (error) {
       complain(`The browser keeps no runs here: ${text(error)}`);
     }
-    return { settings: settings(), current: current?.finished ? null : kept(current), earlier: kept(earlier?.run) };
+    return { settings: settings(), derivations: derivations(), current: current?.finished ? null : kept(current), earlier: kept(earlier?.run) };
   },
 
   open: (setup: Setup) =>

@@ -10,6 +10,8 @@ import puppeteer from "puppeteer-core";
 
 const web = fileURLToPath(new URL("..", import.meta.url));
 
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
 /** Options for a network that is closed, and for a user that is root. */
 const QUIET = [
   "--no-sandbox",
@@ -23,17 +25,17 @@ const QUIET = [
 const SWIFTSHADER = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
 /** Serves web/ on a free port of this machine: the page is at `${address}/dist/`. */
-export async function serve() {
+async function serve() {
   const server = await context({ logLevel: "silent" });
   const { port } = await server.serve({ servedir: web, host: "127.0.0.1", port: 0 });
   return { address: `http://127.0.0.1:${port}`, stop: () => server.dispose() };
 }
 
 /** Chromium with a profile of its own, with WebGPU or without. */
-export async function launch({ webgpu }) {
+async function launchChromium({ webgpu }) {
   const profile = await mkdtemp(join(tmpdir(), "gpu-makemore-"));
   const browser = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    executablePath: CHROMIUM,
     args: [...QUIET, ...(webgpu ? SWIFTSHADER : ["--disable-features=WebGPU"])],
     acceptDownloads: true,
     viewport: { width: 1280, height: 900 },
@@ -47,8 +49,23 @@ export async function launch({ webgpu }) {
   };
 }
 
+/** Chromium whose tabs are hidden when another one is in front. Under Playwright all of them count as visible. */
+async function launchHiding() {
+  const browser = await puppeteer.launch({
+    executablePath: CHROMIUM,
+    args: QUIET,
+    // These would spare a hidden tab what browsers do to it.
+    ignoreDefaultArgs: [
+      "--disable-renderer-backgrounding",
+      "--disable-background-timer-throttling",
+      "--disable-backgrounding-occluded-windows",
+    ],
+  });
+  return { browser, close: () => browser.close() };
+}
+
 /** Firefox, with the preferences that turn WebGPU on or off. */
-export async function launchFirefox({ webgpu }) {
+async function launchFirefox({ webgpu }) {
   const browser = await puppeteer.launch({
     browser: "firefox",
     executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
@@ -61,6 +78,14 @@ export async function launchFirefox({ webgpu }) {
     },
   });
   return { browser, close: () => browser.close() };
+}
+
+/** Server, browser and a page of it, all of which are gone after the test. */
+export async function setUp(t, { webgpu, kind = "chromium" }) {
+  const launch = { chromium: launchChromium, hiding: launchHiding, firefox: launchFirefox }[kind];
+  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu })]);
+  t.after(() => Promise.all([close(), server.stop()]));
+  return { address: server.address, browser, page: await browser.newPage() };
 }
 
 /** The text of the log once it is in this state; an error of the page ends the wait. */

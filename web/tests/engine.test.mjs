@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { inWorker, launch, serve } from "./browser.mjs";
+import { inWorker, setUp } from "./browser.mjs";
 
 /** The losses of the lecture's first 1,000 steps in PyTorch (tests/fixtures/make.py). */
 async function torchLosses() {
@@ -22,7 +22,8 @@ async function train(engine, { backend, count }) {
   const { backend: took, schedule } = session.about();
   const { tensors, wrong, by } = await session.inspect();
   const rows = tensors.map(({ name, row }) => ({ name, ...row }));
-  const texts = tensors.every(({ name, wgsl, twin }) => wgsl.includes("fn ") && twin.includes(`d${name}`));
+  const all = engine.derivations();
+  const texts = tensors.every(({ name }, i) => all[i].name === name && all[i].wgsl.includes("fn ") && all[i].twin.includes(`d${name}`));
   return { extras: await session.extras(), texts, losses, rows, wrong, by, took, schedule };
 }
 
@@ -31,10 +32,8 @@ for (const [backend, count] of [
   ["webgpu", 100],
 ]) {
   test(`the lecture's first steps on ${backend}`, { timeout: 300_000 }, async (t) => {
-    const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: backend === "webgpu" })]);
-    t.after(() => Promise.all([close(), server.stop()]));
-    const page = await browser.newPage();
-    const found = await inWorker(page, server.address, train, { backend, count });
+    const { address, page } = await setUp(t, { webgpu: backend === "webgpu" });
+    const found = await inWorker(page, address, train, { backend, count });
     assert.equal(found.took, backend);
     const want = (await torchLosses()).slice(0, count);
     assert.equal(found.losses.length, want.length);
@@ -66,20 +65,18 @@ async function refused(engine, setup) {
 }
 
 test("what cannot be is refused with a reason", { timeout: 120_000 }, async (t) => {
-  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: false })]);
-  t.after(() => Promise.all([close(), server.stop()]));
-  const page = await browser.newPage();
+  const { address, page } = await setUp(t, { webgpu: false });
   for (const [fields, backend, message] of [
-    [{ n_hidden: "5000" }, "cpu", /n_hidden=5000: from 1 to 2048 is wanted/],
-    [{ lr: "fast" }, "cpu", /lr=fast: a number is wanted/],
+    [{ n_hidden: "5000" }, "cpu", /n_hidden=5000: must be a whole number from 1 to 2048/],
+    [{ lr: "fast" }, "cpu", /lr=fast: must be a number from 0 to 3e38, like 0.1/],
     [{ hidden: "64" }, "cpu", /hidden: no such setting; the settings are block_size/],
     [{ data: "towns" }, "cpu", /data=towns: names or municipalities/],
     [{}, "cuda", /backend=cuda: auto, webgpu or cpu/],
     [{}, "webgpu", /backend=webgpu: this browser has WebGPU and offers no adapter.*Chrome and Edge/],
   ]) {
-    assert.match(await inWorker(page, server.address, refused, { fields, backend }), message);
+    assert.match(await inWorker(page, address, refused, { fields, backend }), message);
   }
-  const why = await inWorker(page, server.address, async (engine) => {
+  const why = await inWorker(page, address, async (engine) => {
     const why = async () => (await engine.open({ fields: {}, backend: "auto" })).about().why;
     const offered = await why();
     Object.defineProperty(navigator, "gpu", { value: undefined });
@@ -109,9 +106,8 @@ async function interrupted(engine, backend) {
 
 for (const backend of ["cpu", "webgpu"]) {
   test(`a run that is taken up again ends with the same bits on ${backend}`, { timeout: 300_000 }, async (t) => {
-    const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: backend === "webgpu" })]);
-    t.after(() => Promise.all([close(), server.stop()]));
-    const found = await inWorker(await browser.newPage(), server.address, interrupted, backend);
+    const { address, page } = await setUp(t, { webgpu: backend === "webgpu" });
+    const found = await inWorker(page, address, interrupted, backend);
     assert.deepEqual(found, { step: 150, finished: true, same: true });
   });
 }
@@ -129,9 +125,8 @@ async function memory(engine) {
 }
 
 test("memory stays the same over 200,000 steps", { timeout: 600_000 }, async (t) => {
-  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: false })]);
-  t.after(() => Promise.all([close(), server.stop()]));
-  const [early, late] = await inWorker(await browser.newPage(), server.address, memory);
+  const { address, page } = await setUp(t, { webgpu: false });
+  const [early, late] = await inWorker(page, address, memory);
   // Chunks become longer where steps become quicker, and the curve has 180 points more. A megabyte is six bytes
   // a step: whatever is left behind by every step is more.
   assert.ok(late - early < 2 ** 20, `${early} bytes, then ${late}`);
@@ -162,9 +157,8 @@ async function lost(engine) {
 }
 
 test("a lost device is opened again, and no step is lost", { timeout: 300_000 }, async (t) => {
-  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: true })]);
-  t.after(() => Promise.all([close(), server.stop()]));
-  const found = await inWorker(await browser.newPage(), server.address, lost);
+  const { address, page } = await setUp(t, { webgpu: true });
+  const found = await inWorker(page, address, lost);
   assert.equal(found.opened, 3);
   assert.equal(found.notes.length, 1);
   assert.match(found.notes[0], /lost/);
@@ -186,14 +180,12 @@ async function refusing(engine, backend) {
 }
 
 test("WebGPU that opens no device is told, and the CPU trains", { timeout: 120_000 }, async (t) => {
-  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: true })]);
-  t.after(() => Promise.all([close(), server.stop()]));
-  const page = await browser.newPage();
-  const auto = await inWorker(page, server.address, refusing, "auto");
+  const { address, page } = await setUp(t, { webgpu: true });
+  const auto = await inWorker(page, address, refusing, "auto");
   assert.equal(auto.took, "cpu");
   assert.match(auto.why, /WebGPU is there and cannot be used: .*not today/);
   assert.equal(auto.loss.toFixed(4), "3.9508");
-  const asked = await inWorker(page, server.address, refusing, "webgpu");
+  const asked = await inWorker(page, address, refusing, "webgpu");
   assert.match(asked.error, /not today/);
 });
 
@@ -214,7 +206,7 @@ async function broken(engine, some) {
   return { found, progress };
 }
 
-/** One of each kind: each takes six seconds, most of them for compiling. `web/test --all` makes all of them. */
+/** One of each kind: each takes six seconds here. `web/test --all` makes all of them. */
 const SOME = [
   "the row maximum not subtracted",
   "nothing taken off at the target",
@@ -227,9 +219,8 @@ const SOME = [
 
 test("mistakes on purpose turn the table red", { timeout: 900_000 }, async (t) => {
   const some = process.env.WEB_TEST_ALL ? undefined : SOME;
-  const [server, { browser, close }] = await Promise.all([serve(), launch({ webgpu: true })]);
-  t.after(() => Promise.all([close(), server.stop()]));
-  const { found, progress } = await inWorker(await browser.newPage(), server.address, broken, some);
+  const { address, page } = await setUp(t, { webgpu: true });
+  const { found, progress } = await inWorker(page, address, broken, some);
   assert.equal(found.length, some?.length ?? 65);
   // The first shows only where logits are around 100; and where sums are cut into other parts, forgetting the
   // last part shows elsewhere first.

@@ -2,17 +2,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { inWorker, launchFirefox, serve } from "./browser.mjs";
-
-/** Server and browser, which are gone after the test. */
-async function setUp(t, options) {
-  const [server, { browser, close }] = await Promise.all([serve(), launchFirefox(options)]);
-  t.after(() => Promise.all([close(), server.stop()]));
-  return { address: server.address, page: await browser.newPage() };
-}
+import { inWorker, setUp } from "./browser.mjs";
 
 test("the lecture's whole training in Firefox", { timeout: 600_000 }, async (t) => {
-  const { address, page } = await setUp(t, { webgpu: false });
+  const { address, page } = await setUp(t, { webgpu: false, kind: "firefox" });
   await page.goto(`${address}/dist/?start=1`);
   await page.waitForFunction(
     () => ["finished", "failed"].includes(document.documentElement.dataset.state ?? ""),
@@ -48,7 +41,7 @@ async function both(engine, count) {
 }
 
 test("500 steps on WebGPU in Firefox", { timeout: 600_000 }, async (t) => {
-  const { address, page } = await setUp(t, { webgpu: true });
+  const { address, page } = await setUp(t, { webgpu: true, kind: "firefox" });
   const found = await inWorker(page, address, both, 500);
   assert.deepEqual({ ...found, off: 0 }, { off: 0, count: 500, rows: 26, wrong: [] });
   // Rounding grows with the steps.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::packed::{self, CALIBRATED, finish, statistics};
-use crate::checkpoint::{Best, Checkpoint, Config, MetricsMark, Training as Record};
+use crate::checkpoint::packed::{self, Measured};
+use crate::checkpoint::{Best, Config, MetricsMark, Training as Record};
 use crate::cli::error::Error;
 use crate::cli::files::FileError;
 use crate::cli::model_file;
@@ -14,15 +14,7 @@ use crate::cpu::CpuBackend;
 use crate::data::Dataset;
 use crate::engine::Engine;
 
-use crate::training::evaluation;
 use crate::training::{Snapshot, State};
-
-/// A model that is to be saved, with its validation loss.
-pub(crate) struct Measured {
-    checkpoint: Checkpoint,
-    /// Mean loss over the validation set, if it is finite.
-    pub(crate) val_loss: Option<f64>,
-}
 
 /// Writes the checkpoints of a run.
 pub(crate) struct Keeper<'a> {
@@ -95,40 +87,10 @@ impl<'a> Keeper<'a> {
     /// The evaluation fails.
     pub(crate) async fn measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
         let begun = Instant::now();
-        let result = self.try_measure(now).await;
+        let config = self.config.clone();
+        let result = packed::measure(&mut self.evaluator, config, now, self.dataset).await;
         self.took += begun.elapsed();
-        result
-    }
-
-    async fn try_measure(&mut self, now: &Snapshot) -> Result<Option<Measured>, Error> {
-        let train = &self.dataset.train;
-        let count = train.len().min(CALIBRATED);
-        let mut config = self.config.clone();
-        config.recipe.steps = now.steps;
-        let checkpoint = finish(
-            &mut self.evaluator,
-            config,
-            now.params.clone(),
-            train,
-            count,
-        )
-        .await?;
-        let stats = statistics(&checkpoint);
-        if stats
-            .bnmean
-            .iter()
-            .chain(&stats.bnvar)
-            .any(|v| !v.is_finite())
-        {
-            return Ok(None);
-        }
-        let val_loss = evaluation::loss(&mut self.evaluator, &stats, &self.dataset.val).await?;
-        // Without examples to validate on, it is 0/0.
-        let val_loss = Some(val_loss).filter(|loss| loss.is_finite());
-        Ok(Some(Measured {
-            checkpoint,
-            val_loss,
-        }))
+        Ok(result?)
     }
 
     /// Saves the run as it stands. Until the last file has its name, the checkpoint before is there.

@@ -12,7 +12,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use crate::backend::{Backend, BackendInfo, Schedule};
-use crate::checkpoint::packed::{config, finish, statistics};
+use crate::checkpoint::packed::{Measured, config, finish, statistics};
 use crate::checkpoint::{Config, Training as Record};
 use crate::cli::args::TrainArgs;
 use crate::cli::data::{self, Source};
@@ -36,7 +36,7 @@ use clock::{Clock, Times};
 use curves::Curves;
 use error::{LastGood, TrainError};
 use init::Start;
-use keeper::{Keeper, Measured};
+use keeper::Keeper;
 use resume::Resumed;
 
 /// Runs the command.

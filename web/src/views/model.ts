@@ -156,7 +156,7 @@ export class ModelView {
     this.choices.replaceChildren(...made);
     if (focused) made[0]?.focus();
     const rest = order.length > OFFERED ? ` The ${OFFERED} likeliest of ${whole(order.length)}.` : "";
-    say(this.told, `${prefix === "" ? "How likely each first character is." : `How likely each character is behind “${prefix}”.`} Choose one to go on.${rest}`);
+    say(this.told, `${prefix === "" ? "How likely each first character is." : `How likely each character is behind “${prefix}”.`} Choose one to continue.${rest}`);
   }
 
   private drawPlane(): void {
@@ -181,7 +181,7 @@ export class ModelView {
     context.lineTo(side, side / 2);
     context.stroke();
     const many = vocab.length > 200;
-    context.font = `${many ? 11 : 600} ${many ? "" : "15px "}ui-monospace, monospace`.replace("11 ", "11px ");
+    context.font = `${many ? "11px" : "600 15px"} ui-monospace, monospace`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     vocab.forEach((letter, i) => {

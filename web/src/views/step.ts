@@ -5,15 +5,11 @@ import { lines, table } from "../cmp.js";
 import { arrows, box, breathe, make, real, say, shape, short, whole } from "../dom.js";
 import { DECADES, end, extent, histogram, paint } from "../heatmap.js";
 import type { Kind } from "../heatmap.js";
-import type { Inspection } from "../protocol.js";
+import type { Derivation, Inspection } from "../protocol.js";
 import { colour, recoloured } from "../theme.js";
 
 type Tensor = Inspection["tensors"][number];
 
-/** Tensors that have no row for each example, even if the sizes are equal. */
-const PARAMETERS = new Set(["C", "W1", "b1", "W2", "b2", "bngain", "bnbias"]);
-/** Tensors whose columns are characters. */
-const LETTERS = new Set(["W2", "b2", "logits", "norm_logits", "counts", "probs", "logprobs"]);
 /** Words of the minibatch that are listed. */
 const WORDS = 256;
 const BARS = 41;
@@ -29,6 +25,7 @@ interface Lens {
 
 export class StepView {
   private seen: Inspection | null = null;
+  private readonly derivations = new Map<string, Derivation>();
   private tensor = "logits";
   private row = 0;
   private backward = false;
@@ -101,6 +98,11 @@ export class StepView {
     if (!this.visible) return;
     this.phase();
     if (this.app.about !== null && this.app.phase !== "training" && this.seen?.step !== this.app.step) void this.inspect();
+  }
+
+  /** What the engine says of each tensor. */
+  know(derivations: readonly Derivation[]): void {
+    for (const derivation of derivations) this.derivations.set(derivation.name, derivation);
   }
 
   /** Another session. */
@@ -187,8 +189,8 @@ export class StepView {
     }
   }
 
-  private perExample({ name, shape: [rows] }: Tensor): boolean {
-    return !PARAMETERS.has(name) && rows === this.seen?.examples.length;
+  private perExample({ name }: Tensor): boolean {
+    return this.derivations.get(name)?.per_example ?? false;
   }
 
   /** Puts the mark of the chosen example over a map. */
@@ -307,6 +309,7 @@ export class StepView {
       return { title, kind, data, canvas, cross };
     });
     const { row } = tensor;
+    const derivation = this.derivations.get(tensor.name);
     const source = (title: string, text: string) =>
       make("details", {}, make("summary", {}, title), make("pre", {}, text));
     const code = (title: string, lines: readonly string[]) =>
@@ -314,13 +317,13 @@ export class StepView {
     const facts = make(
       "dl",
       { class: "facts" },
-      ...code("forward", tensor.forward),
-      ...(tensor.why.length === 0 ? [] : [make("dt", {}, "why"), make("dd", {}, tensor.why.join(" "))]),
-      ...code("backward", tensor.backward),
+      ...code("forward", derivation?.forward ?? []),
+      ...(derivation === undefined ? [] : [make("dt", {}, "why"), make("dd", {}, derivation.why.join(" "))]),
+      ...code("backward", derivation?.backward ?? []),
       make("dt", {}, "computed by"),
-      make("dd", {}, make("code", {}, row.by), ", formulas in ", make("code", {}, tensor.file)),
+      make("dd", {}, make("code", {}, row.by), ", formulas in ", make("code", {}, derivation?.file ?? "")),
       make("dt", {}, "sources"),
-      make("dd", {}, source("WGSL", tensor.wgsl), source("Rust twin", tensor.twin)),
+      make("dd", {}, source("WGSL", derivation?.wgsl ?? ""), source("Rust twin", derivation?.twin ?? "")),
       make("dt", {}, "cmp"),
       make(
         "dd",
@@ -341,7 +344,7 @@ export class StepView {
     });
     this.article.setAttribute("aria-label", `tensor ${tensor.name}`);
     this.article.replaceChildren(
-      make("div", { class: "row" }, make("h2", {}, make("code", {}, tensor.name), " ", make("small", {}, shape(tensor.shape))), back),
+      make("div", { class: "row" }, make("h2", {}, make("code", {}, tensor.name), " ", make("small", {}, `${derivation?.axes ?? ""} = ${shape(tensor.shape)}`)), back),
       figures,
       readout,
       facts,
@@ -404,7 +407,7 @@ export class StepView {
     const parts = [`[${index.join(", ")}]`];
     const example = this.perExample(tensor) ? this.seen?.examples[Math.floor(cell / columns)] : undefined;
     if (example !== undefined) parts.push(`“${example.context}” then “${example.target}”`);
-    const letter = LETTERS.has(tensor.name) ? this.app.about?.vocab[cell % columns] : undefined;
+    const letter = this.derivations.get(tensor.name)?.of_characters ? this.app.about?.vocab[cell % columns] : undefined;
     if (letter !== undefined) parts.push(`column “${letter}”`);
     say(readout, `${parts.join("  ")}\nvalue ${value}  gradient ${gradient}  reference ${reference}`);
   }

@@ -277,7 +277,7 @@ export class TrainView {
       case "training":
         return this.diverged >= 0
           ? `The loss is no number any more, at step ${whole(this.diverged)}: try a smaller lr.`
-          : "Training. It goes on while this tab is hidden.";
+          : "Training. It continues while this tab is hidden.";
       case "paused":
         return this.diverged >= 0
           ? `Paused after ${at} steps. The loss is no number any more: reset, and try a smaller lr.`
