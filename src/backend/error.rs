@@ -8,6 +8,35 @@ fn or(apis: &[Api]) -> String {
     names.join(" or ")
 }
 
+/// A mistake that a driver's compiler found in a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {message}{}", drawn(.excerpt, *.column))]
+pub struct ShaderError {
+    /// File under `shaders/`.
+    pub file: &'static str,
+    /// Line in it, from 1.
+    pub line: u32,
+    /// Column in that line, in bytes, from 1.
+    pub column: u32,
+    /// The compiler's words.
+    pub message: String,
+    /// The line itself; empty where the mistake has no place.
+    pub excerpt: String,
+}
+
+/// The line below the message, with a caret at the column.
+fn drawn(excerpt: &str, column: u32) -> String {
+    if excerpt.is_empty() {
+        return String::new();
+    }
+    // Columns are counted in bytes; a letter of several takes one place.
+    let before: usize = excerpt
+        .char_indices()
+        .take_while(|(at, _)| *at + 1 < column as usize)
+        .count();
+    format!("\n  {excerpt}\n  {}^", " ".repeat(before))
+}
+
 /// What can go wrong between this program and a device. The texts say what failed; the command line adds what
 /// its user can do.
 #[derive(Debug, thiserror::Error)]
@@ -95,15 +124,8 @@ pub enum DeviceError {
         message: String,
     },
     /// A kernel that the driver's compiler refuses.
-    #[error("{file}:{line}: {message}")]
-    Shader {
-        /// File under `shaders/`.
-        file: &'static str,
-        /// Line in it, from 1.
-        line: u32,
-        /// The compiler's words.
-        message: String,
-    },
+    #[error(transparent)]
+    Shader(#[from] ShaderError),
     /// The driver or the API layer reported a fault.
     #[error("the GPU reported a fault: {0}")]
     Fault(String),

@@ -6,7 +6,7 @@ mod error;
 pub mod profile;
 
 pub use api::{Api, Schedule};
-pub use error::DeviceError;
+pub use error::{DeviceError, ShaderError};
 
 use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;

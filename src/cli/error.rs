@@ -106,7 +106,7 @@ fn advice(error: &DeviceError) -> String {
         }
         DeviceError::NoCompute { .. }
         | DeviceError::Open { .. }
-        | DeviceError::Shader { .. }
+        | DeviceError::Shader(_)
         | DeviceError::Fault(_) => "",
     };
     advice.to_owned()

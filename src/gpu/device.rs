@@ -213,21 +213,13 @@ impl Gpu {
                 message.message_type == wgpu::CompilationMessageType::Error
             };
             if let Some(message) = info.messages.into_iter().find(is_error) {
-                let line = message.location.map_or(1, |l| l.line_number);
-                let (file, line) = source.locate(line);
-                return Err(DeviceError::Shader {
-                    file,
-                    line,
-                    message: message.message,
-                });
+                let place = message.location;
+                let place = place.map_or((1, 1), |at| (at.line_number, at.line_position));
+                return Err(source.error(place, &message.message).into());
             }
             match refused {
                 None => Ok(module),
-                Some(error) => Err(DeviceError::Shader {
-                    file: source.name(),
-                    line: 1,
-                    message: error.to_string(),
-                }),
+                Some(error) => Err(source.error((1, 1), &error.to_string()).into()),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::backend::DeviceError;
+use crate::backend::{DeviceError, ShaderError};
 
 /// A file under `shaders/`.
 #[derive(Clone, Debug)]
@@ -65,6 +65,15 @@ impl Source {
         Some(source)
     }
 
+    /// The module with another text for one of its files; `None` if it has no such file.
+    pub fn with_file(&self, file: &str, text: &str) -> Option<Source> {
+        let mut source = self.clone();
+        let part = source.parts.iter_mut().find(|p| p.file == file)?;
+        // The next file begins on a line of its own.
+        part.text = format!("{}\n", text.strip_suffix('\n').unwrap_or(text)).into();
+        Some(source)
+    }
+
     /// The binding numbers of the module's variables.
     pub fn bindings(&self) -> Bindings {
         let text = self.text();
@@ -73,6 +82,20 @@ impl Source {
         Bindings {
             file: self.name(),
             numbers: code.split(';').filter_map(binding).collect(),
+        }
+    }
+
+    /// A compiler's message about a place, line and column (from 1), of the text.
+    pub(super) fn error(&self, (line, column): (u32, u32), message: &str) -> ShaderError {
+        let (file, line) = self.locate(line);
+        let part = self.parts.iter().find(|part| part.file == file);
+        let excerpt = part.and_then(|part| part.text.lines().nth(line as usize - 1));
+        ShaderError {
+            file,
+            line,
+            column,
+            message: in_short(message),
+            excerpt: excerpt.unwrap_or_default().to_owned(),
         }
     }
 
@@ -88,6 +111,28 @@ impl Source {
         }
         (self.name(), line)
     }
+}
+
+/// A compiler's message without the piece of source that naga draws below it, whose lines are numbered in the
+/// whole module; its notes stay.
+fn in_short(message: &str) -> String {
+    let Some((_, drawn)) = message.split_once("error: ") else {
+        return message.trim().to_owned();
+    };
+    let mut lines = drawn.lines();
+    let mut short = lines.next().unwrap_or_default().trim().to_owned();
+    for line in lines.map(str::trim) {
+        // A label stands behind the carets that it belongs to.
+        let label = line.rsplit_once("^ ").map(|(_, label)| label);
+        let note = line
+            .strip_prefix("= ")
+            .map(|note| note.trim_start_matches("note: "));
+        if let Some(more) = label.or(note).filter(|more| !short.contains(more)) {
+            short.push_str("; ");
+            short.push_str(more);
+        }
+    }
+    short
 }
 
 /// Name and number of the variable that `@group(0) @binding(number) var<space> name: type` declares.
@@ -115,10 +160,17 @@ impl Bindings {
     /// [`DeviceError::Shader`]: the module declares no such variable, because the shader was changed.
     pub fn number(&self, name: &str, kernel: &str) -> Result<u32, DeviceError> {
         let number = self.numbers.get(name).copied();
-        number.ok_or_else(|| DeviceError::Shader {
-            file: self.file,
-            line: 1,
-            message: format!("no binding is named '{name}', which the launch of {kernel} needs"),
+        number.ok_or_else(|| {
+            let error = ShaderError {
+                file: self.file,
+                line: 1,
+                column: 1,
+                message: format!(
+                    "no binding is named '{name}', which the launch of {kernel} needs"
+                ),
+                excerpt: String::new(),
+            };
+            error.into()
         })
     }
 }
@@ -283,6 +335,20 @@ pub fn resident_module(subgroup: bool) -> Module {
     }
 }
 
+/// The files of the kernels that train and that are checked, each once: formulas first, then what uses them.
+pub fn files() -> Vec<Part> {
+    let modules = chunked_modules().into_iter();
+    let modules = modules.chain([resident_module(false), resident_module(true)]);
+    let mut files: Vec<Part> = Vec::new();
+    for part in modules.flat_map(|module| module.source.parts) {
+        if files.iter().all(|known| known.file != part.file) {
+            files.push(part);
+        }
+    }
+    files.sort_by_key(|part| part.file.contains('/')); // stable
+    files
+}
+
 /// The modules of the probe, one for each property that it measures.
 #[derive(Clone, Debug)]
 pub struct ProbeModules {
@@ -383,6 +449,29 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_is_told_with_its_file_line_and_column() {
+        let source = resident_module(false).source;
+        let files = files();
+        let tanh = files.iter().find(|part| part.file == "tanh.wgsl").unwrap();
+        let text = tanh.text.replace("(1.0 - h * h)", "(1.0 - g * h)");
+        let broken = source.with_file("tanh.wgsl", text.trim_end()).unwrap();
+        assert!(source.with_file("no.wgsl", "").is_none());
+        let whole = broken.text();
+        let parsed = wgsl::parse_str(&whole).unwrap_err();
+        let place = parsed.location(&whole).unwrap();
+        let place = (place.line_number, place.line_position);
+        let error = broken.error(place, &parsed.emit_to_string(&whole));
+        let line = 1 + text.lines().position(|l| l.contains("g * h")).unwrap();
+        let shown = error.to_string();
+        let says = "no definition in scope for identifier: `g`; unknown identifier";
+        let want = format!("tanh.wgsl:{line}:19: {says}");
+        let mut lines = shown.lines();
+        assert_eq!(lines.next(), Some(&*want), "{shown}");
+        let (excerpt, caret) = (lines.next().unwrap(), lines.next().unwrap());
+        assert_eq!(excerpt.find("g * h"), caret.find('^'), "{shown}");
+    }
+
+    #[test]
     fn a_replacement_finds_its_text_exactly_once() {
         let source = Source::new([Part {
             file: "a.wgsl",
@@ -446,7 +535,7 @@ mod tests {
         let bindings = source.bindings();
         assert_eq!(bindings.number("y", "f").unwrap(), 3);
         let error = bindings.number("x", "f").unwrap_err().to_string();
-        let want = "a.wgsl:1: no binding is named 'x', which the launch of f needs";
+        let want = "a.wgsl:1:1: no binding is named 'x', which the launch of f needs";
         assert_eq!(error, want);
     }
 

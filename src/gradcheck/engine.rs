@@ -2,9 +2,10 @@
 
 use super::GradcheckError;
 use super::Inputs;
-use crate::backend::DeviceError;
+use crate::backend::{DeviceError, ShaderError};
 use crate::gpu::adapter::{Choice, Found};
 use crate::gpu::chunked::{Chunked, in_training_step};
+use crate::gpu::device::Gpu;
 use crate::gpu::resident::Resident;
 use crate::gpu::shader::{Module, chunked_modules};
 use crate::gradcheck::compare::Tolerance;
@@ -127,6 +128,40 @@ impl Kernels {
             // Which of its two forms it is does not depend on the sizes.
             resident: Resident::kernel(found, &Dims::LECTURE),
         }
+    }
+
+    /// The kernels with other text in one file; `None` if none of them is made of it.
+    pub fn with_file(mut self, file: &str, text: &str) -> Option<Self> {
+        let mut used = false;
+        for module in self.modules.iter_mut().chain([&mut self.resident]) {
+            if let Some(source) = module.source.with_file(file, text) {
+                module.source = source;
+                used = true;
+            }
+        }
+        used.then_some(self)
+    }
+
+    /// What the compiler of an adapter finds in the kernels that are made of a file: the first mistake of
+    /// each module, each once.
+    ///
+    /// # Errors
+    ///
+    /// The adapter cannot be opened.
+    pub async fn errors(&self, found: &Found, file: &str) -> Result<Vec<ShaderError>, DeviceError> {
+        let gpu = Gpu::open(found).await?;
+        let mut errors = Vec::new();
+        for module in self.modules.iter().chain([&self.resident]) {
+            if module.source.parts().iter().all(|part| part.file != file) {
+                continue;
+            }
+            match gpu.module(&module.source).await {
+                Err(DeviceError::Shader(error)) if !errors.contains(&error) => errors.push(error),
+                Ok(_) | Err(DeviceError::Shader(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(errors)
     }
 }
 

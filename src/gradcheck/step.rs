@@ -43,6 +43,17 @@ pub enum Code {
 }
 
 impl Code {
+    /// The code that shows what a file under `shaders/` computes. Formulas are in all of them; the staged
+    /// schedule runs at every size.
+    pub fn of_file(file: &str) -> Self {
+        match file.split_once('/') {
+            Some(("chunked", _)) => Code::Chunked,
+            Some(("resident", _)) => Code::Resident,
+            Some(("staged", "parts.wgsl")) => Code::InParts,
+            _ => Code::Staged,
+        }
+    }
+
     /// As the table calls it.
     pub fn name(self) -> &'static str {
         match self {

@@ -301,6 +301,38 @@ pub struct Mistake {
     pub trains: bool,
 }
 
+/// The files of the kernels.
+#[derive(Serialize, Tsify)]
+pub struct Sources(pub Vec<SourceFile>);
+
+/// A file under `shaders/`.
+#[derive(Serialize, Tsify)]
+pub struct SourceFile {
+    /// Its path.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// Whether it is in a kernel that trains; otherwise only in the line-by-line pass.
+    pub trains: bool,
+}
+
+/// What the compiler found in an edited file, and in those that use it. Empty: nothing.
+#[derive(Serialize, Tsify)]
+pub struct SourceErrors(pub Vec<SourceError>);
+
+/// A place that the compiler does not take.
+#[derive(Serialize, Tsify)]
+pub struct SourceError {
+    /// The file, which may be another one that uses what was edited.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in the line, in UTF-8 bytes, from 1.
+    pub column: u32,
+    /// The compiler's words.
+    pub message: String,
+}
+
 /// Where a trial of a mistake stands.
 #[derive(Serialize, Tsify)]
 pub struct TrialProgress {

@@ -30,10 +30,10 @@ use crate::failure;
 use crate::inspection::inspect;
 use crate::messages::{
     About, Curve, Extra, Extras, Finished, Inspection, Name, Names, Next, Progress, Setup,
-    ValidationPoint, Words,
+    SourceErrors, ValidationPoint, Words,
 };
 use crate::settings::{fields, recipe};
-use crate::trial::Trial;
+use crate::trial::{Trial, errors};
 
 /// A training: its data, its model, its device.
 #[wasm_bindgen]
@@ -263,6 +263,17 @@ impl Session {
             x: steps.x,
             y: steps.y,
         }
+    }
+
+    /// The next step, and the recipe of a trial of `steps` steps.
+    fn trial(&self, steps: u32) -> ((Inputs, u64), Recipe) {
+        let steps = u64::from(steps.max(1));
+        let recipe = Recipe {
+            steps,
+            lr_decay_at: default_decay_at(steps),
+            ..self.recipe.clone()
+        };
+        ((self.inputs(), self.training.state().now.steps), recipe)
     }
 
     /// Invented names, with a mark at those that the data have.
@@ -511,15 +522,30 @@ impl Session {
     ///
     /// There is no such mistake, or no GPU to make it on.
     pub async fn break_it(&self, name: String, steps: u32) -> Result<Trial, JsError> {
-        let steps = u64::from(steps.max(1));
-        let recipe = Recipe {
-            steps,
-            lr_decay_at: default_decay_at(steps),
-            ..self.recipe.clone()
-        };
-        let next = (self.inputs(), self.training.state().now.steps);
-        let device = &self.device.choice;
-        Trial::of(&name, device, next, (&recipe, &self.dataset)).await
+        let (next, recipe) = self.trial(steps);
+        Trial::of(&name, &self.device.choice, next, (&recipe, &self.dataset)).await
+    }
+
+    /// Other text in a file of the kernels: what it does to the next step, and to a training of `steps` steps
+    /// from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file, no GPU, or the kernels are refused: [`Session::compile`] says where.
+    pub async fn edit(&self, file: String, text: String, steps: u32) -> Result<Trial, JsError> {
+        let (next, recipe) = self.trial(steps);
+        let edit = (&*file, &*text);
+        Trial::of_edit(edit, &self.device.choice, next, (&recipe, &self.dataset)).await
+    }
+
+    /// What the compiler says of other text in a file of the kernels.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file, or no GPU.
+    pub async fn compile(&self, file: String, text: String) -> Result<Ts<SourceErrors>, JsError> {
+        let errors = errors(&self.device.choice, &file, &text).await?;
+        Ok(errors.into_ts()?)
     }
 
     /// The run as it stands, as the bytes of the program's `last.safetensors`.

@@ -1,11 +1,12 @@
-//! A mistake that is made on purpose: what the table says of it, and what it does to a training.
+//! A mistake that is made on purpose, or an edit of a kernel: what the table says of it, and what it does to a training.
 
 use gpu_makemore::backend::Backend;
 use gpu_makemore::cpu::CpuBackend;
-use gpu_makemore::data::Vocabulary;
+use gpu_makemore::data::{Dataset, Vocabulary};
 use gpu_makemore::gpu::adapter::{Choice, Found};
+use gpu_makemore::gpu::shader::files;
 use gpu_makemore::gradcheck::Inputs;
-use gpu_makemore::gradcheck::engine::Engine as Checked;
+use gpu_makemore::gradcheck::engine::{Engine as Checked, Kernels};
 use gpu_makemore::gradcheck::mistakes::{By, MISTAKES, Mistake as Known};
 use gpu_makemore::gradcheck::step::Code;
 use gpu_makemore::model::recipe::default_log_every;
@@ -15,7 +16,9 @@ use wasm_bindgen::prelude::*;
 
 use crate::failure;
 use crate::inspection::inspect;
-use crate::messages::{Inspection, Mistake, Mistakes, TrialProgress};
+use crate::messages::{
+    Inspection, Mistake, Mistakes, SourceError, SourceErrors, SourceFile, Sources, TrialProgress,
+};
 
 /// The mistakes that can be made.
 ///
@@ -30,9 +33,53 @@ pub fn mistakes() -> Result<Ts<Mistakes>, JsError> {
         from: known.from.to_owned(),
         to: known.to.to_owned(),
         first: known.first.name().to_owned(),
-        trains: known.by != By::Exercise1 && !known.file.starts_with("chunked/"),
+        trains: known.by != By::Exercise1 && trains(known.file),
     });
     Ok(Mistakes(all.collect()).into_ts()?)
+}
+
+/// The files of the kernels, as they are.
+///
+/// # Errors
+///
+/// They cannot be handed over.
+#[wasm_bindgen]
+pub fn sources() -> Result<Ts<Sources>, JsError> {
+    let all = files().into_iter().map(|part| SourceFile {
+        file: part.file.to_owned(),
+        text: part.text.into_owned(),
+        trains: trains(part.file),
+    });
+    Ok(Sources(all.collect()).into_ts()?)
+}
+
+/// Whether a file is in a kernel that trains.
+fn trains(file: &str) -> bool {
+    !file.starts_with("chunked/")
+}
+
+/// What the compiler says of other text in a file.
+///
+/// # Errors
+///
+/// There is no such file, or no GPU.
+pub async fn errors(choice: &Choice, file: &str, text: &str) -> Result<SourceErrors, JsError> {
+    let found = on(choice).map_err(failure)?;
+    let errors = kernels(found, file, text)?.errors(found, file).await;
+    let all = errors.map_err(failure)?.into_iter();
+    let all = all.map(|error| SourceError {
+        file: error.file.to_owned(),
+        line: error.line,
+        column: error.column,
+        message: error.message,
+    });
+    Ok(SourceErrors(all.collect()))
+}
+
+/// The kernels with other text in a file.
+fn kernels(found: &Found, file: &str, text: &str) -> Result<Kernels, JsError> {
+    let kernels = Kernels::of(found).with_file(file, text);
+    kernels.ok_or_else(|| failure(format!("no kernel on this device is made of {file}")))
 }
 
 /// Two trainings from the same initial values: one with a mistake in a kernel, and the right one.
@@ -113,18 +160,49 @@ impl Trial {
     pub async fn of(
         name: &str,
         choice: &Choice,
-        (inputs, step): (Inputs, u64),
-        (recipe, dataset): (&Recipe, &gpu_makemore::data::Dataset),
+        next: (Inputs, u64),
+        set: (&Recipe, &Dataset),
     ) -> Result<Self, JsError> {
         let known = Known::of(name).ok_or_else(|| failure(format!("{name}: no such mistake")))?;
         let found = on(choice).map_err(failure)?;
         let engine = known.engine(found).map_err(failure)?;
-        // What is checked, and what trains.
-        let (code, trains) = match known.by {
-            By::Parts => (Code::InParts, Code::InParts),
-            By::Resident => (Code::Resident, Code::Resident),
-            By::Exercise1 => (Code::Chunked, Code::Staged),
-            By::Gradcheck | By::LargeLogits => (Code::Staged, Code::Staged),
+        // What is checked.
+        let code = match known.by {
+            By::Parts => Code::InParts,
+            By::Resident => Code::Resident,
+            By::Exercise1 => Code::Chunked,
+            By::Gradcheck | By::LargeLogits => Code::Staged,
+        };
+        Self::new(engine, code, next, set).await
+    }
+
+    /// Other text in a file, as [`Trial::of`] makes a mistake.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file, no GPU, or the kernels made of it are refused.
+    pub async fn of_edit(
+        (file, text): (&str, &str),
+        choice: &Choice,
+        next: (Inputs, u64),
+        set: (&Recipe, &Dataset),
+    ) -> Result<Self, JsError> {
+        let found = on(choice).map_err(failure)?;
+        let kernels = kernels(found, file, text)?;
+        let engine = Checked::Gpu(Box::new(found.clone()), kernels);
+        Self::new(engine, Code::of_file(file), next, set).await
+    }
+
+    async fn new(
+        engine: Checked,
+        code: Code,
+        (inputs, step): (Inputs, u64),
+        (recipe, dataset): (&Recipe, &Dataset),
+    ) -> Result<Self, JsError> {
+        // No training runs the line-by-line pass.
+        let trains = match code {
+            Code::Chunked => Code::Staged,
+            code => code,
         };
         let log_every = default_log_every(recipe.steps);
         let state = State::first(recipe, &inputs.dims, log_every);

@@ -23,7 +23,8 @@ const options = {
 
 await rm(dist, { recursive: true, force: true });
 await mkdir(dist, { recursive: true });
-await build({ ...options, entryPoints: ["src/main.ts", "src/worker.ts"] });
+// What the page imports later is a file of its own.
+await build({ ...options, splitting: true, entryPoints: ["src/main.ts", "src/worker.ts"] });
 
 const chart = await readFile(join(web, "node_modules/uplot/dist/uPlot.min.css"), "utf8");
 const style = await readFile(join(web, "src/style.css"), "utf8");

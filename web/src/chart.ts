@@ -2,6 +2,7 @@
 
 import uPlot from "uplot";
 import type { Curve, TrialProgress, ValidationPoint } from "../pkg/gpu_makemore_web.js";
+import lecture from "./lecture.json";
 import { colour, recoloured } from "./theme.js";
 
 /** A line of a plot. */
@@ -9,8 +10,12 @@ interface Line {
   readonly label: string;
   /** A colour of the style sheet. */
   readonly colour: string;
-  readonly look: "line" | "dashed" | "dots";
+  readonly look: "line" | "thin" | "dashed" | "dots";
 }
+
+/** Steps that a point of the lecture's curve stands for. */
+const LECTURE = 1000;
+const LECTURES: Line = { label: "the lecture's run", colour: "edge", look: "thin" };
 
 /** Log losses over steps. */
 class Plot {
@@ -18,6 +23,8 @@ class Plot {
   private steps = 200_000;
   private drawn = true;
   private data: () => uPlot.AlignedData = () => [[]];
+  private under: Line | null = null;
+  private wanted: Line | null = null;
 
   constructor(
     private readonly place: HTMLElement,
@@ -29,12 +36,6 @@ class Plot {
       ticks: { stroke: () => colour("line"), width: 1 },
       font: "12px system-ui, sans-serif",
     };
-    const series = lines.map((line): uPlot.Series => {
-      const stroke = () => colour(line.colour);
-      const common = { label: line.label, stroke, value: (_: uPlot, value: number | null) => (value == null ? "–" : value.toFixed(4)) };
-      if (line.look === "dots") return { ...common, paths: () => null, points: { show: true, size: 7, fill: stroke } };
-      return { ...common, width: 1.5, points: { show: false }, ...(line.look === "dashed" ? { dash: [7, 3] } : {}) };
-    });
     this.plot = new uPlot(
       {
         width: this.width(),
@@ -46,7 +47,7 @@ class Plot {
         ],
         series: [
           { label: "step", value: (_, step: number | null) => (step === null ? "–" : step.toLocaleString("en-US")) },
-          ...series,
+          ...lines.map(series),
         ],
         cursor: { drag: { x: false, y: false } },
         legend: { live: true },
@@ -63,14 +64,21 @@ class Plot {
     recoloured(() => this.plot.redraw(false));
   }
 
-  /** Draws at the next frame what the data are by then. */
-  later(steps: number, data: () => uPlot.AlignedData): void {
+  /** Draws at the next frame what the data are by then. A line that is `under` the others has the first data. */
+  later(steps: number, data: () => uPlot.AlignedData, under: Line | null = null): void {
     this.steps = steps;
     this.data = data;
+    this.wanted = under;
     if (!this.drawn) return;
     this.drawn = false;
     requestAnimationFrame(() => {
       this.drawn = true;
+      if (this.under !== this.wanted) {
+        if (this.under !== null) this.plot.delSeries(1);
+        // Lines are drawn in their order, so the first lies under the others.
+        if (this.wanted !== null) this.plot.addSeries(series(this.wanted), 1);
+        this.under = this.wanted;
+      }
       this.plot.setData(this.data());
     });
   }
@@ -94,12 +102,22 @@ class Plot {
   }
 }
 
+function series(line: Line): uPlot.Series {
+  const stroke = () => colour(line.colour);
+  const value = (_: uPlot, value: number | null) => (value == null ? "–" : value.toFixed(4));
+  const common = { label: line.label, class: `line-${line.colour}`, stroke, value };
+  if (line.look === "dots") return { ...common, paths: () => null, points: { show: true, size: 7, fill: stroke } };
+  const width = line.look === "thin" ? 1 : 1.5;
+  return { ...common, width, points: { show: false }, ...(line.look === "dashed" ? { dash: [7, 3] } : {}) };
+}
+
 /** The curve of a training, with its validation losses. */
 export class Chart {
   private readonly plot: Plot;
   private curve: Curve = { bucket: 1, points: [] };
   private validation: ValidationPoint[] = [];
   private steps = 200_000;
+  private lectures = false;
 
   constructor(place: HTMLElement) {
     this.plot = new Plot(place, [
@@ -108,9 +126,10 @@ export class Chart {
     ]);
   }
 
-  /** Another run. */
-  begin(steps: number, curve: Curve, validation: ValidationPoint[]): void {
+  /** Another run. If its set-up is the lecture's, the lecture's curve lies behind its own. */
+  begin(steps: number, curve: Curve, validation: ValidationPoint[], lectures: boolean): void {
     this.steps = steps;
+    this.lectures = lectures;
     this.curve = curve;
     this.validation = [...validation];
     this.draw();
@@ -127,7 +146,7 @@ export class Chart {
   }
 
   private draw(): void {
-    this.plot.later(this.steps, () => this.data());
+    this.plot.later(this.steps, () => this.data(), this.lectures ? LECTURES : null);
   }
 
   private data(): uPlot.AlignedData {
@@ -137,10 +156,17 @@ export class Chart {
     for (const { step, val_loss } of this.validation) {
       rows.set(step, [rows.get(step)?.[0] ?? null, Math.log10(val_loss)]);
     }
+    if (this.lectures) {
+      lecture.forEach((_, i) => {
+        const step = (i + 1) * LECTURE;
+        if (!rows.has(step)) rows.set(step, [null, null]);
+      });
+    }
     const steps = [...rows.keys()].sort((a, b) => a - b);
-    // A validation between two points of the curve must not cut the line: uPlot joins over `undefined`.
+    // A point of another line between two points of this one must not cut it: uPlot joins over `undefined`.
     const train = steps.map((step) => (rows.get(step)?.[0] === null ? undefined : finite(rows.get(step)?.[0])));
-    return [steps, train, steps.map((step) => finite(rows.get(step)?.[1]))];
+    const validation = steps.map((step) => finite(rows.get(step)?.[1]));
+    return this.lectures ? [steps, steps.map((step) => lecture[step / LECTURE - 1]), train, validation] : [steps, train, validation];
   }
 }
 
@@ -151,7 +177,7 @@ export class Pair {
   constructor(place: HTMLElement) {
     this.plot = new Plot(place, [
       { label: "right", colour: "accent", look: "line" },
-      { label: "with the mistake", colour: "high-end", look: "dashed" },
+      { label: "with it", colour: "high-end", look: "dashed" },
     ]);
   }
 

@@ -11,6 +11,8 @@ import type {
   Progress,
   Settings,
   Setup,
+  SourceErrors,
+  Sources,
   TrialProgress,
   ValidationPoint,
   Words,
@@ -79,6 +81,12 @@ export interface Calls {
   mistakes(): Mistakes;
   /** Makes a mistake in a kernel, for a training of so many steps. It replaces the mistake before it. */
   breakIt(name: string, steps: number): void;
+  /** The files of the kernels. */
+  sources(): Sources;
+  /** What the compiler says of other text in a file. */
+  compile(file: string, text: string): SourceErrors;
+  /** Puts other text into a file, as `breakIt` makes a mistake. */
+  breakBy(file: string, text: string, steps: number): void;
   /** One step with the mistake. */
   inspectBroken(): Inspection;
   /** Some steps with the mistake, or without it, whichever is behind. */

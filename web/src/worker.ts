@@ -1,6 +1,6 @@
 // Owns the engine. Every call of a session waits for the one before it.
 
-import init, { Session, Trial, derivations, mistakes, open, resume, settings } from "../pkg/gpu_makemore_web.js";
+import init, { Session, Trial, derivations, mistakes, open, resume, settings, sources } from "../pkg/gpu_makemore_web.js";
 import type { Setup } from "../pkg/gpu_makemore_web.js";
 import type { Calls, Happened, Kept, Message, Opened, Progress, Reply, ValidationPoint, Words } from "./protocol.js";
 import * as store from "./store.js";
@@ -42,7 +42,7 @@ let now: Now | null = null;
 /** The run that can be brought back, with its words. */
 let earlier: { readonly run: Run; readonly file: Words | undefined } | null = null;
 let running = false;
-/** The mistake that is made. It belongs to the session that is open. */
+/** The mistake that is made, or the edit. It belongs to the session that is open. */
 let trial: Trial | null = null;
 /** Whether this tab is the one that keeps its run. */
 let locked = false;
@@ -363,10 +363,23 @@ const handlers: Handlers = {
     return mistakes();
   },
 
+  async sources() {
+    await (loaded ??= init());
+    return sources();
+  },
+
+  compile: (file, text) => exclusive(() => present().session.compile(file, text)),
+
   breakIt: (name, steps) =>
     exclusive(async () => {
       mend();
       trial = await present().session.break_it(name, steps);
+    }),
+
+  breakBy: (file, text, steps) =>
+    exclusive(async () => {
+      mend();
+      trial = await present().session.edit(file, text, steps);
     }),
 
   inspectBroken: () => exclusive(() => broken().inspect()),

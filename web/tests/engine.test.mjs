@@ -112,21 +112,25 @@ for (const backend of ["cpu", "webgpu"]) {
   });
 }
 
-/** In a worker: the bytes of the engine's memory after 20,000 steps and after 200,000. */
+/** In a worker: the bytes of the engine's memory after 20,000 steps and after 200,000, and the curve. */
 async function memory(engine) {
   const bytes = async () => (await engine.default()).memory.buffer.byteLength;
   const session = await engine.open({ fields: {}, backend: "cpu" });
-  const found = [];
+  const sizes = [];
   for (let step = 0, finished = false; !finished; ) {
     ({ step, finished } = await session.advance(0));
-    if (finished || (step >= 20_000 && found.length === 0)) found.push(await bytes());
+    if (finished || (step >= 20_000 && sizes.length === 0)) sizes.push(await bytes());
   }
-  return found;
+  return { sizes, points: session.about().curve.points };
 }
 
-test("memory stays the same over 200,000 steps", { timeout: 600_000 }, async (t) => {
+test("memory stays the same over 200,000 steps, and the curve is the one that lies behind the page's", { timeout: 600_000 }, async (t) => {
   const { address, page } = await setUp(t, { webgpu: false });
-  const [early, late] = await inWorker(page, address, memory);
+  const { sizes: [early, late], points } = await inWorker(page, address, memory);
+  const lecture = JSON.parse(await readFile(new URL("../src/lecture.json", import.meta.url), "utf8"));
+  assert.equal(points.length, lecture.length);
+  // Four digits of it are kept.
+  points.forEach((point, i) => assert.ok(Math.abs(point - lecture[i]) < 1e-4, `point ${i} is ${point}, not ${lecture[i]}`));
   // Chunks become longer where steps become quicker, and the curve has 180 points more. A megabyte is six bytes
   // a step: whatever is left behind by every step is more.
   assert.ok(late - early < 2 ** 20, `${early} bytes, then ${late}`);
@@ -235,4 +239,39 @@ test("mistakes on purpose turn the table red", { timeout: 900_000 }, async (t) =
   assert.deepEqual([right.length, wrong.length], [60, 60]);
   assert.ok(Math.abs(right[0] - wrong[0]) < 1e-6, `${right[0]} and ${wrong[0]}`);
   for (const step of [1, 2, 3, 4, 5]) assert.ok(wrong[step] > right[step] + 0.2, `${step}: ${wrong[step]}`);
+});
+
+/** In a worker: what the compiler says of every file as it is, and of one with a name that is not there. */
+async function compiled(engine) {
+  const session = await engine.open({ fields: {}, backend: "webgpu" });
+  const files = engine.sources();
+  const errors = [];
+  const unused = [];
+  for (const { file, text } of files) {
+    try {
+      errors.push(...(await session.compile(file, text)));
+    } catch (error) {
+      unused.push(error.message);
+    }
+  }
+  const { text } = files.find(({ file }) => file === "tanh.wgsl");
+  const refused = await session.compile("tanh.wgsl", text.replace("(1.0 - h * h)", "(1.0 - hh * h)"));
+  const line = 1 + text.split("\n").findIndex((line) => line.includes("(1.0 - h * h)"));
+  const known = engine.mistakes().map(({ file, from }) => files.find((one) => one.file === file)?.text.split(from).length);
+  return { files: files.map(({ file }) => file), errors, unused, refused, line, known };
+}
+
+test("the browser's compiler takes all files, and tells where one is wrong", { timeout: 300_000 }, async (t) => {
+  const { address, page } = await setUp(t, { webgpu: true });
+  const { files, errors, unused, refused, line, known } = await inWorker(page, address, compiled);
+  assert.ok(files.length >= 20 && files.includes("resident/train.wgsl"), files.join());
+  assert.deepEqual(errors, []);
+  // A device takes one of the two ways in which invocations wait for each other.
+  assert.equal(unused.length, 1);
+  assert.match(unused[0], /^no kernel on this device is made of resident\/(workgroup|subgroup)\.wgsl$/);
+  assert.equal(refused.length, 1);
+  assert.deepEqual({ ...refused[0], message: "" }, { file: "tanh.wgsl", line, column: 19, message: "" });
+  assert.match(refused[0].message, /hh/);
+  // Every known mistake is in one of them, once.
+  assert.deepEqual([...new Set(known)], [2]);
 });

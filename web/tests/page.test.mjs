@@ -228,6 +228,69 @@ test("the kernels train on WebGPU, and all 26 rows agree", { timeout: 600_000 },
   assert.deepEqual([...new Set(verdicts)], ["ok"]);
 });
 
+test("the drawing of a step has all 26 tensors, and opens them", { timeout: 300_000 }, async (t) => {
+  const { at, page } = await visit(t, { webgpu: false });
+  await page.goto(at("?steps=200&backend=cpu"));
+  await logWhen(page, "ready");
+  await page.getByRole("tab", { name: "One step" }).click();
+  await page.locator("#cmp tbody tr").nth(25).waitFor();
+  const names = (await page.locator("#cmp tbody tr th").allInnerTexts()).sort();
+  assert.equal(names.length, 26);
+  const drawn = await page.evaluate(() => {
+    const of = (where, key) => [...document.querySelectorAll(`#tensors ${where} button`)].flatMap(({ dataset }) => dataset[key] ?? []);
+    return {
+      values: of("", "tensor"),
+      gradients: of("", "gradient"),
+      inLanes: [of(".forward", "tensor"), of(".backward", "gradient")],
+      strays: [...of(".forward", "gradient"), ...of(".backward", "tensor")],
+      between: of(".parameters", "tensor"),
+      painted: [...document.querySelectorAll("#tensors canvas")].every(({ width, height }) => width * height > 1),
+    };
+  });
+  assert.deepEqual([...drawn.values].sort(), names);
+  assert.deepEqual(drawn.gradients, drawn.values);
+  assert.deepEqual(drawn.between, ["C", "W1", "b1", "bngain", "bnbias", "W2", "b2"]);
+  assert.deepEqual(drawn.inLanes[0], drawn.inLanes[1]);
+  assert.equal(drawn.inLanes[0].length + drawn.between.length, 26);
+  assert.deepEqual(drawn.strays, []);
+  assert.ok(drawn.painted);
+
+  const title = page.locator("#tensor h2 code");
+  const current = () => page.locator('#tensors [aria-current="true"]').evaluateAll((all) => all.map(({ dataset }) => dataset.tensor ?? dataset.gradient));
+  await page.locator("#tensors [data-gradient=bnraw] canvas").click();
+  await page.waitForFunction(() => document.querySelector("#tensor h2 code")?.textContent === "bnraw");
+  assert.deepEqual(await current(), ["bnraw", "bnraw"]);
+  // Arrow keys go to the next gradient, and across to its value, which is shown beside it.
+  await page.keyboard.press("ArrowDown");
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.gradient), "hpreact");
+  assert.equal(await page.locator("#tensors [data-tensor=hpreact].paired").count(), 1);
+  await page.keyboard.press("ArrowLeft");
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.tensor), "hpreact");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelector("#tensor h2 code")?.textContent === "hpreact");
+  assert.equal(await title.innerText(), "hpreact");
+});
+
+test("the lecture's curve lies behind the loss for the lecture's set-up alone", { timeout: 300_000 }, async (t) => {
+  const { at, page } = await visit(t, { webgpu: false });
+  const legend = page.locator("#chart .u-legend");
+  await page.goto(at("?backend=cpu"));
+  await logWhen(page, "ready");
+  await legend.getByText("the lecture's run").waitFor();
+  // Another set-up has no such curve, and the lecture's has it again.
+  for (const [value, count] of [["64", 0], ["200", 1]]) {
+    await page.locator("#field-n_hidden").fill(value);
+    await page.waitForFunction((rows) => document.querySelectorAll("#chart .u-legend tr").length === rows, 3 + count);
+    assert.equal(await legend.getByText("the lecture's run").count(), count);
+  }
+  for (const query of ["?backend=cpu&n_hidden=64", "?backend=cpu&data=municipalities", "?backend=cpu&steps=2000"]) {
+    await page.goto(at(query));
+    await logWhen(page, "ready");
+    await legend.getByText("train").waitFor();
+    assert.equal(await legend.getByText("the lecture's run").count(), 0, query);
+  }
+});
+
 /** On the page: texts whose contrast with what lies behind them is below WCAG's AA. Disabled controls are exempt. */
 function faint() {
   const rgba = (text) => {
@@ -241,7 +304,7 @@ function faint() {
   const behind = (element) => {
     if (element === null) return { r: 255, g: 255, b: 255, a: 1 };
     const own = rgba(getComputedStyle(element).backgroundColor);
-    return own.a === 1 ? own : over(own, behind(element.parentElement));
+    return own.a === 1 ? own : over(own, behind(element.parentElement ?? element.getRootNode().host ?? null));
   };
   const luminance = ({ r, g, b }) => {
     const linear = (channel) => (channel /= 255) <= 0.04045 ? channel / 12.92 : ((channel + 0.055) / 1.055) ** 2.4;
@@ -249,7 +312,9 @@ function faint() {
   };
   const found = [];
   let texts = 0;
-  for (const element of document.querySelectorAll("body *")) {
+  /** With what lies in shadow trees. */
+  const inside = (root) => [...root.querySelectorAll("*")].flatMap((element) => [element, ...(element.shadowRoot ? inside(element.shadowRoot) : [])]);
+  for (const element of inside(document.body)) {
     const own = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim() !== "");
     const { color, fontSize, fontWeight } = getComputedStyle(element);
     if (!own || !element.checkVisibility() || element.closest(":disabled") !== null) continue;
@@ -269,10 +334,19 @@ for (const scheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme: scheme });
     await page.goto(at("?backend=cpu&steps=200&start=1"));
     await logWhen(page, "finished");
-    for (const name of ["Train", "One step", "Break it", "Model"]) {
-      await page.getByRole("tab", { name }).click();
+    for (const name of ["Train", "One step", "Break it", "the editor", "Model"]) {
+      if (name !== "the editor") await page.getByRole("tab", { name }).click();
       if (name === "One step") await page.locator("#cmp tbody tr").nth(25).waitFor();
       if (name === "Break it") await page.getByRole("button", { name: "the mean term dropped", exact: true }).click();
+      if (name === "the editor") {
+        await page.getByRole("button", { name: "Your own edit" }).click();
+        // Code of all colours, and a line that is changed.
+        await page.locator("#edit-file").selectOption("chunked/tanh.wgsl");
+        await page.locator(".cm-line", { hasText: "@compute" }).first().click();
+        await page.keyboard.type("const one = 1.0;");
+        const colours = await page.locator(".cm-line span").evaluateAll((all) => all.map((span) => getComputedStyle(span).color));
+        assert.equal(new Set(colours).size, 5);
+      }
       if (name === "Model") await page.locator("#next button").first().waitFor();
       const { texts, found } = await page.evaluate(faint);
       assert.ok(texts > 20, `${texts} texts in ${name}`);
@@ -291,4 +365,105 @@ test("a mistake is made, shows in the table, and trains", { timeout: 600_000 }, 
   const sentence = page.getByText(/\d+ of 26 rows are wrong; the first is/);
   await sentence.waitFor({ timeout: 120_000 });
   assert.match(await sentence.textContent(), /the first is hpreact/);
+});
+
+test("an edit of one's own is compiled, shows in the table, and trains", { timeout: 600_000 }, async (t) => {
+  const { at, page } = await visit(t, { webgpu: true });
+  const refused = [];
+  page.on("console", (message) => {
+    if (message.type() === "error") refused.push(message.text());
+  });
+  await page.goto(at("?steps=200&backend=webgpu"));
+  await logWhen(page, "ready");
+  await page.getByRole("tab", { name: "Break it" }).click();
+  await page.getByRole("button", { name: "Your own edit" }).click();
+  const editor = page.getByRole("textbox", { name: "WGSL of tanh.wgsl" });
+  const compile = page.getByRole("button", { name: "Compile and compare" });
+  const differs = page.locator("#edit-differs");
+  const told = page.locator("#broken-told");
+  const line = page.locator(".cm-line", { hasText: "return (1.0 - " });
+  /** Writes another line in the place of that one. */
+  const write = async (text) => {
+    await line.click();
+    await page.keyboard.press("Home");
+    await page.keyboard.press("Shift+End");
+    await page.keyboard.type(text);
+  };
+  await compile.click();
+  assert.match(await told.textContent(), /Nothing is changed/);
+
+  // A name that is not there: the compiler's words, and a mark at the place.
+  const number = (await readFile(join(root, "shaders/tanh.wgsl"), "utf8")).split("\n").findIndex((text) => text.includes("(1.0 - h * h)")) + 1;
+  await write("return (1.0 - hh * h) * dh;");
+  assert.match(await differs.textContent(), /^1 line differs/);
+  await page.keyboard.press("Control+Enter");
+  const errors = page.locator("#edit-errors li");
+  await errors.first().waitFor({ timeout: 60_000 });
+  assert.equal(await errors.count(), 1);
+  assert.match(await errors.textContent(), new RegExp(`^tanh\\.wgsl:${number}:19: .*hh`));
+  assert.equal(await page.locator(".cm-lintRange-error").innerText(), "hh");
+  assert.equal(await page.locator(".cm-lint-marker-error").count(), 1);
+  // The list leads to the place, where the next key goes.
+  await page.locator(".cm-line").first().click();
+  await errors.getByRole("button").click();
+  await page.keyboard.press("Delete");
+  assert.match(await line.textContent(), /\(1\.0 - h \* h\)/);
+  await page.keyboard.press("Control+z");
+  // Tab leaves the editor.
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "break");
+
+  const reset = page.getByRole("button", { name: "As it was" });
+  await reset.click();
+  assert.match(await line.textContent(), /\(1\.0 - h \* h\)/);
+  assert.match(await differs.textContent(), /^No line differs/);
+  assert.equal(await errors.count() + (await page.locator(".cm-lintRange-error").count()), 0);
+  assert.ok(await reset.isDisabled());
+  await page.keyboard.press("Control+z");
+  assert.match(await line.textContent(), /hh/);
+
+  await write("return (1.0 - h) * dh;");
+  await compile.click();
+  const sentence = page.getByText(/\d+ of 26 rows are wrong; the first is/);
+  await sentence.waitFor({ timeout: 120_000 });
+  assert.match(await sentence.textContent(), /the first is hpreact/);
+  assert.equal(await page.locator("#broken-cmp tbody tr.wrong th").first().textContent(), "hpreact");
+  await page.locator("#broken-steps").fill("40");
+  await page.getByRole("button", { name: "Train 40 steps with it" }).click();
+  await page.locator("#broken-state", { hasText: "Step 40 of 40 with the edit. Finished." }).waitFor({ timeout: 120_000 });
+  assert.match(await editor.textContent(), /\(1\.0 - h\) \* dh/);
+
+  // A known mistake as the beginning of an edit; another file keeps its own.
+  await page.getByRole("button", { name: "the mean term dropped", exact: true }).click();
+  await page.getByRole("button", { name: "Edit this yourself" }).click();
+  assert.equal(await page.locator("#edit-file").inputValue(), "batchnorm.wgsl");
+  assert.match(await differs.textContent(), /^1 line differs from the original\. Only this file is compiled: .* tanh\.wgsl/);
+  await page.locator("#edit-file").selectOption("tanh.wgsl");
+  assert.match(await line.textContent(), /\(1\.0 - h\)/);
+  assert.deepEqual(refused, []);
+});
+
+test("without WebGPU an edit is read and written, and not compiled", { timeout: 300_000 }, async (t) => {
+  const { at, page } = await visit(t, { webgpu: false });
+  await page.goto(at("?steps=200&backend=cpu"));
+  await logWhen(page, "ready");
+  await page.getByRole("tab", { name: "Break it" }).click();
+  await page.getByRole("button", { name: "Your own edit" }).click();
+  // The longest file is there at once.
+  const longest = await page.evaluate(async () => {
+    const tasks = [];
+    const select = document.querySelector("#edit-file");
+    while (select === null || select.options.length === 0) await new Promise((done) => setTimeout(done, 50));
+    new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: "longtask" });
+    select.value = "resident/train.wgsl";
+    select.dispatchEvent(new Event("change"));
+    await new Promise((done) => setTimeout(done, 1000));
+    return tasks;
+  });
+  assert.deepEqual(longest, []);
+  await page.locator(".cm-line").first().click();
+  await page.keyboard.type("// ");
+  assert.match(await page.locator("#edit-differs").textContent(), /^1 line differs/);
+  assert.ok(await page.getByRole("button", { name: "Compile and compare" }).isDisabled());
+  assert.match(await page.locator("#needs").textContent(), /needs WebGPU/);
 });

@@ -1,4 +1,5 @@
-// The view "Break it": a mistake in a kernel, what the table says of it, and what it does to a training.
+// The view "Break it": a mistake in a kernel, or an edit of it, what the table says of it, and what it does to a
+// training.
 
 import { words } from "../app.js";
 import type { App } from "../app.js";
@@ -6,15 +7,44 @@ import { Pair } from "../chart.js";
 import { lines, table } from "../cmp.js";
 import { arrows, box, breathe, make, say, whole } from "../dom.js";
 import { Fatal, Replaced } from "../engine.js";
-import type { Inspection, Mistake, TrialProgress } from "../protocol.js";
+import type { Editor } from "../editor.js";
+import type { Inspection, Mistake, SourceErrors, SourceFile, TrialProgress } from "../protocol.js";
 
 const STEPS = 2000;
 const LEAST = 10;
 const MOST = 20_000;
+const STALE = "The text has changed: what is below is of the one before.";
+
+/** The file that the editor has at first: the shortest formula. */
+const FIRST = "tanh.wgsl";
+/** The files of the kernels, by the folder they are in. */
+const GROUPS = [
+  ["", "formulas"],
+  ["chunked", "line by line"],
+  ["resident", "resident"],
+  ["staged", "staged"],
+] as const;
+
+/** What is compiled, compared and trained. */
+interface Subject {
+  readonly noun: "mistake" | "edit";
+  /** Whether it is in a kernel that trains. */
+  readonly trains: boolean;
+  /** The text, if it is the visitor's. */
+  readonly text?: string;
+  /** Makes it, for a training of so many steps. */
+  make(steps: number): Promise<void>;
+}
 
 export class MistakesView {
   private all: Mistake[] | null = null;
-  private chosen: Mistake | null = null;
+  private files: SourceFile[] = [];
+  private chosen: Mistake | "own" | null = null;
+  /** What the table and the curve are of. */
+  private subject: Subject | null = null;
+  private editor: Editor | null = null;
+  /** The file in the editor. */
+  private file: SourceFile | null = null;
   /** What is being done. */
   private doing: "nothing" | "compiling" | "training" = "nothing";
   /** Steps of the trial that the worker holds; 0 if there is none. */
@@ -28,15 +58,25 @@ export class MistakesView {
   private readonly needs = make("p", { id: "needs", class: "told", hidden: "" });
   private readonly filter = make("input", { id: "filter", type: "search", autocomplete: "off", autocapitalize: "off", spellcheck: "false", placeholder: "Filter" });
   private readonly found = make("p", { class: "hint", role: "status" });
+  private readonly own = make("button", { type: "button", id: "own", "aria-current": "false" }, "Your own edit");
   private readonly list = make("div", { id: "mistakes" });
   private readonly article = make("div", { class: "chosen-mistake" });
   private readonly title = make("h2", { id: "mistake-title", tabindex: "-1" }, "No mistake is chosen");
   private readonly about = make("div");
-  private readonly makeIt = make("button", { type: "button", id: "break", class: "primary", hidden: "" }, "Make this mistake");
+  private readonly which = make("select", { id: "edit-file" });
+  private readonly place = make("div", { id: "edit-place" }, "Loading the editor …");
+  private readonly differs = make("p", { id: "edit-differs", class: "hint" });
+  private readonly editing = make("div", { id: "editing" });
+  private readonly makeIt = make("button", { type: "button", id: "break", class: "primary", hidden: "" });
+  private readonly reset = make("button", { type: "button", id: "edit-reset", hidden: "" }, "As it was");
+  private readonly edit = make("button", { type: "button", id: "edit-this", class: "quiet", hidden: "" }, "Edit this yourself");
   private readonly told = make("p", { id: "broken-told", class: "told", role: "status" });
+  private readonly errors = make("ul", { id: "edit-errors", class: "wrong" });
   private readonly rows = make("tbody");
   private readonly verdict = make("p", { id: "broken-verdict", role: "status" });
-  private readonly compared = make("section", { class: "panel", "aria-label": "Comparison with the mistake", hidden: "" });
+  private readonly comparedTitle = make("h2", { id: "compared-title" });
+  private readonly compared = make("section", { class: "panel", "aria-labelledby": "compared-title", hidden: "" });
+  private readonly trainingTitle = make("h2");
   private readonly training = make("section", { class: "panel", hidden: "" });
   private readonly steps = make("input", { id: "broken-steps", type: "number", min: String(LEAST), max: String(MOST), step: "1", value: String(STEPS), inputmode: "numeric" });
   private readonly train = make("button", { type: "button", id: "broken-train", class: "primary" });
@@ -49,19 +89,33 @@ export class MistakesView {
   );
   private readonly state = make("p", { id: "broken-state", class: "told hint" });
   private readonly ended = make("p", { id: "broken-ended", class: "told wrong", role: "status" });
-  private readonly chart = make("div", { class: "chart pair", role: "img", "aria-label": "Two loss curves: blue is right, orange and dashed is with the mistake.", hidden: "" });
+  private readonly chart = make("div", { class: "chart pair", role: "img", hidden: "" });
 
   constructor(private readonly app: App) {
     this.controls.append(make("label", { for: "broken-steps" }, "steps"), this.steps, this.train, this.stop);
-    this.compared.append(make("h2", {}, "cmp with the mistake"), this.verdict, table("broken-cmp", this.rows));
-    this.training.append(make("h2", {}, "Training with the mistake"), this.unused, this.controls, this.state, this.ended, this.chart);
+    this.compared.append(this.comparedTitle, this.verdict, table("broken-cmp", this.rows));
+    this.training.append(this.trainingTitle, this.unused, this.controls, this.state, this.ended, this.chart);
+    this.editing.append(
+      make("div", { class: "row" }, make("label", { for: "edit-file" }, "file"), this.which),
+      this.place,
+      this.differs,
+      make("p", { class: "hint" }, "Ctrl-Enter or ⌘-Enter compiles, Tab leaves the editor. If a loop never ends, reload the page."),
+    );
     this.article.append(
-      make("section", { class: "panel", "aria-labelledby": "mistake-title" }, this.title, this.about, this.makeIt, this.told),
+      make(
+        "section",
+        { class: "panel", "aria-labelledby": "mistake-title" },
+        this.title,
+        this.about,
+        make("div", { class: "row" }, this.makeIt, this.reset, this.edit),
+        this.told,
+        this.errors,
+      ),
       this.compared,
       this.training,
     );
     box("view-mistakes").append(
-      make("p", {}, "Make one mistake in a kernel, and see which gradients it spoils and what it does to a training."),
+      make("p", {}, "Make one mistake in a kernel, or edit it yourself, and see which gradients that spoils and what it does to a training."),
       this.needs,
       make(
         "div",
@@ -70,6 +124,7 @@ export class MistakesView {
           "section",
           { class: "panel list-of-mistakes", "aria-labelledby": "mistakes-title" },
           make("h2", { id: "mistakes-title" }, "Mistakes"),
+          this.own,
           make("label", { for: "filter", class: "away" }, "Filter the mistakes"),
           this.filter,
           this.found,
@@ -79,6 +134,18 @@ export class MistakesView {
       ),
     );
     this.filter.addEventListener("input", () => this.drawList());
+    this.own.addEventListener("click", () => void this.chooseOwn());
+    this.which.addEventListener("change", () => {
+      this.open(this.which.value);
+      this.phase();
+    });
+    this.edit.addEventListener("click", () => void this.editChosen());
+    this.reset.addEventListener("click", () => {
+      this.drawErrors([]);
+      this.editor?.restore();
+      // The button is off now.
+      this.editor?.focus();
+    });
     this.makeIt.addEventListener("click", () => void this.make());
     this.train.addEventListener("click", () => void this.run());
     this.stop.addEventListener("click", () => {
@@ -113,7 +180,14 @@ export class MistakesView {
     const idle = this.doing === "nothing";
     this.needs.hidden = !cpu;
     if (cpu) say(this.needs, "A mistake needs WebGPU: it is made in a kernel, and this run is on the CPU. If this browser has WebGPU, choose webgpu under “runs on” in the set-up.");
-    this.makeIt.disabled = cpu || !idle || this.chosen === null || phase === "loading" || phase === "compiling";
+    const { chosen } = this;
+    const own = chosen === "own";
+    this.makeIt.hidden = chosen === null;
+    say(this.makeIt, own ? "Compile and compare" : "Make this mistake");
+    this.makeIt.disabled =
+      cpu || !idle || chosen === null || (own && this.editor === null) || phase === "loading" || phase === "compiling";
+    this.reset.hidden = !own;
+    this.edit.hidden = own || chosen === null || this.applied(chosen) === null;
     const wanted = this.wanted;
     const goesOn = this.progress !== null && !this.progress.finished && this.progress.steps === wanted;
     say(this.train, goesOn ? "Continue with it" : `Train ${whole(wanted ?? STEPS)} steps with it`);
@@ -142,12 +216,15 @@ export class MistakesView {
   private async load(): Promise<void> {
     this.all = [];
     try {
-      this.all = await this.app.engine.call("mistakes");
+      const { engine } = this.app;
+      [this.all, this.files] = await Promise.all([engine.call("mistakes"), engine.call("sources")]);
     } catch (error) {
       this.all = null;
       this.app.trouble(error);
     }
     this.drawList();
+    this.drawFiles();
+    this.phase();
   }
 
   private drawList(): void {
@@ -173,15 +250,25 @@ export class MistakesView {
   private choose(mistake: Mistake): void {
     if (mistake !== this.chosen) {
       this.chosen = mistake;
-      this.forget();
-      void this.app.engine.call("mend").catch((error: unknown) => this.app.trouble(error));
-      for (const made of this.list.querySelectorAll<HTMLElement>("button")) {
-        made.setAttribute("aria-current", String(made.dataset["mistake"] === mistake.name));
-      }
+      this.mend();
       this.drawMistake(mistake);
-      this.phase();
+      this.drawChosen();
     }
-    // On a narrow screen the mistake lies below the list.
+    this.bringUp();
+  }
+
+  private drawChosen(): void {
+    const { chosen } = this;
+    this.own.setAttribute("aria-current", String(chosen === "own"));
+    for (const made of this.list.querySelectorAll<HTMLElement>("button")) {
+      made.setAttribute("aria-current", String(chosen !== null && chosen !== "own" && made.dataset["mistake"] === chosen.name));
+    }
+    this.errors.hidden = chosen !== "own";
+    this.phase();
+  }
+
+  /** On a narrow screen what is chosen lies below the list. */
+  private bringUp(): void {
     if (this.article.getBoundingClientRect().top > innerHeight * 0.4) {
       this.article.scrollIntoView({ block: "start" });
       this.title.focus({ preventScroll: true });
@@ -201,12 +288,149 @@ export class MistakesView {
       ),
       make("p", { class: "told" }, "The first tensor in which it shows: ", make("code", {}, mistake.first), "."),
     );
-    this.makeIt.hidden = false;
+  }
+
+  /** The visitor's own edit. True: the editor is there. */
+  private async chooseOwn(): Promise<boolean> {
+    if (this.chosen !== "own") {
+      this.chosen = "own";
+      this.mend();
+      say(this.title, "Your own edit");
+      this.about.replaceChildren(this.editing);
+      this.drawChosen();
+    }
+    this.bringUp();
+    if (this.editor === null) {
+      try {
+        const module = await import("../editor.js");
+        this.editor ??= new module.Editor(
+          this.place,
+          () => this.drawEdited(),
+          () => {
+            if (!this.makeIt.disabled) void this.make();
+          },
+        );
+      } catch (error) {
+        this.tell(`The editor could not be loaded: ${words(error)}`, true);
+        return false;
+      }
+      this.place.replaceChildren();
+      this.drawFiles();
+      this.phase();
+    }
+    return true;
+  }
+
+  /** Shows another file in the editor. What the one before had is kept. */
+  private open(name: string): void {
+    const file = this.files.find(({ file }) => file === name);
+    if (file === undefined) return;
+    this.which.value = file.file;
+    // Once it is loaded, the editor opens what is selected.
+    if (this.editor === null) return;
+    if (file !== this.file) {
+      if (this.file !== null) {
+        this.drawErrors([]);
+        this.mend();
+      }
+      this.file = file;
+      this.editor.open(file.file, file.text);
+    }
+    this.drawEdited();
+  }
+
+  /** The list of files, and the one that is open. */
+  private drawFiles(): void {
+    const selected = this.which.value || FIRST;
+    const folder = (name: string) => (name.includes("/") ? name.slice(0, name.indexOf("/")) : "");
+    this.which.replaceChildren(
+      ...GROUPS.map(([under, label]) =>
+        make(
+          "optgroup",
+          { label },
+          ...this.files.filter(({ file }) => folder(file) === under).map(({ file }) => make("option", { value: file }, file)),
+        ),
+      ),
+    );
+    this.open(selected);
+  }
+
+  /** The text in the editor is another one. */
+  private drawEdited(): void {
+    const { editor, file, subject } = this;
+    if (editor === null || file === null) return;
+    const { count, edited } = editor;
+    const others = edited.filter((name) => name !== file.file);
+    this.reset.disabled = !edited.includes(file.file);
+    const lines = count === 0 ? "No line differs" : count === 1 ? "1 line differs" : `${whole(count)} lines differ`;
+    const only = others.length === 0 ? "" : ` Only this file is compiled: what you changed in ${others.join(", ")} is not in it.`;
+    say(this.differs, `${lines} from the original.${only}`);
+    for (const option of this.which.options) say(option, edited.includes(option.value) ? `${option.value} (edited)` : option.value);
+    const stale = subject?.text !== undefined && subject.text !== editor.text && !this.compared.hidden;
+    // What the compiler said stays until it is asked again.
+    if (this.doing !== "compiling" && this.errors.childElementCount === 0) this.tell(stale ? STALE : "");
+  }
+
+  /** The text of a file with a mistake in it, and where the mistake is. */
+  private applied({ file, from, to }: Mistake): { text: string; at: number } | null {
+    const text = this.files.find((one) => one.file === file)?.text;
+    const at = text?.indexOf(from) ?? -1;
+    if (text === undefined || at < 0) return null;
+    return { text: text.slice(0, at) + to + text.slice(at + from.length), at };
+  }
+
+  /** Opens the editor with the mistake in it. */
+  private async editChosen(): Promise<void> {
+    const { chosen } = this;
+    if (chosen === null || chosen === "own") return;
+    const edit = this.applied(chosen);
+    if (edit === null || !(await this.chooseOwn()) || this.chosen !== "own") return;
+    this.open(chosen.file);
+    this.editor?.put(edit.text, edit.at);
+    this.editor?.focus();
+  }
+
+  /** Lists what the compiler says, and marks it in the editor. */
+  private drawErrors(errors: SourceErrors): void {
+    const { editor, file } = this;
+    const here = errors.filter((error) => error.file === file?.file);
+    editor?.mark(here);
+    this.errors.replaceChildren(
+      ...errors.map((error) => {
+        const text = `${error.file}:${error.line}:${error.column}: ${error.message}`;
+        const at = here.indexOf(error);
+        // Another file, which uses this one.
+        if (at < 0) return make("li", {}, make("code", {}, text));
+        const go = make("button", { type: "button", class: "link" }, text);
+        go.addEventListener("click", () => editor?.goTo(at));
+        return make("li", {}, go);
+      }),
+    );
+  }
+
+  /** What is chosen, as it is now; nothing if it is an edit that changes nothing. */
+  private present(): Subject | null {
+    const { chosen, editor, file } = this;
+    const { engine } = this.app;
+    if (chosen === null) return null;
+    if (chosen !== "own") {
+      return { noun: "mistake", trains: chosen.trains, make: (steps) => engine.call("breakIt", chosen.name, steps) };
+    }
+    if (editor === null || file === null || !editor.edited.includes(file.file)) return null;
+    const { text } = editor;
+    return { noun: "edit", trains: file.trains, text, make: (steps) => engine.call("breakBy", file.file, text, steps) };
+  }
+
+  /** Another choice: the worker need not keep what was made. */
+  private mend(): void {
+    this.forget();
+    void this.app.engine.call("mend").catch((error: unknown) => this.app.trouble(error));
   }
 
   /** Nothing is made any more. */
   private forget(): void {
     this.round++;
+    this.subject = null;
     this.made = 0;
     this.progress = null;
     this.stopping = true;
@@ -248,14 +472,21 @@ export class MistakesView {
   }
 
   private async make(): Promise<void> {
-    const mistake = this.chosen;
-    if (mistake === null || this.doing !== "nothing") return;
+    const { chosen } = this;
+    if (chosen === null || this.doing !== "nothing") return;
+    if (this.present() === null) {
+      this.drawErrors([]);
+      this.tell("Nothing is changed: edit the text first.");
+      return;
+    }
     // Opening a session forgets what was made, so it comes first.
     if (!(await this.app.prepare())) {
       this.tell("No run is open: see Train.", true);
       return;
     }
-    if (mistake !== this.chosen) return;
+    const subject = this.present();
+    if (chosen !== this.chosen || subject === null) return;
+    this.subject = subject;
     this.compared.hidden = true;
     this.training.hidden = true;
     this.chart.hidden = true;
@@ -264,41 +495,60 @@ export class MistakesView {
     await this.work("compiling", async (round) => {
       const { engine } = this.app;
       const steps = this.wanted ?? STEPS;
-      this.tell("Compiling the broken kernels …");
-      await engine.call("breakIt", mistake.name, steps);
+      const { file } = this;
+      const { noun, text } = subject;
+      this.made = 0;
+      this.tell(compiling(subject));
+      if (file !== null && text !== undefined) {
+        this.drawErrors([]);
+        const errors = await engine.call("compile", file.file, text);
+        if (round !== this.round) return;
+        if (errors.length > 0) {
+          this.subject = null;
+          this.drawErrors(errors);
+          this.tell(refused(errors, file.file), true);
+          return;
+        }
+      }
+      await subject.make(steps);
       if (round !== this.round) return;
       this.made = steps;
       // The device compiles a kernel when it first runs.
-      this.tell("Compiling the broken kernels … and computing the step with the mistake, and the reference in f64.");
+      this.tell(`${compiling(subject)} and computing the step with the ${noun}, and the reference in f64.`);
       const seen = await engine.call("inspectBroken");
       await breathe();
       if (round !== this.round) return;
-      this.tell("");
-      this.drawTable(seen);
+      this.tell(noun === "edit" ? "It compiles." : "");
+      this.drawTable(seen, noun);
+      say(this.trainingTitle, `Training with the ${noun}`);
+      this.chart.setAttribute("aria-label", `Two loss curves: blue is right, orange and dashed is with the ${noun}.`);
       this.training.hidden = false;
-      this.controls.hidden = !mistake.trains;
-      this.unused.hidden = mistake.trains;
+      this.controls.hidden = !subject.trains;
+      this.unused.hidden = subject.trains;
+      // The visitor may have typed on.
+      if (noun === "edit" && this.editor?.text !== text) this.tell(STALE);
     });
   }
 
-  private drawTable({ tensors, wrong, step }: Inspection): void {
+  private drawTable({ tensors, wrong, step }: Inspection, noun: Subject["noun"]): void {
+    say(this.comparedTitle, `cmp with the ${noun}`);
     this.rows.replaceChildren(...lines(tensors));
     const first = tensors.find(({ row }) => !row.pass);
     say(
       this.verdict,
       first === undefined
-        ? `0 of ${tensors.length} rows are wrong: with the minibatch of step ${whole(step)} this mistake does not show.`
+        ? `0 of ${tensors.length} rows are wrong: with the minibatch of step ${whole(step)} this ${noun} does not show.`
         : `${wrong} of ${tensors.length} rows ${wrong === 1 ? "is" : "are"} wrong; the first is ${first.name}.`,
     );
     this.verdict.classList.toggle("wrong", wrong > 0);
     this.compared.hidden = false;
   }
 
-  /** Trains with the mistake and without it, until the end or until it is stopped. */
+  /** Trains with it and without it, until the end or until it is stopped. */
   private async run(): Promise<void> {
-    const mistake = this.chosen;
+    const { subject } = this;
     const steps = this.wanted;
-    if (mistake === null || steps === null) return;
+    if (subject === null || steps === null) return;
     await this.work("training", async (round) => {
       const { engine } = this.app;
       // A trial has its number of steps from the beginning, and goes to its end once.
@@ -306,9 +556,9 @@ export class MistakesView {
         this.progress = null;
         this.chart.hidden = true;
         say(this.ended, "");
-        say(this.state, "Compiling the broken kernels …");
+        say(this.state, compiling(subject));
         this.made = 0;
-        await engine.call("breakIt", mistake.name, steps);
+        await subject.make(steps);
         if (round !== this.round) return;
         this.made = steps;
       }
@@ -327,16 +577,27 @@ export class MistakesView {
     this.pair ??= new Pair(this.chart);
     this.pair.draw(progress);
     this.drawState(progress);
-    say(this.ended, progress.ended === undefined ? "" : `The broken training stopped early: ${progress.ended}`);
+    say(this.ended, progress.ended === undefined ? "" : `The training with the ${this.subject?.noun ?? "mistake"} stopped early: ${progress.ended}`);
   }
 
   private drawState({ step, steps, bucket, finished }: TrialProgress): void {
     const stopped = finished ? " Finished." : this.doing === "nothing" ? " Stopped." : "";
     say(
       this.state,
-      `Step ${whole(step)} of ${whole(steps)} with the mistake.${stopped} log10 of the loss, each point the mean of ${whole(bucket)} steps.`,
+      `Step ${whole(step)} of ${whole(steps)} with the ${this.subject?.noun ?? "mistake"}.${stopped} log10 of the loss, each point the mean of ${whole(bucket)} steps.`,
     );
   }
+}
+
+function compiling({ noun }: Subject): string {
+  return `Compiling the ${noun === "edit" ? "edited" : "broken"} kernels …`;
+}
+
+/** That the compiler refuses a text, or only another file that uses it. */
+function refused(errors: SourceErrors, file: string): string {
+  if (errors.some((error) => error.file === file)) return "The compiler refuses the text:";
+  const others = [...new Set(errors.map((error) => error.file))];
+  return `With this text the compiler refuses ${others.join(" and ")}, made of it too:`;
 }
 
 /** A piece of a text, and whether the other text lacks it. */

@@ -14,6 +14,32 @@ type Tensor = Inspection["tensors"][number];
 const WORDS = 256;
 const BARS = 41;
 
+/** The operations of a step in forward order, each with its parameters and with what its lines make. */
+const OPERATIONS = [
+  { title: "embedding", parameters: ["C"], made: ["emb", "embcat"] },
+  { title: "linear", parameters: ["W1", "b1"], made: ["hprebn"] },
+  {
+    title: "batchnorm",
+    parameters: ["bngain", "bnbias"],
+    made: ["bnmeani", "bndiff", "bndiff2", "bnvar", "bnvar_inv", "bnraw", "hpreact"],
+  },
+  { title: "tanh", parameters: [], made: ["h"] },
+  { title: "linear", parameters: ["W2", "b2"], made: ["logits"] },
+  {
+    title: "softmax and cross-entropy",
+    parameters: [],
+    made: ["logit_maxes", "norm_logits", "counts", "counts_sum", "counts_sum_inv", "probs", "logprobs"],
+  },
+] as const;
+
+/** A tensor's value or gradient in the drawing. */
+interface Spot {
+  readonly button: HTMLButtonElement;
+  readonly canvas: HTMLCanvasElement;
+  /** What is told to who does not see the map. */
+  readonly told: HTMLElement;
+}
+
 /** A large heat map. */
 interface Lens {
   readonly title: string;
@@ -28,10 +54,12 @@ export class StepView {
   private readonly derivations = new Map<string, Derivation>();
   private tensor = "logits";
   private row = 0;
-  private backward = false;
   private busy = false;
-  /** Counts drawings of the list. */
+  /** Counts paintings of the drawing. */
   private round = 0;
+  /** Tensors and shapes that the drawing is made for. */
+  private sizes = "";
+  private readonly spots = new Map<string, readonly [value: Spot, gradient: Spot]>();
   /** The cell under the pointer, as an index of the tensor. */
   private cell = 0;
   private lenses: Lens[] = [];
@@ -41,7 +69,8 @@ export class StepView {
   private readonly looked = make("p", { id: "looked", class: "hint", role: "status" });
   private readonly batch = make("div", { class: "words", role: "group", "aria-labelledby": "words-title" });
   private readonly list = make("ol", { id: "tensors", class: "tensors" });
-  private readonly order = make("button", { type: "button", class: "quiet" });
+  private readonly pointed = make("p", { class: "pointed", "aria-hidden": "true" });
+  private readonly loss = make("b", {});
   private readonly article = make("article", { id: "tensor", class: "panel tensor", tabindex: "-1", "aria-live": "off" });
   private readonly pulls = make("div", { id: "dlogits" });
   private readonly rows = make("tbody");
@@ -60,8 +89,22 @@ export class StepView {
       make(
         "section",
         { class: "panel drawing" },
-        make("div", { class: "row" }, make("h2", {}, "Tensors"), this.order),
-        make("p", { class: "legend", "aria-hidden": "true" }, make("span", { class: "scale" }), make("span", {}, "value"), make("span", {}, "gradient")),
+        make("h2", {}, "The step"),
+        make(
+          "p",
+          { class: "hint" },
+          "Values on the left, going down; gradients on the right, going up; parameters between. Press a tensor to open it. ",
+          make("span", { class: "legend" }, "− ", make("span", { class: "scale" }), " +"),
+          " Each map has its own scale.",
+        ),
+        this.pointed,
+        make(
+          "p",
+          { class: "lanes", "aria-hidden": "true" },
+          make("span", {}, "forward ↓"),
+          make("span", {}, "parameters and gradients"),
+          make("span", {}, "backward ↑"),
+        ),
         this.list,
       ),
       this.article,
@@ -77,11 +120,11 @@ export class StepView {
     box("view-step").append(make("div", { class: "row looking" }, this.look, this.one, this.looked), this.whole);
     this.look.addEventListener("click", () => void this.inspect());
     this.one.addEventListener("click", () => void app.one());
-    this.order.addEventListener("click", () => {
-      this.backward = !this.backward;
-      void this.drawList();
-    });
-    arrows(this.list, "button");
+    this.list.addEventListener("keydown", (event) => this.walk(event));
+    this.list.addEventListener("pointerover", (event) => this.pair(nameOf(event.target) ?? nameOf(document.activeElement)));
+    this.list.addEventListener("pointerleave", () => this.pair(nameOf(document.activeElement)));
+    this.list.addEventListener("focusin", (event) => this.pair(nameOf(event.target)));
+    this.list.addEventListener("focusout", () => this.pair(undefined));
     arrows(this.batch, "button", true);
     recoloured(() => {
       if (this.seen !== null && this.visible) void this.draw();
@@ -158,7 +201,7 @@ export class StepView {
     await breathe();
     this.drawPulls();
     await breathe();
-    await this.drawList();
+    await this.drawStep(seen);
     await this.drawTable(seen);
   }
 
@@ -219,50 +262,134 @@ export class StepView {
     return place;
   }
 
-  private get ordered(): Tensor[] {
-    const tensors = this.seen?.tensors ?? [];
-    return this.backward ? tensors : [...tensors].reverse();
-  }
-
-  private async drawList(): Promise<void> {
-    say(this.order, this.backward ? "backward order ↑" : "forward order ↓");
-    this.order.setAttribute("aria-label", this.backward ? "Backward order; change to forward" : "Forward order; change to backward");
+  /** Paints the drawing, and makes it first where the tensors are others. */
+  private async drawStep({ tensors, loss }: Inspection): Promise<void> {
     const round = ++this.round;
-    this.list.replaceChildren();
-    for (const tensor of this.ordered) {
-      this.list.append(make("li", {}, this.item(tensor)));
+    const sizes = tensors.map(({ name, shape }) => `${name} ${shape.join(" ")}`).join();
+    if (sizes !== this.sizes) {
+      this.sizes = sizes;
+      this.makeDrawing(tensors);
       await breathe();
-      // Another step or order is drawn meanwhile.
-      if (round !== this.round) return;
     }
+    say(this.loss, loss.toFixed(4));
+    this.pair(nameOf(document.activeElement));
+    for (const tensor of [...tensors].reverse()) {
+      // Another step is drawn meanwhile.
+      if (round !== this.round) return;
+      const { rows, columns } = extent(tensor.shape);
+      const { pass } = tensor.row;
+      this.spots.get(tensor.name)?.forEach(({ button, canvas, told }, i) => {
+        paint(canvas, { data: i === 0 ? tensor.values : tensor.grads, rows, columns, kind: "signed" });
+        button.classList.toggle("wrong", !pass);
+        say(told, ` ${shape(tensor.shape)}${pass ? "" : i === 0 ? ", its gradient is wrong" : ", wrong"}`);
+      });
+      await breathe();
+    }
+    this.marks();
   }
 
-  private item(tensor: Tensor): HTMLElement {
-    const { rows, columns } = extent(tensor.shape);
-    const maps = ([tensor.values, tensor.grads] as const).map((data) => {
-      const canvas = make("canvas", { width: "1", height: "1", "aria-hidden": "true" });
-      paint(canvas, { data, rows, columns, kind: "signed" });
-      return make("span", {}, this.map(tensor, canvas), make("small", {}, `±${end(data).toPrecision(2)}`));
+  /** Boxes and arrows, with maps that are not painted yet. */
+  private makeDrawing(tensors: readonly Tensor[]): void {
+    this.spots.clear();
+    const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+    const columns = tensors.map((tensor) => extent(tensor.shape).columns);
+    this.list.style.setProperty("--longest", String(Math.max(1, ...columns)));
+    this.list.style.setProperty("--examples", String(this.seen?.examples.length ?? 1));
+    const pairs = (names: readonly string[]) => {
+      const made = names.flatMap((name) => {
+        const tensor = byName.get(name);
+        if (tensor === undefined) return [];
+        const spots = [this.spot(tensor, false), this.spot(tensor, true)] as const;
+        this.spots.set(name, spots);
+        return [spots];
+      });
+      return [made.map(([{ button }]) => button), made.map(([, { button }]) => button)] as const;
+    };
+    const group = (buttons: readonly HTMLElement[]) => make("div", { class: "parameters" }, ...buttons);
+    // A screen reader has the title from the heading, once; the boxes show it twice.
+    const lane = (way: string, title: string, buttons: readonly HTMLElement[]) => {
+      const shown = make("span", { class: "title", "aria-hidden": "true" }, title);
+      return make("div", { class: `lane ${way}` }, make("div", { class: "box" }, shown, ...buttons));
+    };
+    const operations = OPERATIONS.map(({ title, parameters, made }, i) => {
+      const [values, gradients] = pairs(parameters);
+      const [forward, backward] = pairs(made);
+      const down = lane("forward", title, forward);
+      const up = lane("backward", title, backward);
+      const between = make("div", { class: "between" }, ...(values.length === 0 ? [] : [group(values), group(gradients)]));
+      const item = make("li", { class: "operation" }, make("h3", { class: "away" }, title));
+      if (i < OPERATIONS.length - 1) item.append(between, down, up);
+      else {
+        // Here is the loss, from which the way leads back.
+        item.classList.add("turn");
+        between.append(given("Y", "what follows"), make("p", { class: "loss" }, make("span", {}, "loss"), this.loss));
+        item.append(down, between, up);
+      }
+      return item;
     });
-    const made = make(
-      "button",
-      { type: "button", "data-tensor": tensor.name, "aria-current": String(tensor.name === this.tensor) },
-      make("span", { class: "name" }, make("b", {}, tensor.name), make("small", {}, shape(tensor.shape))),
-      ...maps,
+    this.list.replaceChildren(make("li", { class: "start" }, given("X", "contexts")), ...operations);
+  }
+
+  private spot(tensor: Tensor, gradient: boolean): Spot {
+    const { name } = tensor;
+    const canvas = make("canvas", { width: "1", height: "1", "aria-hidden": "true" });
+    const told = make("span", { class: "away" });
+    const map = this.map(tensor, canvas);
+    const button = make("button", { type: "button" }, make("span", { class: "name" }, gradient ? `d${name}` : name), told, map);
+    button.dataset[gradient ? "gradient" : "tensor"] = name;
+    button.setAttribute("aria-current", String(name === this.tensor));
+    // Both open the same: one of them is enough for the tab key, and the arrow keys reach the other.
+    if (gradient) button.tabIndex = -1;
+    button.addEventListener("click", () => this.open(name));
+    return { button, canvas, told };
+  }
+
+  /** Arrow keys: up and down along values or gradients, left and right from one to the other. */
+  private walk(event: KeyboardEvent): void {
+    const name = nameOf(event.target);
+    if (name === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    const names = [...this.spots.keys()];
+    const at = names.indexOf(name);
+    const side = event.target === this.spots.get(name)?.[1].button ? 1 : 0;
+    const ways: Record<string, readonly [at: number, side: 0 | 1]> = {
+      ArrowUp: [at - 1, side],
+      ArrowDown: [at + 1, side],
+      Home: [0, side],
+      End: [names.length - 1, side],
+      ArrowLeft: [at, 0],
+      ArrowRight: [at, 1],
+    };
+    const way = ways[event.key];
+    if (way === undefined) return;
+    event.preventDefault();
+    this.spots.get(names[way[0]] ?? name)?.[way[1]].button.focus();
+  }
+
+  /** Shows which value and which gradient belong together, and how large they are. */
+  private pair(name: string | undefined): void {
+    for (const [other, spots] of this.spots) {
+      for (const { button } of spots) button.classList.toggle("paired", other === name);
+    }
+    const tensor = this.seen?.tensors.find((tensor) => tensor.name === (name ?? this.tensor));
+    if (tensor === undefined) return;
+    this.pointed.replaceChildren(
+      make("b", {}, tensor.name),
+      ` ${shape(tensor.shape)} `,
+      make("span", {}, `value ±${end(tensor.values).toPrecision(2)}`),
+      " ",
+      make("span", {}, `gradient ±${end(tensor.grads).toPrecision(2)}`),
     );
-    if (!tensor.row.pass) made.classList.add("wrong");
-    made.addEventListener("click", () => this.open(tensor.name));
-    return made;
   }
 
   private open(name: string): void {
     this.tensor = name;
     this.cell = 0;
-    for (const made of this.list.querySelectorAll<HTMLElement>("button")) {
-      made.setAttribute("aria-current", String(made.dataset["tensor"] === name));
+    for (const [other, spots] of this.spots) {
+      for (const { button } of spots) button.setAttribute("aria-current", String(other === name));
     }
+    this.pair(name);
     void this.drawTensor().then(() => {
-      // On a narrow screen the tensor lies below the list.
+      // On a narrow screen the tensor lies below the drawing.
       if (this.article.getBoundingClientRect().top > innerHeight * 0.8) {
         this.article.scrollIntoView({ block: "start" });
         this.article.focus({ preventScroll: true });
@@ -338,7 +465,7 @@ export class StepView {
       this.histogram("values", tensor.values),
       this.histogram("gradients", tensor.grads),
     );
-    const back = make("button", { type: "button", class: "quiet back" }, "Back to the list");
+    const back = make("button", { type: "button", class: "quiet back" }, "Back to the drawing");
     back.addEventListener("click", () => {
       this.list.querySelector<HTMLElement>('[aria-current="true"]')?.focus();
     });
@@ -481,4 +608,15 @@ export class StepView {
         " exact False is fine: in f32 the same sum in another order ends a few units of the last place away. approximate is torch.allclose; the verdict says whether each difference is within what is allowed.",
     );
   }
+}
+
+/** The name of the tensor whose value or gradient is there in the drawing. */
+function nameOf(there: EventTarget | null): string | undefined {
+  const button = there instanceof Element ? there.closest<HTMLElement>("[data-tensor], [data-gradient]") : null;
+  return button?.dataset["tensor"] ?? button?.dataset["gradient"];
+}
+
+/** What the step is given. */
+function given(name: string, what: string): HTMLElement {
+  return make("p", { class: "given" }, make("b", {}, name), ` ${what}`);
 }

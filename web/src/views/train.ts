@@ -182,7 +182,7 @@ export class TrainView {
     this.diverged = -1;
     say(this.log, "");
     this.write(log);
-    this.chart.begin(about.steps, about.curve, validation);
+    this.chart.begin(about.steps, about.curve, validation, this.isLectures(about));
     this.axis();
     say(box("backend"), about.backend);
     say(box("device"), about.device);
@@ -196,6 +196,13 @@ export class TrainView {
       if (input && text !== undefined && !this.chosen.has(name) && input !== document.activeElement) input.value = text;
     }
     this.numbers();
+  }
+
+  /** Whether the set-up is the lecture's: the program's names, and no setting that differs. */
+  private isLectures({ fields }: About): boolean {
+    const lecture = new Map(this.settings.map(({ name, default: value }) => [name, value]));
+    lecture.set("data", "names");
+    return this.words() === undefined && Object.entries(fields).every(([name, text]) => text === lecture.get(name));
   }
 
   progress({ step, loss, count, seconds, lines, validation, curve }: Progress): void {
