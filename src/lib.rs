@@ -15,6 +15,7 @@
 //! text         text from outside, made fit for a message
 //! cores        work on several cores
 //! rng          PyTorch's and Python's streams: initial values, minibatches, shuffle
+//! interpreter  a WGSL kernel on the processor, watched for races: it knows nothing of the rest
 //! model        sizes, the seven parameters, the lecture's tensors, contexts, steps
 //! data         words → vocabulary → examples → splits
 //! backend      what is asked of a device: train steps, calibrate, evaluate; and its errors
@@ -26,6 +27,7 @@
 //! checkpoint   a model as bytes
 //! sample       names from a trained model
 //! gradcheck    the gradients of every code that trains, against the reference
+//! exercises    backward passes that a learner writes, and the check of them
 //! cli          options, files, signals, terminals, pictures; many models at once (`sweep`)
 //! ```
 //!
@@ -94,9 +96,11 @@ pub mod cores;
 pub mod cpu;
 pub mod data;
 pub mod engine;
+pub mod exercises;
 #[doc(hidden)]
 pub mod gpu;
 pub mod gradcheck;
+pub mod interpreter;
 pub mod model;
 #[doc(hidden)]
 pub mod reference;

@@ -75,9 +75,94 @@ pub fn listed(chars: impl ExactSizeIterator<Item = char>) -> String {
     chars.take(LISTED).chain(more).collect()
 }
 
+/// A message of naga without the piece of source that it draws below it, which has its own place and line
+/// numbers, and without the numbers that naga gives to functions and expressions; its notes stay.
+pub fn without_drawing(message: &str) -> String {
+    let Some((_, drawn)) = message.split_once("error: ") else {
+        return message.trim().to_owned();
+    };
+    let mut lines = drawn.lines();
+    let first = lines.next().unwrap_or_default().trim();
+    let mut parts: Vec<String> = vec![without_numbers(first)];
+    for line in lines.map(str::trim) {
+        // A label stands behind the carets that it belongs to.
+        let label = line.rsplit_once("^ ").map(|(_, label)| label);
+        let note = line
+            .strip_prefix("= ")
+            .map(|note| note.trim_start_matches("note: "));
+        let more = label.or(note).map(without_numbers);
+        if let Some(more) = more.filter(|more| parts.iter().all(|part| !part.contains(more))) {
+            parts.push(more);
+        }
+    }
+    // "Expression [3] is invalid": what is wrong with it comes after.
+    let says_nothing =
+        |part: &String| part.starts_with("naga::ir::") || part.ends_with(" is invalid");
+    if !parts.iter().all(says_nothing) {
+        parts.retain(|part| !says_nothing(part));
+    }
+    parts.join("; ")
+}
+
+/// Types by their names in WGSL, and no handles: `f32` for `[2] (of type Scalar(Scalar { kind: Float, ... }))`.
+fn without_numbers(text: &str) -> String {
+    let kinds = [
+        ("Float, width: 4", "f32"),
+        ("Uint, width: 4", "u32"),
+        ("Sint, width: 4", "i32"),
+        ("Bool, width: 1", "bool"),
+    ];
+    let mut text = text.to_owned();
+    for (kind, name) in kinds {
+        text = text.replace(&format!("Scalar(Scalar {{ kind: {kind} }})"), name);
+    }
+    while let Some(at) = text.find(" (of type ") {
+        let Some(end) = text[at..].find(')') else {
+            break;
+        };
+        let ty = text[at + " (of type ".len()..at + end].to_owned();
+        let handle = text[..at].rfind('[').unwrap_or(at);
+        text.replace_range(handle..=at + end, &ty);
+    }
+    text
+}
+
+/// A line of source to stand below a message, with a caret at the column (in bytes, from 1); nothing for an
+/// empty line.
+pub fn drawn(excerpt: &str, column: u32) -> String {
+    if excerpt.is_empty() {
+        return String::new();
+    }
+    // Columns are counted in bytes; a letter of several takes one place. A tab stays one, however wide it is.
+    let before: String = excerpt
+        .char_indices()
+        .take_while(|(at, _)| *at + 1 < column as usize)
+        .map(|(_, letter)| if letter == '\t' { letter } else { ' ' })
+        .collect();
+    format!("\n  {excerpt}\n  {before}^")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_of_naga_is_left_with_what_it_says() {
+        let message = "error: Function [29] 'f' is invalid\n   ┌─ wgsl:1:1\n   │ \n 1 │ x\n   │  ^ naga::ir::Expression \
+             [3]\n   │ ╰──────^ naga::ir::Function [29]\n   │  \n   = Expression [3] is invalid\n   = Operation \
+             Multiply can't work with [2] (of type Scalar(Scalar { kind: Float, width: 4 })) and [0] (of type \
+             Scalar(Scalar { kind: Uint, width: 4 }))\n";
+        assert_eq!(
+            without_drawing(message),
+            "Operation Multiply can't work with f32 and u32"
+        );
+        let message = "error: no definition in scope for identifier: `g`\n  ┌─ wgsl:1:1\n  │  ^ unknown identifier\n";
+        assert_eq!(
+            without_drawing(message),
+            "no definition in scope for identifier: `g`; unknown identifier"
+        );
+        assert_eq!(without_drawing("lost\n"), "lost");
+    }
 
     #[test]
     fn a_text_is_cut_between_characters_and_only_if_it_is_longer() {

@@ -8,11 +8,12 @@ use std::fs;
 use std::path::Path;
 
 /// The layers from the ground up, as in the tour of src/lib.rs.
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 18] = [
     "clock",
     "text",
     "cores",
     "rng",
+    "interpreter",
     "model",
     "data",
     "backend",
@@ -24,6 +25,7 @@ const LAYERS: [&str; 16] = [
     "checkpoint",
     "sample",
     "gradcheck",
+    "exercises",
     "cli",
 ];
 

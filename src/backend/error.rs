@@ -1,6 +1,7 @@
 //! What can go wrong between this program and a device.
 
 use super::{Api, Schedule};
+use crate::text::drawn;
 
 /// Things, one of which is enough.
 fn or(apis: &[Api]) -> String {
@@ -22,19 +23,6 @@ pub struct ShaderError {
     pub message: String,
     /// The line itself; empty where the mistake has no place.
     pub excerpt: String,
-}
-
-/// The line below the message, with a caret at the column.
-fn drawn(excerpt: &str, column: u32) -> String {
-    if excerpt.is_empty() {
-        return String::new();
-    }
-    // Columns are counted in bytes; a letter of several takes one place.
-    let before: usize = excerpt
-        .char_indices()
-        .take_while(|(at, _)| *at + 1 < column as usize)
-        .count();
-    format!("\n  {excerpt}\n  {}^", " ".repeat(before))
 }
 
 /// What can go wrong between this program and a device. The texts say what failed; the command line adds what

@@ -12,6 +12,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::backend::Api;
 use crate::backend::Schedule;
 use crate::cli::data::{self, Source};
+use crate::cli::learn::args::LearnArgs;
 use crate::cli::sweep::values::{self, Shard, Values};
 use crate::data::{Encoding, Reading, Split, is_delimiter};
 use crate::gpu::adapter::Pick;
@@ -114,6 +115,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Compare every gradient with the reference, as the lecture's `cmp` does
     Gradcheck(GradcheckArgs),
+    /// Write the backward pass yourself: exercises in WGSL, checked without a GPU
+    Learn(LearnArgs),
     /// List the GPUs that were found and which one `auto` would take
     Adapters(AdaptersArgs),
 }

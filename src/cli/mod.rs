@@ -14,6 +14,7 @@ pub mod faults;
 pub mod files;
 pub mod gradcheck;
 mod interrupt;
+pub mod learn;
 pub mod model_file;
 pub mod report;
 pub mod sample;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
             Command::Sample(args) => sample::run(args).await,
             Command::Show(args) => show::run(args).await,
             Command::Gradcheck(args) => gradcheck::run(args).await,
+            Command::Learn(args) => learn::run(args).await,
             Command::Adapters(args) => adapters::run(args).await,
         }
     });

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod probe;
 pub mod resident;
 pub mod shader;
+pub mod single;
 pub mod staged;
 pub mod submission;
 pub mod timestamps;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::backend::{DeviceError, ShaderError};
+use crate::text::without_drawing;
 
 /// A file under `shaders/`.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ impl Source {
             file,
             line,
             column,
-            message: in_short(message),
+            message: without_drawing(message),
             excerpt: excerpt.unwrap_or_default().to_owned(),
         }
     }
@@ -111,28 +112,6 @@ impl Source {
         }
         (self.name(), line)
     }
-}
-
-/// A compiler's message without the piece of source that naga draws below it, whose lines are numbered in the
-/// whole module; its notes stay.
-fn in_short(message: &str) -> String {
-    let Some((_, drawn)) = message.split_once("error: ") else {
-        return message.trim().to_owned();
-    };
-    let mut lines = drawn.lines();
-    let mut short = lines.next().unwrap_or_default().trim().to_owned();
-    for line in lines.map(str::trim) {
-        // A label stands behind the carets that it belongs to.
-        let label = line.rsplit_once("^ ").map(|(_, label)| label);
-        let note = line
-            .strip_prefix("= ")
-            .map(|note| note.trim_start_matches("note: "));
-        if let Some(more) = label.or(note).filter(|more| !short.contains(more)) {
-            short.push_str("; ");
-            short.push_str(more);
-        }
-    }
-    short
 }
 
 /// Name and number of the variable that `@group(0) @binding(number) var<space> name: type` declares.

@@ -4,6 +4,8 @@
 //! The training step computes the same gradients with fewer operations ([`super::Model::backward`]); this
 //! pass exists to be compared with it.
 
+use std::ops::Index;
+
 use super::real::Real;
 use super::{Model, batchnorm, embedding, linear, tanh};
 use crate::model::dims::Token;
@@ -13,11 +15,22 @@ use crate::model::tensors::{LectureTensor, LectureTensors};
 /// Values and gradients of the 26 tensors, from the parameters of `model`, whose own activations
 /// are overwritten. `x (batch, block)`, `y (batch)`.
 ///
-/// Each line below quotes its line of the notebook.
 pub fn pass<R: Real>(
     model: &mut Model<R>,
     x: &[Token],
     y: &[Token],
+) -> (LectureTensors<R>, LectureTensors<R>) {
+    pass_with(model, x, y, |_, _| ())
+}
+
+/// The same, where `then` may change each gradient before the next ones are computed from it.
+///
+/// Each line below quotes its line of the notebook.
+pub fn pass_with<R: Real>(
+    model: &mut Model<R>,
+    x: &[Token],
+    y: &[Token],
+    then: impl FnMut(LectureTensor, &mut [R]),
 ) -> (LectureTensors<R>, LectureTensors<R>) {
     model.forward(x, y);
     let dims = model.dims;
@@ -25,7 +38,10 @@ pub fn pass<R: Real>(
     let one = R::one();
     let mut panels = linear::Panels::new();
     let mut v = LectureTensors::from_fn(|c| vec![R::zero(); c.len(&dims)]);
-    let mut d = LectureTensors::from_fn(|c| vec![R::zero(); c.len(&dims)]);
+    let mut d = Grads {
+        grads: LectureTensors::from_fn(|_| Vec::new()),
+        then,
+    };
 
     // The tensors that the training step also has.
     for tensor in Tensor::ALL {
@@ -107,14 +123,19 @@ pub fn pass<R: Real>(
     v[LectureTensor::Logprobs] = map(&v[LectureTensor::Probs], R::ln);
 
     // dlogprobs = torch.zeros_like(logprobs); dlogprobs[range(n), Yb] = -1.0/n
+    let mut dlogprobs = vec![R::zero(); dims.batch * vocab];
     for (row, &y) in y.iter().enumerate() {
-        d[LectureTensor::Logprobs][row * vocab + usize::from(y)] = -one / n;
+        dlogprobs[row * vocab + usize::from(y)] = -one / n;
     }
+    d.set(LectureTensor::Logprobs, dlogprobs);
     // dprobs = (1.0 / probs) * dlogprobs
-    d[LectureTensor::Probs] = zip(
-        &v[LectureTensor::Probs],
-        &d[LectureTensor::Logprobs],
-        |p, d| one / p * d,
+    d.set(
+        LectureTensor::Probs,
+        zip(
+            &v[LectureTensor::Probs],
+            &d[LectureTensor::Logprobs],
+            |p, d| one / p * d,
+        ),
     );
     // dcounts_sum_inv = (counts * dprobs).sum(1, keepdim=True)
     let products = zip(
@@ -122,38 +143,48 @@ pub fn pass<R: Real>(
         &d[LectureTensor::Probs],
         |c, d| c * d,
     );
-    d[LectureTensor::CountsSumInv] = by_rows(&products, vocab, R::zero(), |a, b| a + b);
+    d.set(
+        LectureTensor::CountsSumInv,
+        by_rows(&products, vocab, R::zero(), |a, b| a + b),
+    );
     // dcounts_sum = (-counts_sum**-2) * dcounts_sum_inv
-    d[LectureTensor::CountsSum] = zip(
-        &v[LectureTensor::CountsSum],
-        &d[LectureTensor::CountsSumInv],
-        |s, d| -one / (s * s) * d,
+    d.set(
+        LectureTensor::CountsSum,
+        zip(
+            &v[LectureTensor::CountsSum],
+            &d[LectureTensor::CountsSumInv],
+            |s, d| -one / (s * s) * d,
+        ),
     );
     // dcounts = counts_sum_inv * dprobs; dcounts += torch.ones_like(counts) * dcounts_sum
-    d[LectureTensor::Counts] = by_row(
+    let direct = by_row(
         &d[LectureTensor::Probs],
         &v[LectureTensor::CountsSumInv],
         |d, s| s * d,
     );
-    d[LectureTensor::Counts] = by_row(
-        &d[LectureTensor::Counts],
-        &d[LectureTensor::CountsSum],
-        |d, s| d + s,
+    d.set(
+        LectureTensor::Counts,
+        by_row(&direct, &d[LectureTensor::CountsSum], |d, s| d + s),
     );
     // dnorm_logits = counts * dcounts
-    d[LectureTensor::NormLogits] = zip(
-        &v[LectureTensor::Counts],
-        &d[LectureTensor::Counts],
-        |c, d| c * d,
+    d.set(
+        LectureTensor::NormLogits,
+        zip(
+            &v[LectureTensor::Counts],
+            &d[LectureTensor::Counts],
+            |c, d| c * d,
+        ),
     );
     // dlogit_maxes = (-dnorm_logits).sum(1, keepdim=True)
-    d[LectureTensor::LogitMaxes] =
+    d.set(
+        LectureTensor::LogitMaxes,
         by_rows(&d[LectureTensor::NormLogits], vocab, R::zero(), |a, b| {
             a - b
-        });
+        }),
+    );
     // dlogits = dnorm_logits.clone()
     // dlogits += F.one_hot(logits.max(1).indices, num_classes=vocab) * dlogit_maxes
-    d[LectureTensor::Logits] = d[LectureTensor::NormLogits].clone();
+    let mut dlogits = d[LectureTensor::NormLogits].clone();
     for row in 0..dims.batch {
         let logits = &v[LectureTensor::Logits][row * vocab..(row + 1) * vocab];
         // The first of equal maxima, as in PyTorch.
@@ -163,14 +194,12 @@ pub fn pass<R: Real>(
                 .unwrap_or(std::cmp::Ordering::Equal)
         });
         let dmax = d[LectureTensor::LogitMaxes][row];
-        d[LectureTensor::Logits][row * vocab + at.unwrap_or(0)] += dmax;
+        dlogits[row * vocab + at.unwrap_or(0)] += dmax;
     }
+    d.set(LectureTensor::Logits, dlogits);
     // dh = dlogits @ W2.T; dW2 = h.T @ dlogits; db2 = dlogits.sum(0)
-    let (mut dh, mut dw, mut db) = (
-        d[LectureTensor::H].clone(),
-        d[LectureTensor::W2].clone(),
-        d[LectureTensor::B2].clone(),
-    );
+    let [mut dh, mut dw, mut db] = [LectureTensor::H, LectureTensor::W2, LectureTensor::B2]
+        .map(|c| vec![R::zero(); c.len(&dims)]);
     linear::backward_input(
         linear::PLAIN,
         &d[LectureTensor::Logits],
@@ -187,16 +216,17 @@ pub fn pass<R: Real>(
         &mut db,
         &mut panels,
     );
-    (
-        d[LectureTensor::H],
-        d[LectureTensor::W2],
-        d[LectureTensor::B2],
-    ) = (dh, dw, db);
+    d.set(LectureTensor::H, dh);
+    d.set(LectureTensor::W2, dw);
+    d.set(LectureTensor::B2, db);
     // dhpreact = (1.0 - h**2) * dh
-    d[LectureTensor::Hpreact] = zip(
-        &d[LectureTensor::H],
-        &v[LectureTensor::H],
-        tanh::tanh_backward,
+    d.set(
+        LectureTensor::Hpreact,
+        zip(
+            &d[LectureTensor::H],
+            &v[LectureTensor::H],
+            tanh::tanh_backward,
+        ),
     );
     // dbngain = (bnraw * dhpreact).sum(0, keepdim=True)
     let products = zip(
@@ -204,14 +234,20 @@ pub fn pass<R: Real>(
         &d[LectureTensor::Hpreact],
         |r, d| r * d,
     );
-    d[LectureTensor::Bngain] = sum_rows(&products, hidden);
+    d.set(LectureTensor::Bngain, sum_rows(&products, hidden));
     // dbnbias = dhpreact.sum(0, keepdim=True)
-    d[LectureTensor::Bnbias] = sum_rows(&d[LectureTensor::Hpreact], hidden);
+    d.set(
+        LectureTensor::Bnbias,
+        sum_rows(&d[LectureTensor::Hpreact], hidden),
+    );
     // dbnraw = bngain * dhpreact
-    d[LectureTensor::Bnraw] = by_col(
-        &d[LectureTensor::Hpreact],
-        &v[LectureTensor::Bngain],
-        |d, g| g * d,
+    d.set(
+        LectureTensor::Bnraw,
+        by_col(
+            &d[LectureTensor::Hpreact],
+            &v[LectureTensor::Bngain],
+            |d, g| g * d,
+        ),
     );
     // dbnvar_inv = (bndiff * dbnraw).sum(0, keepdim=True)
     let products = zip(
@@ -219,21 +255,27 @@ pub fn pass<R: Real>(
         &d[LectureTensor::Bnraw],
         |x, d| x * d,
     );
-    d[LectureTensor::BnvarInv] = sum_rows(&products, hidden);
+    d.set(LectureTensor::BnvarInv, sum_rows(&products, hidden));
     // dbnvar = (-0.5*(bnvar + 1e-5)**-1.5) * dbnvar_inv
-    d[LectureTensor::Bnvar] = zip(
-        &v[LectureTensor::Bnvar],
-        &d[LectureTensor::BnvarInv],
-        |var, d| {
-            let x = var + R::of(batchnorm::EPSILON);
-            R::of(-0.5) / (x * x.sqrt()) * d
-        },
+    d.set(
+        LectureTensor::Bnvar,
+        zip(
+            &v[LectureTensor::Bnvar],
+            &d[LectureTensor::BnvarInv],
+            |var, d| {
+                let x = var + R::of(batchnorm::EPSILON);
+                R::of(-0.5) / (x * x.sqrt()) * d
+            },
+        ),
     );
     // dbndiff2 = (1.0/(n-1))*torch.ones_like(bndiff2) * dbnvar
-    d[LectureTensor::Bndiff2] = by_col(
-        &v[LectureTensor::Bndiff2],
-        &d[LectureTensor::Bnvar],
-        |_, d| one / (n - one) * d,
+    d.set(
+        LectureTensor::Bndiff2,
+        by_col(
+            &v[LectureTensor::Bndiff2],
+            &d[LectureTensor::Bnvar],
+            |_, d| one / (n - one) * d,
+        ),
     );
     // dbndiff = bnvar_inv * dbnraw; dbndiff += (2*bndiff) * dbndiff2
     let direct = by_col(
@@ -246,18 +288,24 @@ pub fn pass<R: Real>(
         &d[LectureTensor::Bndiff2],
         |x, d| (x + x) * d,
     );
-    d[LectureTensor::Bndiff] = zip(&direct, &squared, |a, b| a + b);
+    d.set(LectureTensor::Bndiff, zip(&direct, &squared, |a, b| a + b));
     // dbnmeani = (-dbndiff).sum(0)
-    d[LectureTensor::Bnmeani] = map(&sum_rows(&d[LectureTensor::Bndiff], hidden), |s| -s);
+    d.set(
+        LectureTensor::Bnmeani,
+        map(&sum_rows(&d[LectureTensor::Bndiff], hidden), |s| -s),
+    );
     // dhprebn = dbndiff.clone(); dhprebn += 1.0/n * (torch.ones_like(hprebn) * dbnmeani)
-    d[LectureTensor::Hprebn] = by_col(
-        &d[LectureTensor::Bndiff],
-        &d[LectureTensor::Bnmeani],
-        |d, m| d + one / n * m,
+    d.set(
+        LectureTensor::Hprebn,
+        by_col(
+            &d[LectureTensor::Bndiff],
+            &d[LectureTensor::Bnmeani],
+            |d, m| d + one / n * m,
+        ),
     );
     // dembcat = dhprebn @ W1.T; dW1 = embcat.T @ dhprebn; db1 = dhprebn.sum(0)
-    let mut de = d[LectureTensor::Embcat].clone();
-    let (mut dw, mut db) = (d[LectureTensor::W1].clone(), d[LectureTensor::B1].clone());
+    let [mut de, mut dw, mut db] = [LectureTensor::Embcat, LectureTensor::W1, LectureTensor::B1]
+        .map(|c| vec![R::zero(); c.len(&dims)]);
     linear::backward_input(
         linear::PLAIN,
         &d[LectureTensor::Hprebn],
@@ -274,15 +322,37 @@ pub fn pass<R: Real>(
         &mut db,
         &mut panels,
     );
-    (d[LectureTensor::W1], d[LectureTensor::B1]) = (dw, db);
+    d.set(LectureTensor::Embcat, de);
+    d.set(LectureTensor::W1, dw);
+    d.set(LectureTensor::B1, db);
     // demb = dembcat.view(emb.shape)
-    d[LectureTensor::Emb] = de.clone();
-    d[LectureTensor::Embcat] = de;
+    d.set(LectureTensor::Emb, d[LectureTensor::Embcat].clone());
     // for k, j: dC[Xb[k,j]] += demb[k,j]
-    let mut dc = d[LectureTensor::C].clone();
+    let mut dc = vec![R::zero(); LectureTensor::C.len(&dims)];
     embedding::backward(x, &d[LectureTensor::Emb], dims.embd, &mut dc);
-    d[LectureTensor::C] = dc;
-    (v, d)
+    d.set(LectureTensor::C, dc);
+    (v, d.grads)
+}
+
+/// The gradients, as far as they are computed.
+struct Grads<R, F> {
+    grads: LectureTensors<R>,
+    then: F,
+}
+
+impl<R, F: FnMut(LectureTensor, &mut [R])> Grads<R, F> {
+    fn set(&mut self, tensor: LectureTensor, mut grad: Vec<R>) {
+        (self.then)(tensor, &mut grad);
+        self.grads[tensor] = grad;
+    }
+}
+
+impl<R, F> Index<LectureTensor> for Grads<R, F> {
+    type Output = Vec<R>;
+
+    fn index(&self, tensor: LectureTensor) -> &Vec<R> {
+        &self.grads[tensor]
+    }
 }
 
 /// The parameter's place among the 26.

@@ -6,7 +6,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-mod interpreter;
 
 use std::collections::HashMap;
 
@@ -17,15 +16,21 @@ use gpu_makemore::gpu::layout::{Layout, Slot};
 use gpu_makemore::gpu::plan::{Plan, WorkSplit};
 use gpu_makemore::gpu::shader::{Module, Source, chunked_modules, resident_module, staged_modules};
 use gpu_makemore::gpu::staged::{CALIBRATE, EVALUATE, step_of};
+use gpu_makemore::interpreter::{Buffers, Finding, Kernel, Rules};
 use gpu_makemore::model::contexts::Rows;
 use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::model::steps::Steps;
 use gpu_makemore::reference::Model;
-use interpreter::{Buffers, Kernel};
 
 /// A kernel's name, and what was wrong with it.
 type Found = (&'static str, String);
+
+/// A finding with its place in the files.
+fn located(source: &Source, finding: &Finding) -> String {
+    let (file, line) = source.locate(finding.line);
+    format!("shaders/{file}:{line}: {}", finding.message)
+}
 
 /// The tensors of a model whose kernels are interpreted.
 struct Tensors {
@@ -99,13 +104,10 @@ impl Tensors {
             let module = module.find(|m| m.entry_points.contains(&launch.kernel));
             let source = &module.expect("a module has the kernel").source;
             if !self.kernels.contains_key(&(launch.kernel, cut)) {
-                let constants = self
-                    .layout
-                    .constants(cut)
-                    .map(|(name, v)| (name.to_owned(), v));
+                let constants = self.layout.constants(cut);
                 let kernel = Kernel::new(&source.text(), launch.kernel, &constants);
-                self.kernels
-                    .insert((launch.kernel, cut), kernel.map_err(fail)?);
+                let kernel = kernel.map_err(|refused| fail(refused.to_string()))?;
+                self.kernels.insert((launch.kernel, cut), kernel);
             }
             let source = source.clone();
             let bindings = source.bindings();
@@ -123,11 +125,8 @@ impl Tensors {
             }
             let groups = self.layout.groups_of(launch.invocations, rows, cut);
             let kernel = &self.kernels[&(launch.kernel, cut)];
-            let outcome = kernel.launch(launch.kernel, &mut buffers, groups);
-            outcome.map_err(|finding| {
-                let (file, line) = source.locate(finding.line);
-                fail(format!("shaders/{file}:{line}: {}", finding.what))
-            })?;
+            let outcome = kernel.launch(&mut buffers, groups, &Rules::default());
+            outcome.map_err(|finding| fail(located(&source, &finding)))?;
             for &(name, slot) in launch.binds {
                 let words = &buffers[&number(name)?];
                 self.words_mut(slot).copy_from_slice(words);
@@ -299,14 +298,13 @@ fn resident(dims: Dims, split: WorkSplit, text: &str, source: &Source) -> Result
     );
     let memory = plan.memory(&params, &steps.each_ref());
     let mut buffers: Buffers = (0..).zip(memory).collect();
-    let compiled = Kernel::new(text, kernel, &plan.named()).map_err(fail)?;
+    let named = plan.named();
+    let constants: Vec<(&str, f64)> = named.iter().map(|(name, v)| (name.as_str(), *v)).collect();
+    let compiled = Kernel::new(text, kernel, &constants);
+    let compiled = compiled.map_err(|refused| fail(refused.to_string()))?;
     for _ in 0..2 {
-        compiled
-            .launch(kernel, &mut buffers, [2, 1, 1])
-            .map_err(|finding| {
-                let (file, line) = source.locate(finding.line);
-                fail(format!("shaders/{file}:{line}: {}", finding.what))
-            })?;
+        let outcome = compiled.launch(&mut buffers, [2, 1, 1], &Rules::default());
+        outcome.map_err(|finding| fail(located(source, &finding)))?;
     }
     let values: Vec<f32> = buffers[&1]
         .iter()
@@ -458,10 +456,10 @@ fn outcome(body: &str, groups: u32) -> Result<Vec<u32>, String> {
              {body}
          }}"
     );
-    let kernel = Kernel::new(&text, "kernel", &[])?;
+    let kernel = Kernel::new(&text, "kernel", &[]).map_err(|refused| refused.to_string())?;
     let mut buffers = Buffers::from([(0, vec![7; 4])]);
-    let outcome = kernel.launch("kernel", &mut buffers, [groups, 1, 1]);
-    outcome.map_err(|finding| finding.what)?;
+    let outcome = kernel.launch(&mut buffers, [groups, 1, 1], &Rules::default());
+    outcome.map_err(|finding| finding.message)?;
     Ok(buffers.remove(&0).unwrap())
 }
 

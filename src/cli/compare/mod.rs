@@ -3,7 +3,6 @@
 
 mod run;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use comfy_table::presets::NOTHING;
@@ -14,7 +13,7 @@ use serde_json::{Map, Value as Json};
 use crate::checkpoint::Best;
 use crate::cli::args::CompareArgs;
 use crate::cli::error::{Error, Usage};
-use crate::cli::report::{CurveOfRun, Output, OutputError, compare_png};
+use crate::cli::report::{CurveOfRun, Output, compare_png};
 use crate::model::recipe::{FIELDS, Value};
 use run::{Device, INTERVALS, Run, State};
 
@@ -59,8 +58,7 @@ pub fn run(args: &CompareArgs) -> Result<(), Error> {
     let mut out = Output::new();
     if args.json {
         let report = Report::new(&runs, &names, &rows, &args.out);
-        let json = serde_json::to_string_pretty(&report);
-        out.line(&json.map_err(|e| OutputError::from(io::Error::from(e)))?)?;
+        out.json(&report)?;
         return Ok(());
     }
     for line in table(&runs, &names, &rows).lines() {

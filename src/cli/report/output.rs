@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use crate::cli::error::Failure;
 
 /// Standard output cannot be written.
@@ -38,6 +40,16 @@ impl Output {
     /// Whether there is somebody to print for, as far as is known.
     pub fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// Prints something as JSON, with line breaks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Output::line`].
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), OutputError> {
+        let text = serde_json::to_string_pretty(value);
+        self.line(&text.map_err(io::Error::from)?)
     }
 
     /// Prints a line.

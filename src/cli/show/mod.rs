@@ -6,13 +6,12 @@ mod model;
 mod pictures;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::ShowArgs;
 use crate::cli::error::Error;
 use crate::cli::files::FileError;
-use crate::cli::report::{Output, OutputError};
+use crate::cli::report::Output;
 use crate::model::plane::Plane;
 use activations::Activations;
 use facts::{Facts, LeftOut};
@@ -82,8 +81,7 @@ pub async fn run(args: &ShowArgs) -> Result<(), Error> {
     }
     let mut out = Output::new();
     if args.json {
-        let json = serde_json::to_string_pretty(&facts);
-        out.line(&json.map_err(|e| OutputError::from(io::Error::from(e)))?)?;
+        out.json(&facts)?;
     } else {
         for line in facts.lines() {
             out.line(&line)?;

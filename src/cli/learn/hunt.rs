@@ -1,0 +1,154 @@
+//! `learn hunt`: a mistake is made in a kernel, and the learner finds the line.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::LearnError;
+use super::args::HuntArgs;
+use crate::Recipe;
+use crate::backend::Backend;
+use crate::cli::device::Device;
+use crate::cli::error::Error;
+use crate::cli::gradcheck::report::table;
+use crate::cli::report::{CurveOfRun, Output, compare_png};
+use crate::cpu::CpuBackend;
+use crate::data;
+use crate::gpu::adapter::Choice;
+use crate::gpu::shader::files;
+use crate::gradcheck::mistakes::{By, MISTAKES, Mistake};
+use crate::gradcheck::step::Code;
+use crate::gradcheck::{Inputs, check};
+use crate::model::dims::Dims;
+use crate::training::{Snapshot, Stream};
+
+/// Steps of the curve.
+const STEPS: u64 = 500;
+/// Steps that a point of the curve stands for.
+const BUCKET: usize = 10;
+
+/// Makes the mistake of a number, or one at random; or judges a guess.
+///
+/// # Errors
+///
+/// There is no GPU, or the guess is wrong.
+pub async fn run(args: &HuntArgs) -> Result<(), Error> {
+    let mistakes: Vec<&Mistake> = hunted().collect();
+    let number = match args.number {
+        Some(number) => number,
+        // Hashes begin with what the operating system draws.
+        None => 1 + RandomState::new().hash_one(()) as usize % mistakes.len(),
+    };
+    let found = number.checked_sub(1).and_then(|i| mistakes.get(i));
+    let mistake = found.ok_or(LearnError::NoSuchMistake {
+        asked: number,
+        of: mistakes.len(),
+    })?;
+    match &args.line {
+        Some(guess) => judge(mistake, number, guess),
+        None => show(mistake, number, args).await,
+    }
+}
+
+/// The mistakes that a training step makes and its table shows.
+fn hunted() -> impl Iterator<Item = &'static Mistake> {
+    let shows =
+        |mistake: &&Mistake| mistake.by == By::Gradcheck && !mistake.file.starts_with("chunked/");
+    MISTAKES.iter().filter(shows)
+}
+
+/// The first and the last line of a mistake in its file, from 1.
+fn lines(mistake: &Mistake) -> (usize, usize) {
+    let text = files().into_iter().find(|part| part.file == mistake.file);
+    let text = text.map_or_else(String::new, |part| part.text.into_owned());
+    let before = text.split(mistake.from).next().unwrap_or_default();
+    let first = before.matches('\n').count() + 1;
+    (first, first + mistake.from.matches('\n').count())
+}
+
+async fn show(mistake: &Mistake, number: usize, args: &HuntArgs) -> Result<(), Error> {
+    let device = Device::choose(&args.device).await?;
+    let Choice::Gpu { found, .. } = device.choice() else {
+        return Err(LearnError::NoGpu.into());
+    };
+    let engine = mistake.engine(found).map_err(LearnError::Changed)?;
+    let recipe = Recipe::default();
+    let inputs = Inputs::of_names(Dims::LECTURE, recipe.seed)?;
+    let checked = check(&engine, &inputs, &[Code::Staged]).await?;
+    let mut out = Output::new();
+    out.line(&format!(
+        "mistake {number}: somewhere in the kernels a piece of text is another one"
+    ))?;
+    out.line("")?;
+    // Which tensors are wrong is the trace to follow; by how much is not.
+    for line in table(&checked.rows, false) {
+        if !line.starts_with("    at [") {
+            out.line(&line)?;
+        }
+    }
+    let names = data::load(&data::Options::default())?;
+    let Snapshot {
+        params, generator, ..
+    } = Snapshot::first(&inputs.dims, recipe.seed);
+    let schedule = recipe.learning_rate();
+    let mut stream = Stream::new(&names.train, generator, schedule, inputs.dims.batch);
+    let steps = stream.take(STEPS as usize);
+    let mut broken = engine.open(Code::Staged, &inputs).await?;
+    let mut right = CpuBackend::new(inputs.dims, params);
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    broken.train(&steps, &mut with).await?;
+    right.train(&steps, &mut without).await?;
+    let points = |losses: &[f32]| -> Vec<(usize, f64)> {
+        let mean = |chunk: &[f32]| {
+            chunk.iter().map(|&l| f64::from(l).log10()).sum::<f64>() / chunk.len() as f64
+        };
+        let finite = losses.iter().take_while(|loss| loss.is_finite()).count();
+        let chunks = losses[..finite].chunks_exact(BUCKET).enumerate();
+        chunks
+            .map(|(i, chunk)| ((i + 1) * BUCKET, mean(chunk)))
+            .collect()
+    };
+    let curves = [
+        ("right", points(&without)),
+        ("with the mistake", points(&with)),
+    ];
+    let curves = curves.each_ref().map(|(name, points)| CurveOfRun {
+        name,
+        points,
+        validation: &[],
+    });
+    compare_png(&args.out, &curves)?;
+    let last = |losses: &[f32]| losses.last().copied().unwrap_or(f32::NAN);
+    out.line(&format!(
+        "after {STEPS} steps the loss is {:.4}, and {:.4} without the mistake: {}",
+        last(&with),
+        last(&without),
+        args.out.display()
+    ))?;
+    out.line("")?;
+    out.line("the files are under shaders/; which line is it?")?;
+    out.line(&format!(
+        "gpu-makemore learn hunt {number} --line batchnorm.wgsl:57"
+    ))?;
+    Ok(())
+}
+
+fn judge(mistake: &Mistake, number: usize, guess: &str) -> Result<(), Error> {
+    let (first, last) = lines(mistake);
+    let guess = guess.trim_start_matches("shaders/");
+    let (file, line) = guess.rsplit_once(':').unwrap_or((guess, ""));
+    let line: usize = line.parse().unwrap_or(0);
+    if file != mistake.file {
+        return Err(LearnError::NotFound(format!("it is not in {file}")).into());
+    }
+    if !(first..=last).contains(&line) {
+        let near = match line.abs_diff(first) < 10 {
+            true => "near there",
+            false => "in that file, elsewhere",
+        };
+        return Err(LearnError::NotFound(format!("not this line: {near}")).into());
+    }
+    let mut out = Output::new();
+    out.line(&format!("found: mistake {number} is {}", mistake.name))?;
+    out.line(&format!("right:  {}", mistake.from.trim()))?;
+    out.line(&format!("wrong:  {}", mistake.to.trim()))?;
+    Ok(())
+}

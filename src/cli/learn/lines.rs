@@ -1,0 +1,181 @@
+//! What `learn` prints.
+
+use std::path::Path;
+
+use super::Learner;
+use crate::exercises::{Exercise, Problem, Verdict, Wrong};
+use crate::text::drawn;
+
+/// Columns of a text.
+const WIDTH: usize = 80;
+
+/// A verdict in a word.
+pub fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Untouched => "not begun",
+        Verdict::Right(_) => "right",
+        Verdict::Wrong(_) => "wrong",
+        Verdict::Refused(_) => "no WGSL",
+        Verdict::Failed(_) => "stopped",
+    }
+}
+
+/// How far a learner is: a mark for each exercise.
+pub fn progress(verdicts: &[Option<Verdict>]) -> String {
+    let marks: String = verdicts
+        .iter()
+        .map(|verdict| match verdict {
+            Some(Verdict::Right(_)) => '●',
+            None | Some(Verdict::Untouched) => '·',
+            Some(_) => '×',
+        })
+        .collect();
+    let done = verdicts
+        .iter()
+        .filter(|v| v.as_ref().is_some_and(Verdict::is_right));
+    format!("{marks}  {} of {} done", done.count(), verdicts.len())
+}
+
+/// What comes next.
+pub fn next(exercise: &Exercise, path: Option<&Path>) -> String {
+    let place = match path {
+        Some(path) => path.display().to_string(),
+        None => exercise.file.to_owned(),
+    };
+    format!("next: {place}; gpu-makemore learn hint {}", exercise.name)
+}
+
+/// A verdict in full.
+pub fn verdict(exercise: &Exercise, verdict: &Verdict) -> Vec<String> {
+    let name = exercise.name;
+    match verdict {
+        Verdict::Untouched => vec![format!("{name}: not begun; {} is as it was", exercise.file)],
+        Verdict::Right(comparison) => vec![
+            cmp(
+                name,
+                comparison.exact,
+                comparison.approximate,
+                comparison.maxdiff,
+            ),
+            format!("{name}: right"),
+        ],
+        Verdict::Wrong(wrong) => {
+            let Wrong {
+                comparison,
+                count,
+                of,
+                first,
+                want,
+                got,
+                known,
+                ..
+            } = &**wrong;
+            let mut lines = vec![
+                cmp(
+                    name,
+                    comparison.exact,
+                    comparison.approximate,
+                    comparison.maxdiff,
+                ),
+                format!("{name}: wrong in {count} of {of}"),
+                format!("  {first} is {got:.6e} and should be {want:.6e}"),
+            ];
+            if let Some(known) = known {
+                lines.extend(
+                    wrapped(&known.told)
+                        .into_iter()
+                        .map(|line| format!("  {line}")),
+                );
+            }
+            lines
+        }
+        Verdict::Refused(found) => problem(exercise, found, "it does not compile"),
+        Verdict::Failed(found) => problem(exercise, found, "it stopped"),
+    }
+}
+
+/// The lecture's line.
+fn cmp(name: &str, exact: bool, approximate: bool, maxdiff: f64) -> String {
+    let word = |yes| if yes { "True" } else { "False" };
+    format!(
+        "{name:15} | exact: {:5} | approximate: {:5} | maxdiff: {maxdiff:.3e}",
+        word(exact),
+        word(approximate)
+    )
+}
+
+/// A place with its line and a caret.
+fn problem(exercise: &Exercise, found: &Problem, what: &str) -> Vec<String> {
+    let Problem {
+        line,
+        column,
+        excerpt,
+        message,
+        help,
+        known,
+    } = found;
+    let place = match line {
+        0 => exercise.file.to_owned(),
+        _ => format!("{}:{line}:{column}", exercise.file),
+    };
+    let mut lines = vec![
+        format!("{}: {what}", exercise.name),
+        format!("  {place}: {message}"),
+    ];
+    lines.extend(
+        drawn(excerpt, *column)
+            .lines()
+            .skip(1)
+            .map(|line| format!("  {line}")),
+    );
+    let help = match known {
+        Some(known) => Some(&known.told),
+        None => help.as_ref(),
+    };
+    let help = help.into_iter().flat_map(|help| wrapped(help));
+    lines.extend(help.map(|line| format!("  {line}")));
+    lines
+}
+
+/// A text in lines, broken between words; lines that are indented stay as they are.
+pub fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split_inclusive(' ') {
+            if !line.trim().is_empty()
+                && line.chars().count() + word.trim_end().chars().count() > WIDTH - 4
+            {
+                lines.push(line.trim_end().to_owned());
+                line.clear();
+            }
+            line.push_str(word);
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    lines
+}
+
+/// The table of a class: a row for each learner, a column for each exercise.
+pub fn report(learners: &[Learner]) -> Vec<String> {
+    let width = learners.iter().map(|l| l.folder.chars().count()).max();
+    let width = width.unwrap_or(0);
+    let mut lines = Vec::new();
+    for learner in learners {
+        let marks: String = learner
+            .exercises
+            .iter()
+            .map(|entry| match entry.verdict {
+                "right" => '●',
+                "untouched" | "missing" => '·',
+                _ => '×',
+            })
+            .collect();
+        lines.push(format!(
+            "{:width$}  {marks}  {:2} of {}",
+            learner.folder, learner.done, learner.of
+        ));
+    }
+    lines.push("● right   × begun   · not begun; exercise 1 is the first mark".to_owned());
+    lines
+}

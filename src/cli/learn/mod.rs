@@ -1,0 +1,367 @@
+//! `gpu-makemore learn`: exercises in which one writes backward passes as kernels.
+
+pub mod args;
+mod folder;
+mod hunt;
+mod lines;
+mod train;
+mod watch;
+
+use serde::Serialize;
+
+use crate::backend::DeviceError;
+use crate::cli::device::Device;
+use crate::cli::error::{Error, Failure, USAGE};
+use crate::cli::files::FileError;
+use crate::cli::report::Output;
+use crate::exercises::{self, EXERCISES, Exercise, Verdict, find};
+use crate::gpu::adapter::Choice;
+use crate::gradcheck::explain;
+use args::{CheckArgs, HintArgs, LearnArgs, LearnCommand, ReportArgs};
+use folder::Folder;
+
+/// Why an exercise cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+enum LearnError {
+    #[error("there is no exercise {0:?}; gpu-makemore learn list lists them")]
+    NoSuchExercise(String),
+    #[error("there is no hint {asked} for {name}: there are {of}")]
+    NoSuchHint {
+        name: &'static str,
+        asked: usize,
+        of: usize,
+    },
+    #[error(
+        "no exercise lies in {}; gpu-makemore learn DIR writes them, and --dir DIR says where they are",
+        .0.display()
+    )]
+    NoExercises(std::path::PathBuf),
+    #[error("{} {} not begun; their gradients are needed for training", .0.join(", "), if .0.len() == 1 { "is" } else { "are" })]
+    NotBegun(Vec<&'static str>),
+    #[error("there is no mistake {asked}: there are {of}")]
+    NoSuchMistake { asked: usize, of: usize },
+    #[error("{0}")]
+    NotFound(String),
+    #[error(
+        "the mistake is made in a kernel, which needs a GPU; --backend vulkan takes a software one where Mesa's \
+         lavapipe is installed"
+    )]
+    NoGpu,
+    #[error("{0}")]
+    Changed(String),
+    #[error(transparent)]
+    Train(#[from] exercises::TrainError),
+    #[error("{done} of {of} exercises are done")]
+    NotDone { done: usize, of: usize },
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl Failure for LearnError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            LearnError::NoSuchExercise(_)
+            | LearnError::NoSuchHint { .. }
+            | LearnError::NoSuchMistake { .. }
+            | LearnError::NoGpu => USAGE,
+            _ => crate::cli::error::FAILED,
+        }
+    }
+
+    fn device(&self) -> Option<&DeviceError> {
+        match self {
+            LearnError::Train(exercises::TrainError::Device(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the command.
+pub async fn run(args: &LearnArgs) -> Result<(), Error> {
+    match (&args.command, &args.dir) {
+        (Some(LearnCommand::Check(args)), _) => check(args).await,
+        (Some(LearnCommand::Train(args)), _) => train::run(args).await,
+        (Some(LearnCommand::Hunt(args)), _) => hunt::run(args).await,
+        (Some(LearnCommand::Watch(args)), _) => watch::run(&args.dir),
+        (Some(LearnCommand::Hint(args)), _) => hint(args),
+        (Some(LearnCommand::Solution(args)), _) => solution(&args.name),
+        (Some(LearnCommand::List(args)), _) => list(&args.dir),
+        (Some(LearnCommand::Report(args)), _) => report(args),
+        (None, Some(dir)) => write(dir),
+        // clap prints the help where nothing is given.
+        (None, None) => Ok(()),
+    }
+}
+
+fn exercise(name: &str) -> Result<&'static Exercise, LearnError> {
+    find(name).ok_or_else(|| LearnError::NoSuchExercise(name.to_owned()))
+}
+
+/// Writes the exercises that are not there yet.
+fn write(dir: &std::path::Path) -> Result<(), Error> {
+    let written = folder::write(dir).map_err(LearnError::from)?;
+    let there = EXERCISES.len() - written;
+    let mut out = Output::new();
+    let dir = dir.display();
+    out.line(&match there {
+        0 => format!("{written} exercises are in {dir}"),
+        _ => format!(
+            "{written} exercises were written into {dir}; {there} were there and stay as they are"
+        ),
+    })?;
+    let first = EXERCISES[0].file;
+    out.line(&format!(
+        "begin with {dir}/{first}: read it, write the function, and save"
+    ))?;
+    out.line(&format!(
+        "gpu-makemore learn watch --dir {dir}    checks on every save, and goes on to the next"
+    ))?;
+    out.line(&format!(
+        "gpu-makemore learn hint {}    if you are stuck",
+        EXERCISES[0].name
+    ))?;
+    Ok(())
+}
+
+/// An exercise and its verdict, as JSON.
+#[derive(Serialize)]
+struct Entry {
+    number: usize,
+    name: &'static str,
+    file: &'static str,
+    /// `right`, `wrong`, `refused`, `failed`, `untouched` or `missing`.
+    verdict: &'static str,
+    /// The lines that are printed.
+    lines: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maxdiff: Option<f64>,
+    /// The name of the typical mistake that was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mistake: Option<String>,
+}
+
+impl Entry {
+    fn new(exercise: &'static Exercise, verdict: Option<&Verdict>) -> Self {
+        let (name, maxdiff, mistake) = match verdict {
+            None => ("missing", None, None),
+            Some(Verdict::Untouched) => ("untouched", None, None),
+            Some(Verdict::Right(c)) => ("right", Some(c.maxdiff), None),
+            Some(Verdict::Wrong(wrong)) => (
+                "wrong",
+                Some(wrong.comparison.maxdiff).filter(|d| d.is_finite()),
+                wrong.known.as_ref().map(|known| known.name.clone()),
+            ),
+            Some(Verdict::Refused(_)) => ("refused", None, None),
+            Some(Verdict::Failed(problem)) => {
+                let known = problem.known.as_ref();
+                ("failed", None, known.map(|known| known.name.clone()))
+            }
+        };
+        Self {
+            number: exercise.number,
+            name: exercise.name,
+            file: exercise.file,
+            verdict: name,
+            lines: verdict.map_or_else(Vec::new, |verdict| lines::verdict(exercise, verdict)),
+            maxdiff,
+            mistake,
+        }
+    }
+}
+
+/// `learn check`
+async fn check(args: &CheckArgs) -> Result<(), Error> {
+    let folder = Folder::of(&args.place.dir)?;
+    let all = args.names.is_empty();
+    let exercises: Vec<&'static Exercise> = match all {
+        true => EXERCISES.iter().collect(),
+        false => args
+            .names
+            .iter()
+            .map(|name| exercise(name))
+            .collect::<Result<_, _>>()?,
+    };
+    let mut verdicts = folder.check(&exercises).map_err(LearnError::from)?;
+    let device = Device::choose(&args.device).await?;
+    let mut times = vec![None; exercises.len()];
+    if let Choice::Gpu { found, .. } = device.choice() {
+        let gpu = exercises::Device::open(found).await?;
+        for ((exercise, verdict), time) in exercises.iter().zip(&mut verdicts).zip(&mut times) {
+            if let (Some(Verdict::Right(_)), Some(text)) = (&verdict, folder.text(exercise)?) {
+                let (judged, took) = gpu.check(exercise, &text).await?;
+                (*verdict, *time) = (Some(judged), Some(took));
+            }
+        }
+    }
+    let right = |verdict: &Option<Verdict>| verdict.as_ref().is_some_and(Verdict::is_right);
+    let done = verdicts.iter().filter(|verdict| right(verdict)).count();
+    let mut out = Output::new();
+    let pairs = || exercises.iter().copied().zip(&verdicts);
+    if args.json {
+        let entries: Vec<Entry> = pairs()
+            .map(|(exercise, verdict)| Entry::new(exercise, verdict.as_ref()))
+            .collect();
+        out.json(&entries)?;
+    } else if all {
+        out.line(&lines::progress(&verdicts))?;
+        // What was begun and is not right; else the next one.
+        let begun = |verdict: &&Option<Verdict>| {
+            !right(verdict) && !matches!(verdict, None | Some(Verdict::Untouched))
+        };
+        let open = pairs().filter(|(_, verdict)| begun(verdict));
+        for (exercise, verdict) in open {
+            for line in verdict.iter().flat_map(|v| lines::verdict(exercise, v)) {
+                out.line(&line)?;
+            }
+        }
+        if let Some((next, _)) = pairs().find(|(_, verdict)| !right(verdict)) {
+            out.line(&lines::next(next, folder.path(next).as_deref()))?;
+        }
+    } else {
+        for (exercise, verdict) in pairs() {
+            let lines = match verdict {
+                Some(verdict) => lines::verdict(exercise, verdict),
+                None => vec![format!(
+                    "{} is not in {}",
+                    exercise.file,
+                    args.place.dir.display()
+                )],
+            };
+            for line in lines {
+                out.line(&line)?;
+            }
+        }
+        let named = exercises.iter().zip(&times);
+        for (exercise, time) in named.filter_map(|(e, time)| Some((e, (*time)?))) {
+            let micros = time.as_secs_f64() * 1e6;
+            out.line(&format!(
+                "{}: {micros:.1} us a launch on {}",
+                exercise.name,
+                device.name()
+            ))?;
+        }
+    }
+    match done == exercises.len() {
+        true => Ok(()),
+        false => Err(LearnError::NotDone {
+            done,
+            of: exercises.len(),
+        }
+        .into()),
+    }
+}
+
+/// `learn hint`
+fn hint(args: &HintArgs) -> Result<(), Error> {
+    let exercise = exercise(&args.name)?;
+    let mut hints = exercise.answers().hints;
+    if let Some(found) = exercise.derivation().and_then(explain::find) {
+        hints.push(found.lines().join("\n"));
+    }
+    let of = hints.len();
+    let hint = args.step.checked_sub(1).and_then(|step| hints.get(step));
+    let hint = hint.ok_or(LearnError::NoSuchHint {
+        name: exercise.name,
+        asked: args.step,
+        of,
+    })?;
+    let mut out = Output::new();
+    out.line(&format!("{}: hint {} of {of}", exercise.name, args.step))?;
+    out.line("")?;
+    for line in lines::wrapped(hint) {
+        out.line(&line)?;
+    }
+    out.line("")?;
+    let more = match args.step < of {
+        true => format!("learn hint {} --step {}", exercise.name, args.step + 1),
+        false => format!("learn solution {}", exercise.name),
+    };
+    out.line(&format!("next: gpu-makemore {more}"))?;
+    Ok(())
+}
+
+/// `learn solution`
+fn solution(name: &str) -> Result<(), Error> {
+    let exercise = exercise(name)?;
+    let answers = exercise.answers();
+    let mut out = Output::new();
+    for line in answers.solution.lines() {
+        out.line(line)?;
+    }
+    if let Some(answer) = &answers.question {
+        out.line("")?;
+        for line in lines::wrapped(answer) {
+            out.line(format!("// {line}").trim_end())?;
+        }
+    }
+    Ok(())
+}
+
+/// `learn list`
+fn list(dir: &std::path::Path) -> Result<(), Error> {
+    // The exercises can be listed before they are written somewhere.
+    let exercises: Vec<&'static Exercise> = EXERCISES.iter().collect();
+    let verdicts = match Folder::of(dir) {
+        Ok(folder) => folder.check(&exercises).map_err(LearnError::from)?,
+        Err(LearnError::NoExercises(_)) => exercises.iter().map(|_| None).collect(),
+        Err(error) => return Err(error.into()),
+    };
+    let mut out = Output::new();
+    for (exercise, verdict) in exercises.iter().zip(&verdicts) {
+        let state = verdict.as_ref().map_or("", lines::word);
+        out.line(
+            format!(
+                "{:2}  {:18} {:11} {}",
+                exercise.number,
+                exercise.name,
+                state,
+                exercise.subject()
+            )
+            .trim_end(),
+        )?;
+    }
+    if verdicts.iter().any(Option::is_some) {
+        out.line(&lines::progress(&verdicts))?;
+    }
+    Ok(())
+}
+
+/// A learner's row of the report.
+#[derive(Serialize)]
+struct Learner {
+    folder: String,
+    done: usize,
+    of: usize,
+    exercises: Vec<Entry>,
+}
+
+/// `learn report`
+fn report(args: &ReportArgs) -> Result<(), Error> {
+    let exercises: Vec<&'static Exercise> = EXERCISES.iter().collect();
+    let mut learners = Vec::new();
+    for dir in &args.dirs {
+        let verdicts = Folder::of(dir)?
+            .check(&exercises)
+            .map_err(LearnError::from)?;
+        let entries: Vec<Entry> = exercises
+            .iter()
+            .zip(&verdicts)
+            .map(|(exercise, verdict)| Entry::new(exercise, verdict.as_ref()))
+            .collect();
+        learners.push(Learner {
+            folder: dir.display().to_string(),
+            done: entries.iter().filter(|e| e.verdict == "right").count(),
+            of: entries.len(),
+            exercises: entries,
+        });
+    }
+    let mut out = Output::new();
+    if args.json {
+        out.json(&learners)?;
+        return Ok(());
+    }
+    for line in lines::report(&learners) {
+        out.line(&line)?;
+    }
+    Ok(())
+}

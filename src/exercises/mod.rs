@@ -1,0 +1,21 @@
+//! Exercises: backward passes that a learner writes as WGSL, and the check of what was written.
+//!
+//! The files lie in `exercises/`, the answers in `exercises/answers/`. A check needs no GPU: the
+//! [`interpreter`](crate::interpreter) runs the learner's function for every element of the tensor that is
+//! wanted, and the values are held against the reference in `f64`.
+
+mod answers;
+mod check;
+mod device;
+mod inputs;
+mod list;
+mod slips;
+mod task;
+mod train;
+
+pub use answers::{Answers, Mistake};
+pub use check::{Known, Problem, Verdict, Wrong, check};
+pub use device::Device;
+pub use list::{EXERCISES, Exercise, find};
+pub use task::Task;
+pub use train::{OwnGradients, TrainError};
