@@ -23,11 +23,11 @@ use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset};
 use gpu_makemore::gpu::adapter::{Found, enumerate};
 use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::kernels::Kernels;
 use gpu_makemore::gpu::layout::Layout;
 use gpu_makemore::gpu::plan::{Plan, WorkSplit};
 use gpu_makemore::gpu::probe::Answers;
 use gpu_makemore::gpu::resident::Resident;
-use gpu_makemore::gpu::shader::resident_module;
 use gpu_makemore::gpu::staged::{Staged, step_of};
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
@@ -192,9 +192,8 @@ fn time_resident(
     let answers = Answers::of(&gpu, split).block_on()?;
     let plan = Plan::for_driver(found, training.dims, models, split, answers.loops.done)?;
     let (params, _) = training.steps(0);
-    let module = resident_module(split.lanes > 1);
     let mut resident =
-        Resident::with(gpu, found, plan, &vec![params; models], module).block_on()?;
+        Resident::with(gpu, found, plan, &vec![params; models], &Kernels::default()).block_on()?;
     training.time(|steps| {
         let mut losses = vec![Vec::new(); models];
         resident
@@ -230,7 +229,8 @@ fn layouts(found: &Found, dims: Dims) -> Vec<Layout> {
 
 fn time_staged(training: &Training<'_>, found: &Found, layout: &Layout) -> Result<Duration, Error> {
     let (params, _) = training.steps(0);
-    let mut staged = Staged::with_layout(found, layout.clone(), &params).block_on()?;
+    let mut staged =
+        Staged::with_layout(found, layout.clone(), &params, &Kernels::default()).block_on()?;
     training.time(|steps| {
         let mut losses = Vec::new();
         staged.train(steps, &mut losses).block_on()?;

@@ -127,19 +127,19 @@ fn without_numbers(text: &str) -> String {
     text
 }
 
-/// A line of source to stand below a message, with a caret at the column (in bytes, from 1); nothing for an
-/// empty line.
-pub fn drawn(excerpt: &str, column: u32) -> String {
-    if excerpt.is_empty() {
-        return String::new();
+/// A line of source, to stand below a message about it, and under it a caret at the column (in bytes, from 1);
+/// none for an empty line.
+pub fn drawing(line: &str, column: u32) -> Option<[String; 2]> {
+    if line.is_empty() {
+        return None;
     }
-    // Columns are counted in bytes; a letter of several takes one place. A tab stays one, however wide it is.
-    let before: String = excerpt
-        .char_indices()
-        .take_while(|(at, _)| *at + 1 < column as usize)
-        .map(|(_, letter)| if letter == '\t' { letter } else { ' ' })
-        .collect();
-    format!("\n  {excerpt}\n  {before}^")
+    // A tab is as wide as here in both lines, and no other character of a file moves the cursor.
+    let shown = |text: &str| excerpt(text.replace('\t', "    "), usize::MAX);
+    let before = line.char_indices();
+    let before = before.take_while(|(at, _)| *at + 1 < column as usize);
+    let before: String = before.map(|(_, c)| c).collect();
+    let caret = format!("  {}^", " ".repeat(shown(&before).chars().count()));
+    Some([format!("  {}", shown(line)), caret])
 }
 
 #[cfg(test)]

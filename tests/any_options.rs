@@ -207,6 +207,9 @@ const SAMPLE: Options = &[
     ("--json", Nothing),
 ];
 const SHOW: Options = &[("", MODEL), ("--out", OUT), ("--json", Nothing)];
+const SHADERS: Options = &[("", Output(&["out", "out/a/b", "kernels", "bad-kernels"]))];
+/// On the CPU they are refused, so not many cases have them.
+const KERNELS: Takes = Input(&["kernels", "bad-kernels"]);
 const GRADCHECK: Options = &[
     ("--init-from", MODEL),
     ("--seed", SEED),
@@ -524,6 +527,7 @@ fn arguments(case: usize) -> Vec<OsString> {
         (&["sample"], &[READING, SAMPLE]),
         (&["show"], &[READING, SHOW]),
         (&["gradcheck"], &[READING, GRADCHECK]),
+        (&["shaders"], &[SHADERS]),
     ]);
     if chance.once_in(500) {
         return vec!["adapters".into()];
@@ -570,6 +574,10 @@ fn arguments(case: usize) -> Vec<OsString> {
             _ => "cpu",
         };
         add("--backend", Some(backend.into()), chance);
+        if command != ["eval"] && chance.once_in(25) {
+            let folder = value(KERNELS, chance);
+            add("--shaders", Some(folder), chance);
+        }
     }
     if matches!(command, ["train"] | ["sweep"]) {
         for (name, value) in [("--steps", "2"), ("--data", "words.txt")] {
@@ -680,6 +688,13 @@ impl Place {
             let output = program(&here).args(args).args(device).output().unwrap();
             assert!(output.status.success(), "{output:?}");
         }
+        let made = program(&here)
+            .args(["shaders", "kernels"])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        fs::create_dir(here.join("bad-kernels")).unwrap();
+        write("bad-kernels/tanh.wgs", b"x");
         let mut model = fs::read(here.join("model/model.safetensors")).unwrap();
         *model.last_mut().unwrap() ^= 1;
         write("bent.safetensors", &model);

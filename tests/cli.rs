@@ -2840,7 +2840,7 @@ fn help_and_version_go_to_stdout() {
     let version = format!("gpu-makemore {}", env!("CARGO_PKG_VERSION"));
     assert_eq!(place.succeed(&["--version"]), [version]);
     let help = place.succeed(&["--help"]).join("\n");
-    for command in ["train", "eval", "sample", "show", "adapters"] {
+    for command in ["train", "eval", "sample", "show", "adapters", "shaders"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
     for (command, option) in [
@@ -2849,6 +2849,8 @@ fn help_and_version_go_to_stdout() {
         ("sample", "--temperature"),
         ("show", "--json"),
         ("adapters", "--help"),
+        ("shaders", "<DIR>"),
+        ("train", "--shaders"),
     ] {
         let help = place.succeed(&[command, "--help"]).join("\n");
         assert!(help.contains(option), "{help}");
@@ -2871,6 +2873,7 @@ fn help_fits_eighty_columns() {
         "show",
         "gradcheck",
         "adapters",
+        "shaders",
     ] {
         for help in ["-h", "--help"] {
             let args: Vec<&str> = command.split_whitespace().chain([help]).collect();

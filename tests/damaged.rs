@@ -15,6 +15,7 @@ use gpu_makemore::checkpoint::{
 use gpu_makemore::cli::model_file::{self, ModelFileError};
 use gpu_makemore::cli::sweep::manifest::Manifest;
 use gpu_makemore::cli::sweep::results::{self, Record, Results, Status};
+use gpu_makemore::gpu::kernels::Changed;
 use gpu_makemore::gradcheck::against::{AgainstError, Given};
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
@@ -75,6 +76,10 @@ fn unfinished(dims: Dims) -> Checkpoint {
         adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
         driver: "Mesa 22.3.6".to_owned(),
         data_sha256: "0".repeat(64),
+        shaders: Some(Changed {
+            files: vec!["tanh.wgsl".to_owned()],
+            sha256: "1".repeat(64),
+        }),
         data_path: Some("../words.txt".to_owned()),
         seconds: 2.5,
         metrics: MetricsMark {
@@ -769,6 +774,7 @@ fn sweep(folder: &Path) -> Manifest {
         data_sha256: "0".repeat(64),
         grid: [("--seeds".to_owned(), "1,2".to_owned())].into(),
         log: vec![],
+        shaders: None,
         shard: "1/1".to_owned(),
         total: 2,
         points: vec![point(1), point(2)],

@@ -67,7 +67,7 @@ fn a_check_says_what_is_wrong_and_its_exit_code_whether_all_is_right() {
     let lines = text(&refused.stdout);
     assert!(lines.contains("03_dcounts_sum_inv.wgsl:2:9: "), "{lines}");
     assert!(
-        lines.contains("    \tvar x: float = 0.0;\n    \t       ^\n"),
+        lines.contains("        var x: float = 0.0;\n               ^\n"),
         "{lines}"
     );
     assert!(lines.contains("f32"), "{lines}");

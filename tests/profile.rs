@@ -12,9 +12,9 @@ use gpu_makemore::backend::profile::{Basis, Profile};
 use gpu_makemore::engine::Engine;
 use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::kernels::Kernels;
 use gpu_makemore::gpu::plan::{Plan, WorkSplit};
 use gpu_makemore::gpu::resident::Resident;
-use gpu_makemore::gpu::shader::resident_module;
 use gpu_makemore::gpu::staged::{STEP, Staged};
 use gpu_makemore::gpu::timestamps::Profiler;
 use gpu_makemore::model::dims::Dims;
@@ -160,10 +160,15 @@ fn resident(found: &Found) -> Outcome {
     };
     for (rounds, dispatches, submissions) in [(1, steps.len(), many), (usize::MAX, 1, 1)] {
         let plan = Plan::new(dims, 1, split, rounds);
-        let module = resident_module(split.lanes > 1);
         let params = std::slice::from_ref(&params);
-        let mut device =
-            Resident::with(Gpu::open(found).block_on()?, found, plan, params, module).block_on()?;
+        let mut device = Resident::with(
+            Gpu::open(found).block_on()?,
+            found,
+            plan,
+            params,
+            &Kernels::default(),
+        )
+        .block_on()?;
         // Long dispatches must stay within what the driver does, see src/gpu/probe/mod.rs.
         let steps = match rounds {
             1 => steps.clone(),
@@ -192,10 +197,10 @@ fn without_timestamps(found: &Found) -> Outcome {
     let open = || Gpu::open_without(found, Features::TIMESTAMP_QUERY).block_on();
     let split = WorkSplit::of(found, &dims);
     let plan = Plan::new(dims, 1, split, 50_000);
-    let module = resident_module(split.lanes > 1);
     let of_one = std::slice::from_ref(&params);
-    let mut staged = Staged::on(open()?, found, dims, &params).block_on()?;
-    let mut resident = Resident::with(open()?, found, plan, of_one, module).block_on()?;
+    let mut staged = Staged::on(open()?, found, dims, &params, &Kernels::default()).block_on()?;
+    let mut resident =
+        Resident::with(open()?, found, plan, of_one, &Kernels::default()).block_on()?;
     staged.set_most(10);
     resident.set_most(10);
     let devices = [Engine::from(staged), Engine::from(resident)];

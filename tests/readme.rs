@@ -272,6 +272,16 @@ const COMMANDS: &[Entry] = &[
     run("gpu-makemore gradcheck --explain bnvar", |ran, _| {
         ran.prints(&["forward:  bnvar_inv", "derivative", "backward: dbnvar ="])
     }),
+    run(SHADERS, |ran, place| {
+        ran.prints(&["of them written now", "gpu-makemore train --shaders kernels"])?;
+        expect("a kernel", place.path("kernels/staged/linear.wgsl").exists(), true)
+    }),
+    run(
+        "gpu-makemore gradcheck --backend vulkan --shaders kernels",
+        |ran, _| ran.prints(&["shaders   kernels: no file differs from the program's own"]),
+    )
+    .after(&[SHADERS])
+    .needs(Needs::Vulkan),
     run(
         "gpu-makemore sweep --lr 0.05,0.1,0.2 --seeds 8",
         |ran, _| ran.prints(&["24 models: 3 lr x 8 seeds", "\n24/24 "]),
@@ -373,6 +383,7 @@ const COMMANDS: &[Entry] = &[
 const SWEEP: &str = "gpu-makemore sweep --lr 0.03,0.05,0.07,0.1,0.15,0.2,0.3:log --lr-final 0.01 \
                      --seeds 8 --out runs/rates";
 const SWEEP_REPORT: &str = "gpu-makemore sweep report runs/rates --png rates.png";
+const SHADERS: &str = "gpu-makemore shaders kernels";
 const START: &str = "gpu-makemore train --init-from notebook.safetensors";
 const AGAINST: &str = "gpu-makemore gradcheck --against mine.safetensors";
 

@@ -12,10 +12,10 @@ use gpu_makemore::backend::{Backend, DeviceError};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::kernels::Kernels;
 use gpu_makemore::gpu::plan::{Plan, WorkSplit};
 use gpu_makemore::gpu::probe::Answers;
 use gpu_makemore::gpu::resident::Resident;
-use gpu_makemore::gpu::shader::{Module, resident_module};
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::{Params, Tensor};
 use gpu_makemore::model::statistics::Statistics;
@@ -70,20 +70,20 @@ fn open(
     dims: Dims,
     split: WorkSplit,
     params: &[Params<f32>],
-    module: Module,
+    kernels: &Kernels,
 ) -> Result<Resident, Failed> {
     let plan = Plan::new(dims, params.len(), split, ROUNDS);
-    Ok(Resident::with(Gpu::open(found).block_on()?, found, plan, params, module).block_on()?)
+    Ok(Resident::with(Gpu::open(found).block_on()?, found, plan, params, kernels).block_on()?)
 }
 
 /// The loss and the seven gradients of one step. The kernel updates at once and keeps no gradients;
 /// but a step with a learning rate of 2^20 leaves nothing in the parameters but them: what a
 /// parameter was is lost in the rounding.
-fn check_gradients(found: &Found, dims: Dims, split: WorkSplit, module: Module) -> Outcome {
+fn check_gradients(found: &Found, dims: Dims, split: WorkSplit, kernels: &Kernels) -> Outcome {
     const LR: f32 = 1048576.0;
     let Inputs { params, x, y } = inputs(&dims, 11);
     let model = reference(&dims, &inputs(&dims, 11));
-    let mut device = open(found, dims, split, std::slice::from_ref(&params), module)?;
+    let mut device = open(found, dims, split, std::slice::from_ref(&params), kernels)?;
     let steps = Steps {
         first: 0,
         x,
@@ -128,11 +128,11 @@ fn gradients(found: &Found) -> Outcome {
         ..Dims::LECTURE
     };
     let split = WorkSplit::of(found, &characters);
-    check_gradients(found, characters, split, resident_module(split.lanes > 1))?;
+    check_gradients(found, characters, split, &Kernels::default())?;
     for (name, dims) in SIZES {
         if ["lecture", "odd", "long"].contains(&name) {
             let split = WorkSplit::of(found, &dims);
-            check_gradients(found, dims, split, resident_module(split.lanes > 1))?;
+            check_gradients(found, dims, split, &Kernels::default())?;
         }
     }
     Ok(())
@@ -148,7 +148,7 @@ fn all_gradients(found: &Found) -> Outcome {
         let splits = splits(found, &dims);
         // The other splits take long to compile at the larger sizes.
         for &split in if small { &splits[..] } else { &splits[..1] } {
-            check_gradients(found, dims, split, resident_module(split.lanes > 1))?;
+            check_gradients(found, dims, split, &Kernels::default())?;
         }
     }
     Ok(())
@@ -216,21 +216,19 @@ fn with_slices(slices: usize) -> WorkSplit {
 fn no_mistake(found: &Found) -> Outcome {
     for slices in [2, 1] {
         let split = with_slices(slices);
-        check_gradients(found, WITH_MISTAKES, split, resident_module(false))?;
+        check_gradients(found, WITH_MISTAKES, split, &Kernels::default())?;
     }
     Ok(())
 }
 
 /// The kernel with a mistake in one of its files.
-fn mistaken(module: Module, file: &str, from: &str, to: &str) -> Result<Module, String> {
-    match module.source.replaced(file, from, to) {
-        Some(source) => Ok(Module { source, ..module }),
-        None => Err(format!("{from:?} is not in {file} once")),
-    }
+fn mistaken(file: &str, from: &str, to: &str) -> Result<Kernels, String> {
+    let mistaken = Kernels::default().replaced(file, from, to);
+    mistaken.ok_or_else(|| format!("{from:?} is not in {file} once"))
 }
 
 fn caught(found: &Found, &(_, _, from, to): &Mistake) -> Outcome {
-    let wrong = mistaken(resident_module(false), "resident/train.wgsl", from, to)?;
+    let wrong = mistaken("resident/train.wgsl", from, to)?;
     // Each takes seconds to compile: first the one that is likelier to show the mistake.
     let slices = match from.contains("phase_ends") {
         true => [1, 2],
@@ -238,7 +236,7 @@ fn caught(found: &Found, &(_, _, from, to): &Mistake) -> Outcome {
     };
     for slices in slices {
         let split = with_slices(slices);
-        if let Err(error) = check_gradients(found, WITH_MISTAKES, split, wrong.clone()) {
+        if let Err(error) = check_gradients(found, WITH_MISTAKES, split, &wrong) {
             return is_a_difference(error);
         }
     }
@@ -258,8 +256,8 @@ fn caught_in_subgroups(found: &Found, &(_, _, from, to): &Mistake) -> Result<Com
     if split.lanes == 1 {
         return Ok(Completion::ignored_with("no subgroups on this adapter"));
     }
-    let wrong = mistaken(resident_module(true), "resident/subgroup.wgsl", from, to)?;
-    match check_gradients(found, WITH_MISTAKES, split, wrong) {
+    let wrong = mistaken("resident/subgroup.wgsl", from, to)?;
+    match check_gradients(found, WITH_MISTAKES, split, &wrong) {
         Ok(()) => Err("not noticed".into()),
         Err(error) => is_a_difference(error).map(|()| Completion::Completed),
     }
@@ -408,10 +406,15 @@ fn chunks(found: &Found) -> Outcome {
     // Room for one step in a dispatch.
     let split = WorkSplit::of(found, &dims);
     let plan = Plan::new(dims, 1, split, 1);
-    let module = resident_module(split.lanes > 1);
     let gpu = Gpu::open(found).block_on()?;
-    let mut single =
-        Resident::with(gpu, found, plan, std::slice::from_ref(&params), module).block_on()?;
+    let mut single = Resident::with(
+        gpu,
+        found,
+        plan,
+        std::slice::from_ref(&params),
+        &Kernels::default(),
+    )
+    .block_on()?;
     if want != run(&mut single, &steps)? {
         return Err("50 steps in dispatches of one gave different bits".into());
     }
@@ -428,9 +431,8 @@ fn cut_off(found: &Found) -> Outcome {
     let split = WorkSplit::of(found, &dims);
     let open = |rounds| {
         let plan = Plan::new(dims, 1, split, rounds);
-        let module = resident_module(split.lanes > 1);
         let params = std::slice::from_ref(&params);
-        Resident::with(gpu.clone(), found, plan, params, module).block_on()
+        Resident::with(gpu.clone(), found, plan, params, &Kernels::default()).block_on()
     };
     let mut safe = open(rounds)?;
     let mut long = open(usize::MAX)?;
@@ -498,11 +500,10 @@ fn side_by_side(found: &Found) -> Outcome {
         })
         .collect();
     let split = WorkSplit::of(found, &dims);
-    let module = resident_module(split.lanes > 1);
     let params: Vec<_> = runs.iter().map(|(params, _)| params.clone()).collect();
     let steps: Vec<_> = runs.iter().map(|(_, steps)| steps).collect();
-    let mut together = open(found, dims, split, &params, module.clone())?;
-    let mut alone = open(found, dims, split, &params[..1], module)?;
+    let mut together = open(found, dims, split, &params, &Kernels::default())?;
+    let mut alone = open(found, dims, split, &params[..1], &Kernels::default())?;
     let mut want = Vec::new();
     for (params, steps) in &runs {
         alone.set_params(params).block_on()?;

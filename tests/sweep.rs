@@ -14,6 +14,7 @@ use gpu_makemore::backend::DeviceError;
 use gpu_makemore::cores::cores;
 use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::device::Gpu;
+use gpu_makemore::gpu::kernels::Kernels;
 use gpu_makemore::gpu::resident::Resident;
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
@@ -297,8 +298,15 @@ fn wider_than_the_adapter(found: &Found) -> Outcome {
     let params = Params::init(&dims, &mut TorchGenerator::manual_seed(1));
     let model = 4 * dims.parameter_count() as u64;
     let limit = found.adapter.limits().max_storage_buffer_binding_size;
-    let resident =
-        Resident::at_most(Gpu::open(found).block_on()?, found, dims, &params, 65_535).block_on()?;
+    let resident = Resident::at_most(
+        Gpu::open(found).block_on()?,
+        found,
+        dims,
+        &params,
+        65_535,
+        &Kernels::default(),
+    )
+    .block_on()?;
     let count = resident.count() as u64;
     assert!(0 < count && count <= limit / model, "{count} models");
     let last = resident.read_params(resident.count() - 1).block_on()?;

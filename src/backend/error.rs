@@ -1,7 +1,7 @@
 //! What can go wrong between this program and a device.
 
 use super::{Api, Schedule};
-use crate::text::drawn;
+use crate::text::drawing;
 
 /// Things, one of which is enough.
 fn or(apis: &[Api]) -> String {
@@ -11,7 +11,7 @@ fn or(apis: &[Api]) -> String {
 
 /// A mistake that a driver's compiler found in a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}:{column}: {message}{}", drawn(.excerpt, *.column))]
+#[error("{file}:{line}:{column}: {message}{}", self.drawing().map_or_else(String::new, |lines| format!("\n{}", lines.join("\n"))))]
 pub struct ShaderError {
     /// File under `shaders/`.
     pub file: &'static str,
@@ -23,6 +23,13 @@ pub struct ShaderError {
     pub message: String,
     /// The line itself; empty where the mistake has no place.
     pub excerpt: String,
+}
+
+impl ShaderError {
+    /// The line and, below it, a caret at the column; none where the mistake has no place.
+    pub fn drawing(&self) -> Option<[String; 2]> {
+        drawing(&self.excerpt, self.column)
+    }
 }
 
 /// What can go wrong between this program and a device. The texts say what failed; the command line adds what

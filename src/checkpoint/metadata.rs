@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header::Extent;
 use super::{CheckpointError, EXCERPT, FORMAT, ZERO_DIGEST};
+use crate::gpu::kernels::Changed;
 use crate::model::dims::Dims;
 use crate::model::recipe::{Recipe, is_off};
 use crate::text::excerpt;
@@ -108,6 +109,9 @@ pub struct Training {
     pub adapter: String,
     /// Its driver.
     pub driver: String,
+    /// The kernels, if they were not the program's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shaders: Option<Changed>,
     /// As in [`Config`]: here, it has always been.
     pub data_sha256: String,
     /// Where the file with the words lies, as seen from the run's folder, if they come from a file.

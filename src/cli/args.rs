@@ -119,6 +119,8 @@ pub enum Command {
     Learn(LearnArgs),
     /// List the GPUs that were found and which one `auto` would take
     Adapters(AdaptersArgs),
+    /// Write the kernels into a folder, to be changed there and used with --shaders
+    Shaders(ShadersArgs),
 }
 
 /// How words are read from a file.
@@ -211,6 +213,9 @@ pub struct TrainArgs {
     /// How a GPU's steps are launched; auto takes what is faster for the sizes
     #[arg(long, value_enum, default_value_t = Schedule::Auto)]
     pub schedule: Schedule,
+    /// Kernels to use in place of the program's own: the files in DIR, which `shaders` writes; not on the CPU
+    #[arg(long, value_name = "DIR")]
+    pub shaders: Option<PathBuf>,
     /// Steps of gradient descent [1 or more]
     #[arg(long, default_value_t = 200_000, value_name = "N", value_parser = whole(1), allow_negative_numbers = true)]
     pub steps: u64,
@@ -399,6 +404,9 @@ pub struct SweepArgs {
     /// How a GPU's steps are launched; auto trains many models in a launch unless they are large
     #[arg(long, value_enum, default_value_t = Schedule::Auto)]
     pub schedule: Schedule,
+    /// Kernels to use in place of the program's own: the files in DIR, which `shaders` writes; not on the CPU
+    #[arg(long, value_name = "DIR")]
+    pub shaders: Option<PathBuf>,
     /// How many seeds (8: the seeds 1 to 8) or which (1,2,3) [default: the seed of `train`]
     #[arg(long, value_name = "N|LIST", value_parser = seeds, allow_negative_numbers = true)]
     pub seeds: Option<Values>,
@@ -640,6 +648,9 @@ pub struct GradcheckArgs {
         conflicts_with_all = ["exercise", "against"]
     )]
     pub schedule: Checked,
+    /// Kernels to use in place of the program's own: the files in DIR, which `shaders` writes; not on the CPU
+    #[arg(long, value_name = "DIR", conflicts_with = "explain")]
+    pub shaders: Option<PathBuf>,
     /// Do one of the lecture's exercises, or the extra kernels
     #[arg(long, value_enum, value_name = "N", conflicts_with = "json")]
     pub exercise: Option<Exercise>,
@@ -691,6 +702,14 @@ pub enum Exercise {
     Four,
     /// The one-hot linear layer and repeat_kv
     Extras,
+}
+
+/// `shaders`
+#[derive(Args, Clone, Debug)]
+pub struct ShadersArgs {
+    /// Folder to write them into; a file there that differs is kept, and is an error
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 /// `adapters`

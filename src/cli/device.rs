@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::env;
+use std::path::Path;
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
@@ -9,8 +10,9 @@ use clap::builder::PossibleValue;
 use crate::backend::{Api, DeviceError, Schedule};
 use crate::cli::args::{DeviceArgs, pick};
 use crate::cli::error::{Error, Failure, Usage};
+use crate::cli::shaders::{Shaders, on_the_cpu};
 use crate::cpu::CpuBackend;
-use crate::engine::{Engine, Opened, open_on};
+use crate::engine::{Engine, How, Opened, open_on};
 use crate::gpu::adapter::{Choice, Pick, Why, api_name, choose, list};
 use crate::gpu::staged::Staged;
 use crate::model::dims::Dims;
@@ -171,12 +173,25 @@ impl Device {
         &self,
         dims: Dims,
         params: &Params<f32>,
-        asked: Schedule,
+        how: How,
     ) -> Result<Opened<Engine>, Error> {
+        let asked = how.schedule;
         if asked != Schedule::Auto {
             self.needs_gpu(&format!("--schedule {asked}"))?;
         }
-        Ok(open_on(&self.choice, dims, params, asked).await?)
+        Ok(open_on(&self.choice, dims, params, how).await?)
+    }
+
+    /// The kernels of `--shaders`, or the program's own.
+    ///
+    /// # Errors
+    ///
+    /// This is the CPU, where no kernel runs; or the files cannot be taken for kernels.
+    pub fn shaders(&self, folder: Option<&Path>) -> Result<Shaders, Error> {
+        if let (Some(_), Choice::Cpu { .. }) = (folder, &self.choice) {
+            return Err(on_the_cpu(&self.why()).into());
+        }
+        Ok(Shaders::load(folder)?)
     }
 
     /// Refuses an option that a run on the CPU has no answer to.

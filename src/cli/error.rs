@@ -31,6 +31,11 @@ pub trait Failure: StdError + Send + Sync + 'static {
         false
     }
 
+    /// Lines that are printed below the text as they are: a piece of the user's source.
+    fn below(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The failure of a device that it carries, to which [`Error`] adds what the user can do.
     fn device(&self) -> Option<&DeviceError> {
         None
@@ -49,6 +54,16 @@ impl Error {
     /// Whether it was the user or a scheduler who ended the command, and nothing went wrong.
     pub fn is_interruption(&self) -> bool {
         self.0.is_interruption()
+    }
+
+    /// Lines that are printed below the text as they are.
+    pub fn below(&self) -> Vec<String> {
+        self.0.below()
+    }
+
+    /// The failure of a device that it carries, if it does.
+    pub fn device(&self) -> Option<&DeviceError> {
+        self.0.device()
     }
 
     /// The error itself, if it is of this type.

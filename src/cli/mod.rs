@@ -18,6 +18,7 @@ pub mod learn;
 pub mod model_file;
 pub mod report;
 pub mod sample;
+pub mod shaders;
 pub mod show;
 pub mod sweep;
 pub mod train;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::text::one_line;
+use crate::text::{excerpt, one_line};
 use args::{Cli, Command};
 use wait::block_on;
 
@@ -52,12 +53,19 @@ pub fn main() -> ExitCode {
             Command::Gradcheck(args) => gradcheck::run(args).await,
             Command::Learn(args) => learn::run(args).await,
             Command::Adapters(args) => adapters::run(args).await,
+            Command::Shaders(args) => shaders::run(args),
         }
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_interruption() => fail(&error.to_string(), error.exit_code()),
-        Err(error) => fail(&format!("error: {error}"), error.exit_code()),
+        Err(error) => {
+            let code = fail(&format!("error: {error}"), error.exit_code());
+            for line in error.below() {
+                let _ = writeln!(io::stderr(), "{}", excerpt(line, usize::MAX));
+            }
+            code
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::cores::cores;
 use crate::cpu::CpuBackend;
 use crate::gpu::adapter::{Choice, Found, choose};
 use crate::gpu::device::Gpu;
+use crate::gpu::kernels::Kernels;
 use crate::gpu::plan::WorkSplit;
 use crate::gpu::probe::Probe;
 use crate::gpu::resident::Resident;
@@ -79,6 +80,24 @@ impl From<Resident> for Scheduled {
     }
 }
 
+/// How a model is trained on a GPU. A schedule alone stands for the program's own kernels.
+#[derive(Clone, Debug)]
+pub struct How {
+    /// The schedule that is asked for.
+    pub schedule: Schedule,
+    /// The kernels.
+    pub kernels: Kernels,
+}
+
+impl From<Schedule> for How {
+    fn from(schedule: Schedule) -> Self {
+        Self {
+            schedule,
+            kernels: Kernels::default(),
+        }
+    }
+}
+
 /// A model that was opened, with the reason for its schedule.
 pub struct Opened<B> {
     /// The model.
@@ -134,7 +153,7 @@ impl Engine {
     }
 }
 
-/// Opens a model that is to be trained on what was chosen, and tells why it runs there as it does. `asked` is
+/// Opens a model that is to be trained on what was chosen, and tells why it runs there as it does. `how` is
 /// about GPUs.
 ///
 /// # Errors
@@ -144,7 +163,7 @@ pub async fn open_on(
     choice: &Choice,
     dims: Dims,
     params: &Params<f32>,
-    asked: Schedule,
+    how: impl Into<How>,
 ) -> Result<Opened<Engine>, DeviceError> {
     match choice {
         Choice::Cpu { .. } => {
@@ -155,7 +174,7 @@ pub async fn open_on(
             };
             Ok(Opened::quiet(backend, &why))
         }
-        Choice::Gpu { found, .. } => open(found, dims, params, asked).await,
+        Choice::Gpu { found, .. } => open(found, dims, params, how).await,
     }
 }
 
@@ -170,19 +189,15 @@ pub async fn open(
     found: &Found,
     dims: Dims,
     params: &Params<f32>,
-    asked: Schedule,
+    how: impl Into<How>,
 ) -> Result<Opened<Engine>, DeviceError> {
-    let opened = open_with(found, dims, params, asked, &ProbeModules::new).await?;
+    let how = how.into();
+    let opened = open_with(found, dims, params, how.clone(), &ProbeModules::new).await?;
     let schedule = match opened.backend {
         Scheduled::Staged(_) => Schedule::Staged,
         Scheduled::Resident(_) => Schedule::Resident,
     };
-    let found = found.clone();
-    let opener = Opener {
-        found,
-        dims,
-        schedule,
-    };
+    let opener = Opener::new(found, dims, How { schedule, ..how });
     let (sender, notes) = channel();
     let rebuilding = Rebuilding::new(opened.backend, params, opener, sender);
     Ok(Opened {
@@ -192,11 +207,19 @@ pub async fn open(
     })
 }
 
-/// Opens a model on the adapter and with the schedule that it had.
+/// Opens a model on the adapter, with the schedule and the kernels that it had.
 pub struct Opener {
     found: Found,
     dims: Dims,
-    schedule: Schedule,
+    how: How,
+}
+
+impl Opener {
+    /// Opens a model of these sizes as `how` says.
+    pub fn new(found: &Found, dims: Dims, how: How) -> Self {
+        let found = found.clone();
+        Self { found, dims, how }
+    }
 }
 
 impl Reopen for Opener {
@@ -205,13 +228,14 @@ impl Reopen for Opener {
     async fn reopen(&mut self, params: &Params<f32>) -> Result<Scheduled, DeviceError> {
         let found = self.found.again().await?;
         let modules = &ProbeModules::new;
-        let opened = open_with(&found, self.dims, params, self.schedule, modules).await?;
+        let opened = open_with(&found, self.dims, params, self.how.clone(), modules).await?;
         Ok(opened.backend)
     }
 }
 
 /// Opens a model as [`open`] does, but without opening a lost device again. `modules` makes the probe, for a
-/// workgroup of one subgroup or of several; tests put changed ones in.
+/// workgroup of one subgroup or of several; tests put changed ones in. It measures the driver, so its formulas are
+/// the program's own, whatever the kernels are.
 ///
 /// # Errors
 ///
@@ -220,26 +244,29 @@ pub async fn open_with(
     found: &Found,
     dims: Dims,
     params: &Params<f32>,
-    asked: Schedule,
+    how: impl Into<How>,
     modules: &dyn Fn(bool) -> ProbeModules,
 ) -> Result<Opened<Scheduled>, DeviceError> {
+    let How { schedule, kernels } = how.into();
     let gpu = Gpu::open(found).await?;
     let split = WorkSplit::of(found, &dims);
     let probe = Probe::with(&gpu, split, &modules(split.lanes > 1)).await?;
     let answers = probe.ask().await?;
     let staged = async |why: &str| -> Result<Opened<Scheduled>, DeviceError> {
         answers.check(Schedule::Staged, &found.info.name)?;
-        let staged = Staged::on(gpu.clone(), found, dims, params).await?;
+        let staged = Staged::on(gpu.clone(), found, dims, params, &kernels).await?;
         Ok(Opened::quiet(staged, why))
     };
     let resident = async |why: &str| -> Result<Opened<Scheduled>, DeviceError> {
         let params = std::slice::from_ref(params);
-        let kernel = Resident::kernel(found, &dims);
-        let opened = Resident::probed(gpu.clone(), found, dims, params, &answers, kernel);
-        let resident = opened.await?;
+        let opened = Resident::probed(gpu.clone(), found, dims, params, &answers, &kernels);
+        let mut resident = opened.await?;
+        if kernels.are_changed() {
+            resident.compile_evaluation().await?;
+        }
         Ok(Opened::quiet(resident, why))
     };
-    match asked {
+    match schedule {
         Schedule::Staged => staged("as asked for").await,
         Schedule::Resident => resident("as asked for").await,
         Schedule::Auto if is_large(&dims) => staged("the model is large").await,

@@ -7,11 +7,11 @@
 
 use super::adapter::Found;
 use super::executor::Executor;
+use super::kernels::Kernels;
 use super::launch::Size::{Batch, Hidden, Vocab};
 use super::launch::{Invocations, Launch, launch};
 use super::layout::Layer::{First, Second};
 use super::layout::{Layout, Slot};
-use super::shader::Module;
 use super::staged::{
     EMBEDDING_BACKWARD, EMBEDDING_FORWARD, LINEAR_1_BACKWARD, LINEAR_1_FORWARD, LINEAR_2_FORWARD,
     STEP,
@@ -174,7 +174,7 @@ pub struct Chunked {
 }
 
 impl Chunked {
-    /// Opens the adapter, compiles `modules` and uploads the inputs: `x (batch, block)`, `y (batch)`.
+    /// Opens the adapter, compiles the kernels and uploads the inputs: `x (batch, block)`, `y (batch)`.
     ///
     /// # Errors
     ///
@@ -185,10 +185,10 @@ impl Chunked {
         params: &Params<f32>,
         x: &[Token],
         y: &[Token],
-        modules: &[Module],
+        kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         let layout = Layout::of(found, dims);
-        let executor = Executor::new(found, layout, &[&STEP, &CHUNKED], modules).await?;
+        let executor = Executor::new(found, layout, &[&STEP, &CHUNKED], &kernels.chunked()).await?;
         executor.write_params(params);
         executor.write_step(x, y, 0.0);
         Ok(Self { executor })

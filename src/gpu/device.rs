@@ -13,7 +13,7 @@ use wgpu::{
 use wgpu::{PollError, PollType};
 
 use super::adapter::Found;
-use super::shader::{Bindings, Module, Source};
+use super::shader::{Bindings, Module};
 use crate::backend::DeviceError;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::clock::Instant;
@@ -189,15 +189,17 @@ impl Gpu {
         }
     }
 
-    /// Reads one source. The front end has it when this returns; the future tells what it found.
+    /// Reads one module. The front end has it when this returns; the future tells what it found.
     ///
     /// # Errors
     ///
-    /// [`DeviceError::Shader`], with the first mistake in it.
+    /// [`DeviceError::Shader`], with the first mistake in it: an entry point that it lacks is one.
     pub fn module<'a>(
         &self,
-        source: &'a Source,
+        module: &'a Module,
     ) -> impl Future<Output = Result<ShaderModule, DeviceError>> + use<'a> {
+        let source = &module.source;
+        let lacks_entry_point = module.lacks_entry_point();
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self
             .device
@@ -217,9 +219,10 @@ impl Gpu {
                 let place = place.map_or((1, 1), |at| (at.line_number, at.line_position));
                 return Err(source.error(place, &message.message).into());
             }
-            match refused {
-                None => Ok(module),
-                Some(error) => Err(source.error((1, 1), &error.to_string()).into()),
+            match (refused, lacks_entry_point) {
+                (None, None) => Ok(module),
+                (None, Some(error)) => Err(error.into()),
+                (Some(error), _) => Err(source.error((1, 1), &error.to_string()).into()),
             }
         }
     }
@@ -234,7 +237,7 @@ impl Gpu {
         modules: impl IntoIterator<Item = &Module, IntoIter: Send>,
     ) -> Result<Vec<ShaderModule>, DeviceError> {
         let mut read = Vec::new();
-        for module in share_out(cores(), modules, |module| self.module(&module.source)) {
+        for module in share_out(cores(), modules, |module| self.module(module)) {
             read.push(module.await?);
         }
         Ok(read)

@@ -5,6 +5,7 @@ pub mod chunked;
 pub mod device;
 pub mod executor;
 pub mod extras;
+pub mod kernels;
 pub mod launch;
 pub mod layout;
 mod packing;

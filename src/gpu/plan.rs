@@ -106,7 +106,7 @@ impl WorkSplit {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) struct Constants {
     pub(super) workers: usize,
-    lanes: usize,
+    pub(super) lanes: usize,
     groups: usize,
     batch: usize,
     vocab: usize,

@@ -11,10 +11,10 @@ use wgpu::{Buffer, ComputePass, ComputePipeline};
 use super::adapter::Found;
 use super::device::Gpu;
 use super::executor::to_f32;
+use super::kernels::Kernels;
 use super::layout::Layout;
 use super::plan::{Constants, NAMES, Plan, WorkSplit};
 use super::probe::Answers;
-use super::shader::{Module, resident_module};
 use super::staged::{STEP, Staged, check_progress, info, mean};
 use super::submission::{Submitted, overlapped, submissions};
 use super::timestamps::Profiler;
@@ -42,6 +42,7 @@ pub struct Resident {
     models: Buffer,
     results: Buffer,
     found: Found,
+    kernels: Kernels,
     /// Evaluates; made when it is needed.
     staged: Option<Staged>,
     /// Steps of a submission at most.
@@ -72,8 +73,7 @@ impl Resident {
         params: &[Params<f32>],
     ) -> Result<Self, DeviceError> {
         let answers = Answers::of(&gpu, WorkSplit::of(found, &dims)).await?;
-        let kernel = Self::kernel(found, &dims);
-        Self::probed(gpu, found, dims, params, &answers, kernel).await
+        Self::probed(gpu, found, dims, params, &answers, &Kernels::default()).await
     }
 
     /// Makes room for `most` models of one size, each of which begins with `params`. As long as the adapter
@@ -88,6 +88,7 @@ impl Resident {
         dims: Dims,
         params: &Params<f32>,
         most: usize,
+        kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         let split = WorkSplit::of(found, &dims);
         let answers = Answers::of(&gpu, split).await?;
@@ -101,30 +102,24 @@ impl Resident {
                 checked => break checked.map(|()| plan)?,
             }
         };
-        let module = resident_module(split.lanes > 1);
-        Self::with(gpu, found, plan, repeat_n(params, count), module).await
+        Self::with(gpu, found, plan, repeat_n(params, count), kernels).await
     }
 
-    /// The kernel that suits an adapter.
-    pub fn kernel(found: &Found, dims: &Dims) -> Module {
-        resident_module(WorkSplit::of(found, dims).lanes > 1)
-    }
-
-    /// One model, trained by a kernel that tests may have changed, laid out as [`Resident::new`] does.
+    /// As [`Resident::new`], with kernels that may have been changed.
     ///
     /// # Errors
     ///
     /// As [`Resident::new`].
-    pub async fn with_kernel(
+    pub async fn with_kernels(
         found: &Found,
         dims: Dims,
         params: &Params<f32>,
-        kernel: Module,
+        kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         let gpu = Gpu::open(found).await?;
         let answers = Answers::of(&gpu, WorkSplit::of(found, &dims)).await?;
         let params = std::slice::from_ref(params);
-        Self::probed(gpu, found, dims, params, &answers, kernel).await
+        Self::probed(gpu, found, dims, params, &answers, kernels).await
     }
 
     /// Makes room for several models on a device that has been probed, with a plan that its loops allow.
@@ -138,15 +133,15 @@ impl Resident {
         dims: Dims,
         params: &[Params<f32>],
         answers: &Answers,
-        kernel: Module,
+        kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         answers.check(Schedule::Resident, &found.info.name)?;
         let split = WorkSplit::of(found, &dims);
         let plan = Plan::for_driver(found, dims, params.len(), split, answers.loops.done)?;
-        Self::with(gpu, found, plan, params, kernel).await
+        Self::with(gpu, found, plan, params, kernels).await
     }
 
-    /// Several models, with a plan made for them and a kernel that tests may have changed.
+    /// Several models, with a plan made for them, and kernels that may have been changed.
     ///
     /// # Errors
     ///
@@ -156,15 +151,16 @@ impl Resident {
         found: &Found,
         plan: Plan,
         params: impl IntoIterator<Item = &'a Params<f32>>,
-        module: Module,
+        kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         plan.check(found)?;
+        let module = kernels.resident(plan.constants.lanes > 1);
         let named = plan.named();
         let constants: Vec<_> = named
             .iter()
             .map(|(n, value)| (n.as_str(), *value))
             .collect();
-        let shader = gpu.module(&module.source).await?;
+        let shader = gpu.module(&module).await?;
         let pipeline = gpu.pipeline(&shader, module.entry_points[0], &constants);
         let bytes = plan.bytes();
         let buffers: [Buffer; NAMES.len()] =
@@ -188,6 +184,7 @@ impl Resident {
             models,
             results,
             found: found.clone(),
+            kernels: kernels.clone(),
             staged: None,
             profiler: None,
         };
@@ -372,6 +369,16 @@ impl Resident {
         pass.dispatch_workgroups(models as u32, 1, 1);
     }
 
+    /// Compiles what evaluates a model, which is otherwise done when it is needed: so that a mistake in a
+    /// kernel shows before the first step.
+    ///
+    /// # Errors
+    ///
+    /// The device failed, or refuses a kernel.
+    pub async fn compile_evaluation(&mut self) -> Result<(), DeviceError> {
+        self.staged().await.map(|_| ())
+    }
+
     /// The first model, ready to be evaluated.
     async fn staged(&mut self) -> Result<&mut Staged, DeviceError> {
         let params = self.read_params(0).await?;
@@ -380,7 +387,10 @@ impl Resident {
                 staged.executor().write_params(&params);
                 staged
             }
-            None => Staged::on(self.gpu.clone(), &self.found, self.plan.dims, &params).await?,
+            None => {
+                let (gpu, dims) = (self.gpu.clone(), self.plan.dims);
+                Staged::on(gpu, &self.found, dims, &params, &self.kernels).await?
+            }
         };
         Ok(self.staged.insert(staged))
     }

@@ -75,14 +75,18 @@ impl Source {
         Some(source)
     }
 
-    /// The binding numbers of the module's variables.
-    pub fn bindings(&self) -> Bindings {
+    /// The module's text without its comments to the end of a line.
+    fn code(&self) -> String {
         let text = self.text();
         let lines = text.lines().map(|line| line.split("//").next());
-        let code: String = lines.flat_map(|code| [code.unwrap_or(""), "\n"]).collect();
+        lines.flat_map(|code| [code.unwrap_or(""), "\n"]).collect()
+    }
+
+    /// The binding numbers of the module's variables.
+    pub fn bindings(&self) -> Bindings {
         Bindings {
             file: self.name(),
-            numbers: code.split(';').filter_map(binding).collect(),
+            numbers: self.code().split(';').filter_map(binding).collect(),
         }
     }
 
@@ -165,6 +169,33 @@ pub struct Module {
     pub source: Source,
     /// Names of its entry points.
     pub entry_points: &'static [&'static str],
+}
+
+impl Module {
+    /// What is wrong if a shader was changed and has a function less that is launched.
+    pub(super) fn lacks_entry_point(&self) -> Option<ShaderError> {
+        let code = self.source.code();
+        let names = code.split("fn ").skip(1).filter_map(|rest| {
+            let (name, _) = rest.split_once('(')?;
+            Some(name.trim())
+        });
+        let there: Vec<&str> = names.collect();
+        let mut entry_points = self.entry_points.iter();
+        let name = entry_points.find(|name| !there.contains(name))?;
+        // The file that has it in the program.
+        let declares = |own: &Part| {
+            let mut parts = self.source.parts.iter();
+            parts.any(|part| part.file == own.file) && own.text.contains(&format!("fn {name}("))
+        };
+        let own = files().into_iter().find(declares);
+        Some(ShaderError {
+            file: own.map_or(self.source.name(), |own| own.file),
+            line: 1,
+            column: 1,
+            message: format!("no function is named '{name}', which the program launches"),
+            excerpt: String::new(),
+        })
+    }
 }
 
 /// The modules of the staged schedule, one for each operation: its formulas and the entry points that use
@@ -489,6 +520,22 @@ mod tests {
             modules.push(resident_module(subgroup));
         }
         modules
+    }
+
+    #[test]
+    fn an_entry_point_that_a_shader_no_longer_has_is_named() {
+        for module in all_modules() {
+            assert_eq!(module.lacks_entry_point(), None, "{}", module.source.name());
+        }
+        let mut module = resident_module(false);
+        let source =
+            module
+                .source
+                .replaced("resident/workgroup.wgsl", "fn train_kernel(", "fn train(");
+        module.source = source.unwrap();
+        let error = module.lacks_entry_point().unwrap().to_string();
+        let want = "resident/workgroup.wgsl:1:1: no function is named 'train_kernel', which the program launches";
+        assert_eq!(error, want);
     }
 
     #[test]

@@ -10,13 +10,13 @@ use std::ops::Range;
 use super::adapter::{Found, api_name};
 use super::device::Gpu;
 use super::executor::{Executor, Pass};
+use super::kernels::Kernels;
 use super::launch::Size::{Batch, FanIn, Hidden, Vocab};
 use super::launch::{Dx, Invocations, Launch, launch};
 use super::layout::Layer::{First, Second};
 use super::layout::{Layout, Slot};
 use super::plan::WorkSplit;
 use super::probe::Answers;
-use super::shader::{Module, staged_modules};
 use super::submission::{Submitted, overlapped, submissions};
 use super::timestamps::Profiler;
 use super::work::{kernels_of, work_of};
@@ -200,13 +200,27 @@ impl Staged {
     /// The adapter cannot hold the model, cannot be opened, refuses a kernel, or its driver does not
     /// do what the kernels rely on.
     pub async fn new(found: &Found, dims: Dims, params: &Params<f32>) -> Result<Self, DeviceError> {
+        Self::with_kernels(found, dims, params, &Kernels::default()).await
+    }
+
+    /// As [`Staged::new`], with kernels that may have been changed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Staged::new`].
+    pub async fn with_kernels(
+        found: &Found,
+        dims: Dims,
+        params: &Params<f32>,
+        kernels: &Kernels,
+    ) -> Result<Self, DeviceError> {
         // The adapter's limits are known before anything is opened or compiled.
         let layout = Layout::of(found, dims);
         layout.check(&tables(&layout), &found.adapter.limits(), &found.info.name)?;
         let gpu = Gpu::open(found).await?;
         let answers = Answers::of(&gpu, WorkSplit::of(found, &dims)).await?;
         answers.check(Schedule::Staged, &found.info.name)?;
-        Self::on(gpu, found, dims, params).await
+        Self::on(gpu, found, dims, params, kernels).await
     }
 
     /// Compiles the kernels and uploads `params` on a device that is open and has been probed.
@@ -219,11 +233,12 @@ impl Staged {
         found: &Found,
         dims: Dims,
         params: &Params<f32>,
+        kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         let layout = Layout::of(found, dims);
         let tables = tables(&layout);
         layout.check(&tables, &found.adapter.limits(), &found.info.name)?;
-        let executor = Executor::on(gpu, layout, &tables, &staged_modules()).await?;
+        let executor = Executor::on(gpu, layout, &tables, &kernels.staged()).await?;
         Self::with(executor, found, params)
     }
 
@@ -236,23 +251,10 @@ impl Staged {
         found: &Found,
         layout: Layout,
         params: &Params<f32>,
-    ) -> Result<Self, DeviceError> {
-        Self::with_modules(found, layout, params, &staged_modules()).await
-    }
-
-    /// As [`Staged::with_layout`], with kernels that tests may have changed.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Staged::new`].
-    pub async fn with_modules(
-        found: &Found,
-        layout: Layout,
-        params: &Params<f32>,
-        modules: &[Module],
+        kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         let tables = tables(&layout);
-        let executor = Executor::new(found, layout, &tables, modules).await?;
+        let executor = Executor::new(found, layout, &tables, &kernels.staged()).await?;
         Self::with(executor, found, params)
     }
 

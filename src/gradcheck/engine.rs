@@ -2,14 +2,11 @@
 
 use super::GradcheckError;
 use super::Inputs;
-use crate::backend::{DeviceError, ShaderError};
+use crate::backend::DeviceError;
 use crate::gpu::adapter::{Choice, Found};
 use crate::gpu::chunked::{Chunked, in_training_step};
-use crate::gpu::device::Gpu;
-use crate::gpu::resident::Resident;
-use crate::gpu::shader::{Module, chunked_modules};
+pub use crate::gpu::kernels::Kernels;
 use crate::gradcheck::compare::Tolerance;
-use crate::model::dims::Dims;
 use crate::model::tensors::{LectureTensor, LectureTensors};
 use crate::reference::Model;
 use crate::reference::chunked;
@@ -111,72 +108,31 @@ pub enum Engine {
     Gpu(Box<Found>, Kernels),
 }
 
-/// The kernels under test. Tests break them on purpose.
-#[derive(Clone, Debug)]
-pub struct Kernels {
-    /// Those of the staged schedule and of the chunked pass.
-    pub modules: Vec<Module>,
-    /// That of the resident schedule.
-    pub resident: Module,
-}
-
-impl Kernels {
-    /// Those that an adapter trains with.
-    pub fn of(found: &Found) -> Self {
-        Self {
-            modules: chunked_modules(),
-            // Which of its two forms it is does not depend on the sizes.
-            resident: Resident::kernel(found, &Dims::LECTURE),
-        }
-    }
-
-    /// The kernels with other text in one file; `None` if none of them is made of it.
-    pub fn with_file(mut self, file: &str, text: &str) -> Option<Self> {
-        let mut used = false;
-        for module in self.modules.iter_mut().chain([&mut self.resident]) {
-            if let Some(source) = module.source.with_file(file, text) {
-                module.source = source;
-                used = true;
-            }
-        }
-        used.then_some(self)
-    }
-
-    /// What the compiler of an adapter finds in the kernels that are made of a file: the first mistake of
-    /// each module, each once.
-    ///
-    /// # Errors
-    ///
-    /// The adapter cannot be opened.
-    pub async fn errors(&self, found: &Found, file: &str) -> Result<Vec<ShaderError>, DeviceError> {
-        let gpu = Gpu::open(found).await?;
-        let mut errors = Vec::new();
-        for module in self.modules.iter().chain([&self.resident]) {
-            if module.source.parts().iter().all(|part| part.file != file) {
-                continue;
-            }
-            match gpu.module(&module.source).await {
-                Err(DeviceError::Shader(error)) if !errors.contains(&error) => errors.push(error),
-                Ok(_) | Err(DeviceError::Shader(_)) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(errors)
-    }
-}
-
 impl Engine {
     /// The engine for a device that was chosen.
     pub fn new(choice: &Choice) -> Self {
+        Self::with_kernels(choice, Kernels::default())
+    }
+
+    /// The engine for a device that was chosen, with kernels that may have been changed.
+    pub fn with_kernels(choice: &Choice, kernels: Kernels) -> Self {
         match choice {
             Choice::Cpu { .. } => Engine::Cpu,
-            Choice::Gpu { found, .. } => Engine::on(found),
+            Choice::Gpu { found, .. } => Engine::Gpu(found.clone(), kernels),
         }
     }
 
     /// The engine for an adapter.
     pub fn on(found: &Found) -> Self {
         Engine::Gpu(Box::new(found.clone()), Kernels::of(found))
+    }
+
+    /// The files of the kernels whose text is not the program's own.
+    pub fn changed(&self) -> Vec<&'static str> {
+        match self {
+            Engine::Cpu => Vec::new(),
+            Engine::Gpu(_, kernels) => kernels.changed().collect(),
+        }
     }
 
     /// In a few words.
@@ -232,7 +188,7 @@ async fn chunked(
     inputs: &Inputs,
 ) -> Result<Chunked, DeviceError> {
     let Inputs { dims, params, x, y } = inputs;
-    Chunked::new(found, *dims, params, x, y, &kernels.modules).await
+    Chunked::new(found, *dims, params, x, y, kernels).await
 }
 
 /// The reference: the twin in `f64` on the same inputs.

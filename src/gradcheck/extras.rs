@@ -5,7 +5,6 @@ use super::GradcheckError;
 use super::engine::Engine;
 use crate::backend::DeviceError;
 use crate::gpu::extras::Extras;
-use crate::gpu::shader::extras_modules;
 use crate::gradcheck::compare::{Comparison, Tolerance, compare};
 use crate::reference::extras::{OnehotLinear, RepeatKv};
 use crate::reference::real::Real;
@@ -216,8 +215,8 @@ pub async fn run(engine: &Engine, seed: u64) -> Result<Vec<ExtraRow>, GradcheckE
     let inputs = Inputs::new(SIZES, seed);
     let got = match engine {
         Engine::Cpu => inputs.twin(|v| v),
-        Engine::Gpu(found, _) => {
-            let device = Extras::new(found, &extras_modules()).await?;
+        Engine::Gpu(found, kernels) => {
+            let device = Extras::new(found, &kernels.extras()).await?;
             inputs.kernels(&device).await?
         }
     };

@@ -289,19 +289,8 @@ impl Mistake {
     /// The kernels are no longer what they were when the mistake was written down.
     pub fn engine(&self, found: &Found) -> Result<Engine, String> {
         let Self { file, from, to, .. } = *self;
-        let mut kernels = Kernels::of(found);
-        let mut replaced = 0;
-        for module in kernels.modules.iter_mut().chain([&mut kernels.resident]) {
-            if module.source.parts().iter().any(|p| p.file == file) {
-                let broken = module.source.replaced(file, from, to);
-                module.source =
-                    broken.ok_or_else(|| format!("{from:?} is not in shaders/{file} once"))?;
-                replaced += 1;
-            }
-        }
-        match replaced {
-            0 => Err(format!("no module has shaders/{file}")),
-            _ => Ok(Engine::Gpu(Box::new(found.clone()), kernels)),
-        }
+        let broken = Kernels::default().replaced(file, from, to);
+        let broken = broken.ok_or_else(|| format!("{from:?} is not in shaders/{file} once"))?;
+        Ok(Engine::Gpu(Box::new(found.clone()), broken))
     }
 }

@@ -11,7 +11,7 @@ use super::engine::{Engine, Kernels};
 use crate::backend::{Backend, DeviceError, Schedule};
 use crate::cores::cores;
 use crate::cpu::CpuBackend;
-use crate::engine;
+use crate::engine::{self, How};
 use crate::gpu::adapter::Found;
 use crate::gpu::layout::{Layout, Slot};
 use crate::gpu::resident::Resident;
@@ -107,10 +107,14 @@ impl Engine {
     ///
     /// The device cannot train a model of these sizes.
     pub async fn trained(&self, inputs: &Inputs) -> Result<Code, GradcheckError> {
-        let Engine::Gpu(found, _) = self else {
+        let Engine::Gpu(found, kernels) = self else {
             return Ok(Code::Cpu);
         };
-        let opened = engine::open(found, inputs.dims, &inputs.params, Schedule::Auto).await?;
+        let how = How {
+            schedule: Schedule::Auto,
+            kernels: kernels.clone(),
+        };
+        let opened = engine::open(found, inputs.dims, &inputs.params, how).await?;
         Ok(match opened.backend.info().schedule {
             Some("resident") => Code::Resident,
             _ if Layout::of(found, inputs.dims).in_parts => Code::InParts,
@@ -183,8 +187,7 @@ impl Engine {
                 .with_cores(cores())
                 .into(),
             Engine::Gpu(found, kernels) if code == Code::Resident => {
-                let kernel = kernels.resident.clone();
-                Resident::with_kernel(found, *dims, params, kernel)
+                Resident::with_kernels(found, *dims, params, kernels)
                     .await?
                     .into()
             }
@@ -215,7 +218,7 @@ async fn staged(
             ..Layout::of(found, inputs.dims)
         },
     };
-    Staged::with_modules(found, layout, &inputs.params, &kernels.modules).await
+    Staged::with_layout(found, layout, &inputs.params, kernels).await
 }
 
 /// The parameters after one step with the rate that leaves nothing but gradients.

@@ -2,11 +2,9 @@
 
 use naga::Span;
 
-use crate::text::drawn;
-
 /// A text that is not run: it does not parse or validate, or it uses what the interpreter does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{line}:{column}: {message}{}", drawn(.excerpt, *.column))]
+#[error("{line}:{column}: {message}")]
 pub struct Refused {
     /// Line of the text, from 1.
     pub line: u32,

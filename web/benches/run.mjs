@@ -80,7 +80,27 @@ async function measure(engine, { rounds, address, backend, ours, theirs }) {
   return { off, times };
 }
 
+/** Seconds from opening the page to the first line of the log, on the CPU; the first time for an empty cache. */
+async function opening(page, address) {
+  const seconds = [];
+  for (let round = 0; round <= ROUNDS; round++) {
+    await page.goto(`${address}/dist/?backend=cpu&steps=2000&start=1`);
+    const line = await page.waitForFunction(() => /^ *0\/ *2000: /m.test(document.querySelector("#log").textContent) && performance.now());
+    seconds.push((await line.jsonValue()) / 1000);
+  }
+  return seconds;
+}
+
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+const ends = [];
+const { address, page } = await setUp({ after: (end) => ends.push(end) }, { webgpu: false });
+const [cold, ...warm] = await opening(page, address);
+for (const end of ends) await end();
+console.log(
+  `From opening the page to its first step on the CPU: ${cold.toFixed(2)} s with an empty cache, then ${median(warm).toFixed(2)} s, ` +
+    `${Math.max(...warm).toFixed(2)} at most.\n`,
+);
+
 const text = (value) => value.toFixed(value < 100 ? 1 : 0);
 for (const { webgpu, ...set } of [
   { webgpu: false, backend: "cpu", ours: 10_000, theirs: 200 },

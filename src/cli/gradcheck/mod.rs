@@ -12,8 +12,10 @@ use crate::cli::device::Device;
 use crate::cli::error::{Error, Failure, Usage};
 use crate::cli::model_file::Model;
 use crate::cli::report::Output;
+use crate::cli::shaders::Shaders;
 use crate::cli::trained::{self, NoWords};
 use crate::data::Reading;
+use crate::gpu::adapter::Choice;
 use crate::gradcheck::against;
 use crate::gradcheck::engine::Engine;
 use crate::gradcheck::explain::{self, Topic};
@@ -65,20 +67,52 @@ pub async fn run(args: &GradcheckArgs) -> Result<(), Error> {
         None => Inputs::of_names(sizes, args.seed)?,
     };
     let device = Device::choose(&args.device).await?;
-    let engine = Engine::new(device.choice());
+    let shaders = kernels(&device, args).await?;
+    let engine = Engine::with_kernels(device.choice(), shaders.kernels().clone());
+    let checked = run_on(&device, &engine, &shaders, &inputs, args, &mut out).await;
+    checked.map_err(|error| shaders.explain(error))
+}
+
+/// The kernels to check, which the compiler has read.
+async fn kernels(device: &Device, args: &GradcheckArgs) -> Result<Shaders, Error> {
+    let shaders = device.shaders(args.shaders.as_deref())?;
+    if let (Choice::Gpu { found, .. }, true) = (device.choice(), shaders.kernels().are_changed()) {
+        let exercise = args.exercise;
+        let left_out = |file: &str| match file.split_once('/') {
+            Some(("extras", _)) => exercise != Some(Exercise::Extras),
+            Some(("resident", _)) => {
+                args.schedule == Checked::Staged || exercise.is_some() || args.against.is_some()
+            }
+            _ => exercise == Some(Exercise::Extras),
+        };
+        let checked = shaders.kernels().check(found, left_out).await;
+        checked.map_err(|error| shaders.explain(error.into()))?;
+    }
+    Ok(shaders)
+}
+
+/// Checks the step of some inputs on a device.
+async fn run_on(
+    device: &Device,
+    engine: &Engine,
+    shaders: &Shaders,
+    inputs: &Inputs,
+    args: &GradcheckArgs,
+    out: &mut Output,
+) -> Result<(), Error> {
     if let Some(exercise) = args.exercise {
-        return run_exercise(exercise, args, &device, &engine, &inputs, &mut out).await;
+        return run_exercise(exercise, args, device, engine, shaders, inputs, out).await;
     }
     if matches!(args.schedule, Checked::Staged | Checked::Resident) {
         device.needs_gpu("--schedule")?;
     }
-    let codes = engine.codes(&inputs, args.schedule).await?;
-    let Check { rows, left_out, .. } = check(&engine, &inputs, &codes).await?;
+    let codes = engine.codes(inputs, args.schedule).await?;
+    let Check { rows, left_out, .. } = check(engine, inputs, &codes).await?;
     if args.json {
-        out.line(&report::json(&engine, &inputs.dims, &rows, None)?)?;
+        out.line(&report::json(engine, &inputs.dims, &rows, None)?)?;
     } else {
-        head(&device, &inputs.dims, &mut out)?;
-        for line in report::codes(&rows, Contexts::of(&inputs).count, inputs.dims.batch) {
+        head(device, shaders, &inputs.dims, out)?;
+        for line in report::codes(&rows, Contexts::of(inputs).count, inputs.dims.batch) {
             out.line(&line)?;
         }
         for (code, why) in left_out {
@@ -123,9 +157,12 @@ fn of_model(path: &Path, args: &GradcheckArgs) -> Result<Inputs, Error> {
 }
 
 /// What is checked, before the table.
-fn head(device: &Device, dims: &Dims, out: &mut Output) -> Result<(), Error> {
+fn head(device: &Device, shaders: &Shaders, dims: &Dims, out: &mut Output) -> Result<(), Error> {
     out.line(&format!("device    {}", device.name()))?;
     out.line(&format!("why       {}", device.why()))?;
+    if let Some(line) = shaders.line() {
+        out.line(&format!("shaders   {line}"))?;
+    }
     out.line(&format!("sizes     {dims}"))?;
     Ok(())
 }
@@ -173,10 +210,11 @@ async fn run_exercise(
     args: &GradcheckArgs,
     device: &Device,
     engine: &Engine,
+    shaders: &Shaders,
     inputs: &Inputs,
     out: &mut Output,
 ) -> Result<(), Error> {
-    head(device, &inputs.dims, out)?;
+    head(device, shaders, &inputs.dims, out)?;
     out.line("")?;
     match exercise {
         Exercise::One => exercise::one(engine, inputs, args.verbose, out).await,
@@ -190,8 +228,10 @@ async fn run_exercise(
 async fn run_against(path: &Path, args: &GradcheckArgs, out: &mut Output) -> Result<(), Error> {
     let given = file::load(path)?;
     let device = Device::choose(&args.device).await?;
-    let engine = Engine::new(device.choice());
-    let rows = against::check(&engine, &given).await?;
+    let shaders = kernels(&device, args).await?;
+    let engine = Engine::with_kernels(device.choice(), shaders.kernels().clone());
+    let rows = against::check(&engine, &given).await;
+    let rows = rows.map_err(|error| shaders.explain(error.into()))?;
     let dims = &given.inputs.dims;
     if args.json {
         out.line(&report::json(&engine, dims, &rows, Some(&given.notes))?)?;
@@ -200,7 +240,7 @@ async fn run_against(path: &Path, args: &GradcheckArgs, out: &mut Output) -> Res
             "file      {}",
             one_line(&path.display().to_string())
         ))?;
-        head(&device, dims, out)?;
+        head(&device, &shaders, dims, out)?;
         out.line("")?;
         for line in report::table(&rows, args.verbose) {
             out.line(&line)?;

@@ -226,6 +226,9 @@ struct Document<'a> {
     version: &'static str,
     device: String,
     driver: Option<String>,
+    /// Files of the kernels that are not the program's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shaders: Vec<&'static str>,
     vocab_size: usize,
     block_size: usize,
     n_embd: usize,
@@ -268,6 +271,7 @@ pub fn json(
         version: crate::VERSION,
         device: engine.name(),
         driver: engine.driver(),
+        shaders: engine.changed(),
         vocab_size: dims.vocab,
         block_size: dims.block,
         n_embd: dims.embd,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Learner;
 use crate::exercises::{Exercise, Problem, Verdict, Wrong};
-use crate::text::drawn;
+use crate::text::drawing;
 
 /// Columns of a text.
 const WIDTH: usize = 80;
@@ -122,12 +122,8 @@ fn problem(exercise: &Exercise, found: &Problem, what: &str) -> Vec<String> {
         format!("{}: {what}", exercise.name),
         format!("  {place}: {message}"),
     ];
-    lines.extend(
-        drawn(excerpt, *column)
-            .lines()
-            .skip(1)
-            .map(|line| format!("  {line}")),
-    );
+    let drawing = drawing(excerpt, *column).into_iter().flatten();
+    lines.extend(drawing.map(|line| format!("  {line}")));
     let help = match known {
         Some(known) => Some(&known.told),
         None => help.as_ref(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::files::{FileError, write_atomic};
+use crate::gpu::kernels::Changed;
 use crate::model::recipe::Recipe;
 
 /// The content of `summary.json`.
@@ -36,6 +37,9 @@ pub struct Summary {
     pub driver: String,
     /// How the steps were launched: `staged` or `resident`; `None` without a GPU.
     pub schedule: Option<String>,
+    /// The kernels, if they were not the program's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shaders: Option<Changed>,
     /// What shaped the model, as fields of their own.
     #[serde(flatten)]
     pub recipe: Recipe,
@@ -98,6 +102,7 @@ mod tests {
             adapter: "Some GPU".to_owned(),
             driver: "Some driver 1.0".to_owned(),
             schedule: None,
+            shaders: None,
             recipe: Recipe::default(),
             vocab_size: 27,
             parameters: 12_297,

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::error::SweepError;
 use crate::cli::error::Error;
 use crate::cli::files::{FileError, write_atomic};
+use crate::gpu::kernels::Changed;
 use crate::model::recipe::Recipe;
 use crate::text::hex;
 
@@ -28,6 +29,9 @@ pub struct Manifest {
     pub clean: bool,
     /// A checksum of the vocabulary and of all words in their order.
     pub data_sha256: String,
+    /// The kernels, if they are not the program's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shaders: Option<Changed>,
     /// Every option of the grid as text.
     pub grid: BTreeMap<String, String>,
     /// Options with a logarithmic axis.
@@ -51,6 +55,9 @@ impl Manifest {
             "{} {} {:?}",
             self.version, self.data_sha256, self.grid
         ));
+        if let Some(shaders) = &self.shaders {
+            digest.update(&shaders.sha256);
+        }
         hex(&digest.finalize())[..12].to_owned()
     }
 
@@ -143,6 +150,16 @@ impl Manifest {
                 options
                     .filter_map(|name| differ(name, &text(self, name), &text(other, name)))
                     .next()
+            })
+            .or_else(|| {
+                let [a, b] = [self, other].map(|manifest| match &manifest.shaders {
+                    None => "not given".to_owned(),
+                    Some(Changed { files, sha256 }) => {
+                        let digits = sha256.get(..12).unwrap_or(sha256);
+                        format!("another {} (SHA-256 {digits})", files.join(", "))
+                    }
+                });
+                differ("--shaders", &a, &b)
             })
             .or_else(|| differ("the program's version", &self.version, &other.version))
             .or_else(|| {

@@ -38,7 +38,9 @@ use crate::cli::files::{FileError, remove_leftovers};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::model_file;
 use crate::cli::report::{Progress, RunDir};
+use crate::cli::shaders::Shaders;
 use crate::data::Dataset;
+use crate::engine::How;
 use crate::gpu::adapter::Choice;
 use crate::model::recipe::{FIELDS, Field, Recipe, tenth};
 pub use error::SweepError;
@@ -64,6 +66,7 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
     if args.schedule != Schedule::Auto {
         device.needs_gpu(&format!("--schedule {}", args.schedule))?;
     }
+    let shaders = device.shaders(args.shaders.as_deref())?;
     let datasets = load(args, &points)?;
     let Some(dataset) = datasets.values().next() else {
         return Err(SweepError::EmptyGrid.into());
@@ -73,12 +76,24 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
         data: dataset.label.clone(),
         clean: dataset.notes.cleaned,
         data_sha256: dataset.sha256(),
+        shaders: shaders.kernels().record(),
         grid: grid.texts(),
         log: grid.log(),
         shard: shard.to_string(),
         total: points.len(),
         points,
     };
+    let how = How {
+        schedule: args.schedule,
+        kernels: shaders.kernels().clone(),
+    };
+    if let (Choice::Gpu { found, .. }, true) = (device.choice(), how.kernels.are_changed()) {
+        // Before there is a folder, for the first of the sizes.
+        let recipe = &manifest.points[0];
+        let dims = recipe.dims(dataset.vocab.len())?;
+        let tried = work::try_out(found, dims, recipe.seed, how.clone()).await;
+        tried.map_err(|error| shaders.explain(error))?;
+    }
     let out = args
         .out
         .clone()
@@ -91,7 +106,7 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
     let steps = steps.fold(0, u64::saturating_add);
     let interrupt = Interrupt::listen()?;
     let mut progress = Progress::of_sweep(todo.len(), steps, sweep.best());
-    for line in set_up(&sweep, &device, dataset, &grid, shard, todo.len()) {
+    for line in set_up(&sweep, &device, dataset, &grid, shard, todo.len(), &shaders) {
         progress.line(&line)?;
     }
 
@@ -138,7 +153,7 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
         Choice::Gpu { found, .. } => {
             let mut worked = Ok(());
             for jobs in by_size(jobs) {
-                worked = work::on_gpu(&jobs, found, args.schedule, width, &mut sink).await;
+                worked = work::on_gpu(&jobs, found, &how, width, &mut sink).await;
                 if worked.is_err() {
                     break;
                 }
@@ -147,7 +162,7 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
         }
     };
     progress.finish();
-    worked?;
+    worked.map_err(|error| shaders.explain(error))?;
     for line in sweep.summary() {
         progress.line(&line)?;
     }
@@ -471,13 +486,15 @@ fn set_up(
     grid: &Grid,
     shard: Shard,
     todo: usize,
+    shaders: &Shaders,
 ) -> Vec<String> {
     let total = sweep.manifest.total;
     let mut lines = vec![
         format!("device      {}", device.name()),
         format!("why         {}", device.why()),
-        format!("data        {}", dataset.label),
     ];
+    lines.extend(shaders.line().map(|line| format!("shaders     {line}")));
+    lines.push(format!("data        {}", dataset.label));
     let notes = dataset.notes.to_string();
     lines.extend((!notes.is_empty()).then(|| format!("            {notes}")));
     let sweep_line = format!("sweep       {total} {}: {}", models(total), grid.shape());
@@ -518,6 +535,7 @@ mod tests {
             data: "names".to_owned(),
             clean: false,
             data_sha256: String::new(),
+            shaders: None,
             grid: grid.texts(),
             log: grid.log(),
             shard: Shard::WHOLE.to_string(),

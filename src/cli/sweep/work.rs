@@ -19,10 +19,12 @@ use crate::cli::wait::block_on;
 use crate::cores::{both, cores, share_out};
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
-use crate::engine::{Engine, is_large};
+use crate::engine::{Engine, How, is_large, open_with};
 use crate::gpu::adapter::Found;
 use crate::gpu::device::Gpu;
+use crate::gpu::kernels::Kernels;
 use crate::gpu::resident::Resident;
+use crate::gpu::shader::ProbeModules;
 use crate::gpu::staged::Staged;
 use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
@@ -236,18 +238,19 @@ fn on_threads(
 pub async fn on_gpu(
     jobs: &[Job<'_>],
     found: &Found,
-    asked: Schedule,
+    how: &How,
     width: Option<usize>,
     sink: Sink<'_>,
 ) -> Result<(), Error> {
     let Some(first) = jobs.first() else {
         return Ok(());
     };
+    let (asked, kernels) = (how.schedule, &how.kernels);
     let (dims, (params, _)) = (first.dims, first.start());
     // Which schedule it is depends on the sizes alone: a sweep that is continued takes the same one.
     let mut note = "as asked for".to_owned();
     if asked == Schedule::Resident || (asked == Schedule::Auto && !is_large(&dims)) {
-        match room(found, dims, &params, jobs.len(), width).await {
+        match room(found, dims, &params, kernels, jobs.len(), width).await {
             Ok(resident) => return waves(resident, jobs, width, sink).await,
             Err(error) => note = why_staged(error, asked)?,
         }
@@ -257,7 +260,7 @@ pub async fn on_gpu(
     sink(Event::Note(format!(
         "{dims}: staged, one after another; {note}"
     )))?;
-    let mut staged = Engine::from(Staged::new(found, dims, &params).await?);
+    let mut staged = Engine::from(Staged::with_kernels(found, dims, &params, kernels).await?);
     for job in jobs {
         job.alone(&mut staged, sink).await?;
     }
@@ -287,6 +290,7 @@ async fn room(
     found: &Found,
     dims: Dims,
     params: &Params<f32>,
+    kernels: &Kernels,
     jobs: usize,
     width: Option<usize>,
 ) -> Result<Resident, DeviceError> {
@@ -296,7 +300,20 @@ async fn room(
         false => MAX_WIDTH,
     };
     let most = width.unwrap_or(useful).min(jobs);
-    Resident::at_most(Gpu::open(found).await?, found, dims, params, most).await
+    let gpu = Gpu::open(found).await?;
+    Resident::at_most(gpu, found, dims, params, most, kernels).await
+}
+
+/// Opens a model as the sweep does, and closes it again: so that a mistake in changed kernels shows before
+/// anything is written.
+///
+/// # Errors
+///
+/// As for [`open_with`].
+pub async fn try_out(found: &Found, dims: Dims, seed: u64, how: How) -> Result<(), Error> {
+    let Snapshot { params, .. } = Snapshot::first(&dims, seed);
+    open_with(found, dims, &params, how, &ProbeModules::new).await?;
+    Ok(())
 }
 
 /// Trains jobs of one size in waves of as many models as are worth training at once.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::data::DataFileError;
 use crate::cli::error::{Error, FAILED, Failure, USAGE};
 use crate::cli::model_file::ModelFileError;
+use crate::gpu::kernels::Changed;
 
 /// Why a training ended early, what is kept of it, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,7 @@ pub enum TrainError {
         saved: LastGood,
     },
     /// A run was ended from outside, and is kept.
-    #[error("interrupted after {step} of {steps} steps; {}", how_to_continue(.folder))]
+    #[error("interrupted after {step} of {steps} steps; {}", how_to_continue(.folder, .shaders.as_deref()))]
     Interrupted {
         /// Steps done.
         step: u64,
@@ -61,11 +62,13 @@ pub enum TrainError {
         steps: u64,
         /// The folder of the run.
         folder: PathBuf,
+        /// `--shaders`, if it has to be given again.
+        shaders: Option<PathBuf>,
         /// What shells expect for the signal that came.
         exit_code: u8,
     },
     /// A run failed, and is kept as it was at its last checkpoint.
-    #[error("{error}; the run is kept as it was after {step} steps: {}", how_to_continue(.folder))]
+    #[error("{error}; the run is kept as it was after {step} steps: {}", how_to_continue(.folder, .shaders.as_deref()))]
     Kept {
         /// What failed.
         error: Error,
@@ -73,6 +76,8 @@ pub enum TrainError {
         step: u64,
         /// The folder of the run.
         folder: PathBuf,
+        /// `--shaders`, if it has to be given again.
+        shaders: Option<PathBuf>,
     },
     /// `train --resume` with an option that would make another model.
     #[error(
@@ -142,6 +147,23 @@ pub enum TrainError {
         /// That of the run's words.
         then: String,
     },
+    /// `train --resume`, and the kernels are not those that the run was begun with.
+    #[error(
+        "the run in {0} was begun with {1}, and is to go on with {2}: {3}, or start a new run, from the \
+         parameters of this one with --init-from {0}",
+        .folder.display(), named(.then.as_ref()), named(.now.as_ref()), match .then {
+            Some(_) => "give --shaders with the folder of the former",
+            None => "leave --shaders out",
+        }
+    )]
+    OtherKernels {
+        /// The kernels now, if they are not the program's own.
+        now: Option<Changed>,
+        /// Those of the run.
+        then: Option<Changed>,
+        /// The folder of the run.
+        folder: PathBuf,
+    },
     /// `train --resume`, and the words are not where they were.
     #[error(
         "{error}. If the words of the run in {} have moved, --data PATH says where they are", .folder.display()
@@ -166,6 +188,7 @@ impl Failure for TrainError {
             Self::Diverged { .. }
             | Self::Worse { .. }
             | Self::OtherData { .. }
+            | Self::OtherKernels { .. }
             | Self::NoData { .. }
             | Self::NoStart { .. } => FAILED,
         }
@@ -176,15 +199,29 @@ impl Failure for TrainError {
     }
 }
 
+/// Kernels in a few words.
+fn named(kernels: Option<&Changed>) -> String {
+    match kernels {
+        None => "the program's own kernels".to_owned(),
+        Some(Changed { files, sha256 }) => format!(
+            "kernels of --shaders (another {}; SHA-256 {})",
+            files.join(", "),
+            short(sha256)
+        ),
+    }
+}
+
 /// Enough digits of a checksum to tell it from others.
 fn short(sha256: &str) -> &str {
     sha256.get(..12).unwrap_or(sha256)
 }
 
-fn how_to_continue(folder: &Path) -> String {
+fn how_to_continue(folder: &Path, shaders: Option<&Path>) -> String {
+    let folder = folder.display();
+    let shaders = shaders.map(|shaders| format!(" --shaders {}", shaders.display()));
     format!(
-        "continue with: gpu-makemore train --resume {}",
-        folder.display()
+        "continue with: gpu-makemore train --resume {folder}{}",
+        shaders.unwrap_or_default()
     )
 }
 

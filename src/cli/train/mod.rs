@@ -8,10 +8,11 @@ mod keeper;
 mod resume;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-use crate::backend::{Backend, BackendInfo, Schedule};
+use crate::backend::{Backend, BackendInfo};
 use crate::checkpoint::packed::{Measured, config, finish, statistics};
 use crate::checkpoint::{Config, Training as Record};
 use crate::cli::args::TrainArgs;
@@ -23,8 +24,10 @@ use crate::cli::files::seen_from;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::model_file;
 use crate::cli::report::{ProfileReport, Progress, RunDir, Summary, loss_png};
+use crate::cli::shaders::Shaders;
 use crate::data::Dataset;
-use crate::engine::Opened;
+use crate::engine::{How, Opened};
+use crate::gpu::kernels::Changed;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
@@ -41,8 +44,8 @@ use resume::Resumed;
 
 /// Runs the command.
 pub async fn run(args: &TrainArgs) -> Result<(), Error> {
-    run_on(args, async |device: &Device, dims, params, schedule| {
-        device.open_to_train(dims, params, schedule).await
+    run_on(args, async |device: &Device, dims, params, how| {
+        device.open_to_train(dims, params, how).await
     })
     .await
 }
@@ -50,7 +53,7 @@ pub async fn run(args: &TrainArgs) -> Result<(), Error> {
 /// Runs the command on a backend that `open` opens.
 async fn run_on<B: Backend>(
     args: &TrainArgs,
-    open: impl AsyncFnOnce(&Device, Dims, &Params<f32>, Schedule) -> Result<Opened<B>, Error>,
+    open: impl AsyncFnOnce(&Device, Dims, &Params<f32>, How) -> Result<Opened<B>, Error>,
 ) -> Result<(), Error> {
     let resumed = match &args.resume {
         Some(folder) => Some(Resumed::open(folder, args)?),
@@ -75,6 +78,10 @@ async fn run_on<B: Backend>(
     if args.profile {
         device.needs_gpu("--profile")?;
     }
+    let shaders = device.shaders(args.shaders.as_deref())?;
+    if let Some(resumed) = &resumed {
+        resumed.has_kernels(shaders.kernels())?;
+    }
     let state = match &resumed {
         Some(resumed) => resumed.state()?,
         None => {
@@ -86,11 +93,16 @@ async fn run_on<B: Backend>(
         }
     };
     let opening = Instant::now();
+    let how = How {
+        schedule: args.schedule,
+        kernels: shaders.kernels().clone(),
+    };
+    let opened = open(&device, dims, &state.now.params, how).await;
     let Opened {
         mut backend,
         why,
         notes,
-    } = open(&device, dims, &state.now.params, args.schedule).await?;
+    } = opened.map_err(|error| shaders.explain(error))?;
     let opened = opening.elapsed();
     let init_loss = match &start {
         Some(start) => Some(start.loss(&mut backend, &dataset).await?),
@@ -100,7 +112,7 @@ async fn run_on<B: Backend>(
     };
     let info = backend.info();
     let config = config(&recipe, &dataset, info);
-    let mut lines = set_up(&recipe, &dataset, &dims, &device, info, &why);
+    let mut lines = set_up(&recipe, &dataset, &dims, &device, info, &why, &shaders);
     if let (Some(path), Some(loss)) = (&recipe.init_from, init_loss) {
         lines.push(format!(
             "start       {path}: loss over the training set {loss:.4}"
@@ -116,6 +128,7 @@ async fn run_on<B: Backend>(
     lines.push(format!("output      {}", run_dir.path().display()));
     let record = Record {
         init_loss,
+        shaders: shaders.kernels().record(),
         ..standing(args, &config, &source, info, &run_dir, past)
     };
 
@@ -146,6 +159,7 @@ async fn run_on<B: Backend>(
         clock: Clock::new(from, earlier, opened, keeper.took()),
         keeper,
         init_loss,
+        shaders: shaders.kernels().record(),
         finished: false,
     };
     let result = run.go(&lines).await;
@@ -170,6 +184,8 @@ struct Run<'a, B> {
     clock: Clock,
     /// The training loss before the first step, if that of a model from which the run started.
     init_loss: Option<f64>,
+    /// The kernels, if they are not the program's own.
+    shaders: Option<Changed>,
     /// Whether all files are written: what fails after that costs nothing but lines on the screen.
     finished: bool,
 }
@@ -209,6 +225,7 @@ impl<B: Backend> Run<'_, B> {
                 error,
                 step,
                 folder: self.keeper.folder().to_path_buf(),
+                shaders: self.shaders_again(),
             }
             .into(),
             0 => {
@@ -222,8 +239,15 @@ impl<B: Backend> Run<'_, B> {
         }
     }
 
+    /// `--shaders`, if the run cannot go on without it.
+    fn shaders_again(&self) -> Option<PathBuf> {
+        let folder = self.args.shaders.clone();
+        folder.filter(|_| self.shaders.is_some())
+    }
+
     /// Does the steps.
     async fn steps(&mut self, interrupt: &Interrupt) -> Result<(), Error> {
+        let shaders = self.shaders_again();
         let Self {
             recipe,
             training,
@@ -290,6 +314,7 @@ impl<B: Backend> Run<'_, B> {
                 step: keeper.saved(),
                 steps,
                 folder: keeper.folder().to_path_buf(),
+                shaders,
                 exit_code: stopped.unwrap_or_default(),
             }
             .into()),
@@ -427,6 +452,7 @@ impl<B: Backend> Run<'_, B> {
             adapter: info.adapter.clone(),
             driver: info.driver.clone(),
             schedule: info.schedule.map(str::to_owned),
+            shaders: self.shaders.clone(),
             recipe: recipe.clone(),
             vocab_size: self.dims.vocab,
             parameters: self.dims.parameter_count(),
@@ -541,6 +567,7 @@ fn set_up(
     device: &Device,
     info: &BackendInfo,
     why: &str,
+    shaders: &Shaders,
 ) -> Vec<String> {
     let mut lines = vec![
         format!("device      {}; {}", device.name(), info.driver),
@@ -551,6 +578,7 @@ fn set_up(
     } else if !why.is_empty() {
         lines.push(format!("cores       {why}"));
     }
+    lines.extend(shaders.line().map(|line| format!("shaders     {line}")));
     lines.extend(set_up_lines(recipe, dataset, dims));
     lines
 }

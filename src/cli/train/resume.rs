@@ -17,6 +17,7 @@ use crate::cli::report::{RunDir, RunDirError, Summary};
 use crate::cli::trained::{self, vocabulary};
 use crate::data::{Dataset, Reading};
 use crate::gpu::adapter::Pick;
+use crate::gpu::kernels::Kernels;
 
 use super::error::TrainError;
 use crate::model::recipe::{FIELDS, Recipe};
@@ -108,6 +109,7 @@ impl Resumed {
             tensorboard: given.tensorboard || begun.tensorboard,
             ratios_every: given.ratios_every.or(begun.ratios_every),
             profile: given.profile,
+            shaders: given.shaders.clone(),
             resume: given.resume.clone(),
             ..runs_on(given, begun)
         };
@@ -173,6 +175,23 @@ impl Resumed {
     pub(crate) fn state(&self) -> Result<State, Error> {
         let state = packed::state(&self.checkpoint, self.args.log_every(), self.args.steps);
         state.ok_or_else(|| self.no_run())
+    }
+
+    /// Refuses other kernels than the run was begun with: the steps that are left would not be the same.
+    ///
+    /// # Errors
+    ///
+    /// They are others.
+    pub(crate) fn has_kernels(&self, kernels: &Kernels) -> Result<(), TrainError> {
+        let (now, then) = (kernels.record(), self.record.shaders.clone());
+        match now == then {
+            true => Ok(()),
+            false => Err(TrainError::OtherKernels {
+                now,
+                then,
+                folder: self.run_dir.path().to_path_buf(),
+            }),
+        }
     }
 
     fn no_run(&self) -> Error {
