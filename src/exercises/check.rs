@@ -174,7 +174,7 @@ impl Ran {
 
 /// Runs the text of a task for all elements, and gives the buffers as it leaves them.
 fn run(task: &Task, text: &str) -> Result<Buffers, Box<Verdict>> {
-    let kernel = Kernel::new(&task.module(text), task.entry, &[]).map_err(|refused| {
+    let kernel = Kernel::new(&task.module(text), task.entry[0], &[]).map_err(|refused| {
         let place = (refused.line, refused.column);
         Box::new(Verdict::Refused(placed(task, text, place, refused.message)))
     })?;

@@ -12,7 +12,7 @@ use super::task::Task;
 use crate::backend::DeviceError;
 use crate::gpu::adapter::Found;
 use crate::gpu::device::Gpu;
-use crate::gpu::shader::{Part, Source};
+use crate::gpu::shader::{Module, Part, Source};
 use crate::gpu::single::Single;
 
 /// Launches that are timed together.
@@ -52,13 +52,13 @@ impl Device {
             .enumerate()
             .map(|(binding, words)| self.upload(binding, words))
             .collect();
-        let source = source(exercise, task.module(text));
+        let module = module(exercise, &task, text);
         let bound: Vec<(&Buffer, bool)> = buffers
             .iter()
             .enumerate()
             .map(|(binding, buffer)| (buffer, task.writes(binding)))
             .collect();
-        let single = Single::new(&self.gpu, &source, task.entry, &bound).await?;
+        let single = Single::new(&self.gpu, &module, &bound).await?;
         let written: Vec<usize> = (0..buffers.len()).filter(|&b| task.writes(b)).collect();
         let all: Vec<(&Buffer, u64, u64)> = written
             .iter()
@@ -88,10 +88,13 @@ impl Device {
     }
 }
 
-/// A module under the exercise's name.
-pub(super) fn source(exercise: &Exercise, module: String) -> Source {
-    Source::new([Part {
-        file: exercise.file,
-        text: Cow::Owned(module),
-    }])
+/// The module of a task with a text in it, under the exercise's name.
+pub(super) fn module(exercise: &Exercise, task: &Task, text: &str) -> Module {
+    Module {
+        source: Source::new([Part {
+            file: exercise.file,
+            text: Cow::Owned(task.module(text)),
+        }]),
+        entry_points: task.entry,
+    }
 }

@@ -22,8 +22,8 @@ pub struct Task {
     pub before: String,
     /// WGSL after it.
     pub after: String,
-    /// The entry point.
-    pub entry: &'static str,
+    /// The entry point, alone in a list, as modules have it.
+    pub entry: &'static [&'static str; 1],
     /// What the text has to define: `fn dprobs(row: u32, col: u32) -> f32`.
     pub signature: String,
     /// Words of the buffers, by their bindings.
@@ -218,7 +218,7 @@ impl Given {
         Task {
             before,
             after,
-            entry: "given_kernel",
+            entry: &["given_kernel"],
             signature: format!("fn {name}({}) -> f32", parameters(shape)),
             buffers: vec![
                 or_one(bits(&self.floats)),
@@ -526,7 +526,7 @@ fn repeat_kv(name: &str) -> Task {
 
 /// A kernel of the learner's own: constants, input buffers as `name: type` with their words, and the result.
 fn kernel(
-    entry: &'static str,
+    entry: &'static [&'static str; 1],
     constants: &[(&str, String)],
     inputs: Vec<(&str, Vec<u32>)>,
     groups: [u32; 3],
@@ -555,7 +555,7 @@ fn kernel(
         before,
         after: String::new(),
         entry,
-        signature: format!("@compute fn {entry}"),
+        signature: format!("@compute fn {}", entry[0]),
         buffers,
         result,
         report: None,
@@ -591,7 +591,7 @@ fn row_sum(by_workgroup: bool) -> Task {
         rows.div_ceil(WORKGROUP)
     };
     kernel(
-        "row_sum",
+        &["row_sum"],
         &[size("ROWS", rows), size("COLS", cols)],
         vec![("x: array<f32>", bits(&x))],
         [groups as u32, 1, 1],
@@ -611,7 +611,7 @@ fn matmul() -> Task {
     };
     let want = (0..rows * cols).map(element).collect();
     kernel(
-        "matmul",
+        &["matmul"],
         &[size("ROWS", rows), size("INNER", inner), size("COLS", cols)],
         vec![("a: array<f32>", bits(&a)), ("b: array<f32>", bits(&b))],
         [cols.div_ceil(8) as u32, rows.div_ceil(8) as u32, 1],
@@ -636,7 +636,7 @@ fn gather() -> Task {
     }
     let tokens = numbers.x.iter().map(|&token| u32::from(token)).collect();
     kernel(
-        "dC",
+        &["dC"],
         &[
             size("N", batch),
             size("BLOCK", block),
@@ -660,7 +660,7 @@ fn many_steps() -> Task {
         }
     }
     kernel(
-        "many_steps",
+        &["many_steps"],
         &[
             size("W", count),
             size("STEPS", steps),

@@ -3,7 +3,7 @@
 use wgpu::Buffer;
 
 use super::check::launch;
-use super::device::{Device, source};
+use super::device::{Device, module};
 use super::list::{Asked, EXERCISES, Exercise};
 use super::task::Task;
 use crate::backend::DeviceError;
@@ -145,7 +145,7 @@ impl<'a> OwnGradients<'a> {
                 let mut all = Vec::new();
                 for ((exercise, tensor), text) in texts() {
                     let task = Task::of(exercise);
-                    let kernel = Kernel::new(&task.module(text), task.entry, &[]);
+                    let kernel = Kernel::new(&task.module(text), task.entry[0], &[]);
                     let kernel = kernel.map_err(|refused| TrainError::Refused {
                         exercise: exercise.name,
                         message: refused.message,
@@ -173,8 +173,8 @@ impl<'a> OwnGradients<'a> {
                         (&result, true),
                         (&report, true),
                     ];
-                    let source = source(exercise, task.module(text));
-                    let single = Single::new(&device.gpu, &source, task.entry, &bound).await?;
+                    let module = module(exercise, &task, text);
+                    let single = Single::new(&device.gpu, &module, &bound).await?;
                     kernels.push((tensor, single, task, result));
                 }
                 let all = OnDevice {

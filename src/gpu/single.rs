@@ -7,7 +7,7 @@ use wgpu::{
 };
 
 use super::device::Gpu;
-use super::shader::Source;
+use super::shader::Module;
 use crate::backend::DeviceError;
 
 /// A kernel with its buffers.
@@ -17,7 +17,7 @@ pub struct Single {
 }
 
 impl Single {
-    /// Compiles an entry point, and binds storage buffers in their order. Each says whether the kernel may
+    /// Compiles a module's first entry point, and binds storage buffers in their order. Each says whether the kernel may
     /// write it, as its declaration does.
     ///
     /// # Errors
@@ -25,11 +25,10 @@ impl Single {
     /// The device refuses the source.
     pub async fn new(
         gpu: &Gpu,
-        source: &Source,
-        entry: &str,
+        module: &Module,
         buffers: &[(&Buffer, bool)],
     ) -> Result<Self, DeviceError> {
-        let module = gpu.module(source).await?;
+        let (entry, module) = (module.entry_points[0], gpu.module(module).await?);
         // Not derived from the kernel, which may leave a buffer unused.
         let entries: Vec<BindGroupLayoutEntry> = (0..)
             .zip(buffers)
