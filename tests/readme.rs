@@ -272,6 +272,18 @@ const COMMANDS: &[Entry] = &[
     run("gpu-makemore gradcheck --explain bnvar", |ran, _| {
         ran.prints(&["forward:  bnvar_inv", "derivative", "backward: dbnvar ="])
     }),
+    run(LEARN, |ran, place| {
+        ran.prints(&["40 exercises are in exercises-of-mine"])?;
+        let first = place.files("exercises-of-mine");
+        expect("the first file", first.split(' ').next(), Some("01_dlogprobs.wgsl"))
+    }),
+    never(
+        "gpu-makemore learn watch --dir exercises-of-mine",
+        "it ends with Ctrl-C; tests/learn.rs runs it",
+    ),
+    run("gpu-makemore learn list", |ran, _| {
+        ran.prints(&[" 3  dcounts_sum_inv", "probs = counts * counts_sum_inv"])
+    }),
     run(SHADERS, |ran, place| {
         ran.prints(&["of them written now", "gpu-makemore train --shaders kernels"])?;
         expect("a kernel", place.path("kernels/staged/linear.wgsl").exists(), true)
@@ -383,6 +395,7 @@ const COMMANDS: &[Entry] = &[
 const SWEEP: &str = "gpu-makemore sweep --lr 0.03,0.05,0.07,0.1,0.15,0.2,0.3:log --lr-final 0.01 \
                      --seeds 8 --out runs/rates";
 const SWEEP_REPORT: &str = "gpu-makemore sweep report runs/rates --png rates.png";
+const LEARN: &str = "gpu-makemore learn exercises-of-mine";
 const SHADERS: &str = "gpu-makemore shaders kernels";
 const START: &str = "gpu-makemore train --init-from notebook.safetensors";
 const AGAINST: &str = "gpu-makemore gradcheck --against mine.safetensors";

@@ -133,23 +133,6 @@ fn hpreact_fused(row: u32, unit: u32) -> f32 {
     return bngain(unit) * (raw + bnbias(unit));
 }
 
-//# mistake: normalised along the row
-//> You normalise the units of one example: that is layer norm. Batch norm looks at one unit over
-//> the whole batch.
-fn hpreact_fused(row: u32, unit: u32) -> f32 {
-    var sum = 0.0;
-    for (var u = 0u; u < HIDDEN; u++) {
-        sum += hprebn(row, u);
-    }
-    let mean = sum / f32(HIDDEN);
-    var squares = 0.0;
-    for (var u = 0u; u < HIDDEN; u++) {
-        squares += (hprebn(row, u) - mean) * (hprebn(row, u) - mean);
-    }
-    let raw = (hprebn(row, unit) - mean) * inverseSqrt(squares / (f32(HIDDEN) - 1.0) + 1e-5);
-    return bngain(unit) * raw + bnbias(unit);
-}
-
 //# question
 // All those in its column: N values, one unit in all examples. Each element computes the same
 // mean and variance again here. A real kernel shares them among the rows.

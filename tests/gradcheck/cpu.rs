@@ -224,7 +224,7 @@ fn write_copy(root: &Path, copy: &Path) -> Outcome {
     copy_folder(
         root,
         copy,
-        &["src", "shaders", "data", "benches", "examples"],
+        &["src", "shaders", "data", "benches", "examples", "exercises"],
     )?;
     fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock"))?;
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;

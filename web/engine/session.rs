@@ -96,6 +96,13 @@ pub async fn resume(
     let done = config.recipe.steps;
     let (state, record, line) = match checkpoint.training.clone() {
         Some(record) => {
+            if let Some(changed) = &record.shaders {
+                return Err(failure(format!(
+                    "this run trains with kernels that were changed ({}), which the page does not have; the \
+                     program continues it: gpu-makemore train --resume, with --shaders",
+                    changed.files.join(", ")
+                )));
+            }
             let state = packed::state(&checkpoint, record.log_every, record.steps);
             let state =
                 state.ok_or_else(|| JsError::new("the run lacks what it takes to continue"))?;
