@@ -5,6 +5,9 @@
 // given:     norm_logits(row, col), dcounts(row, col), dnorm_logits(row, col)
 // wanted:    dlogit_maxes(row), one value for each of the N rows
 //
+// (The dnorm_logits that the check gives is disturbed a little: with the real one a wrong sign would
+// not show. Why that is so is the question.)
+//
 // Think first: The maximum is subtracted only to keep exp from overflowing. Does the loss change
 // if another number is subtracted from the whole row? What values do you expect, then?
 fn dlogit_maxes(row: u32) -> f32 {

@@ -5,6 +5,9 @@
 // given:     b1(unit), dhpreact(row, unit), dbndiff(row, unit), dhprebn(row, unit)
 // wanted:    db1(unit), one value for each of the HIDDEN units
 //
+// (The dhprebn that the check gives is disturbed a little: with the real one a wrong sign would
+// not show. Why that is so is the question.)
+//
 // Think first: Batch norm comes next and subtracts the mean of each unit. What does that do to a
 // bias? What values do you expect, then?
 fn db1(unit: u32) -> f32 {

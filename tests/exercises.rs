@@ -1,6 +1,38 @@
-//! The exercises: what is handed out, every answer to it, and every typical mistake.
+//! The exercises: what is handed out, every answer to it, and every typical mistake; in the interpreter, and on
+//! every adapter that the tests know.
 
-use gpu_makemore::exercises::{EXERCISES, Exercise, Known, Verdict, check};
+mod common;
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{available_parallelism, scope};
+use std::time::Instant;
+
+use common::adapters::{self, OnEach, Outcome};
+use gpu_makemore::exercises::{Device, EXERCISES, Exercise, Known, Verdict, check, find};
+use gpu_makemore::gpu::adapter::Found;
+use libtest_mimic::Trial;
+use pollster::FutureExt as _;
+
+type Test = fn() -> Outcome;
+
+fn main() -> ExitCode {
+    let interpreted: [(&str, Test); 5] = [
+        ("what_is_handed_out_compiles_and_is_not_right", handed_out),
+        ("every_right_way_is_accepted", right_ways),
+        ("every_typical_mistake_is_refused_and_named", mistakes),
+        ("every_exercise_has_hints_and_a_file_of_its_number", hints),
+        (
+            "bad_texts_are_refused_with_a_reason_in_two_seconds",
+            bad_texts,
+        ),
+    ];
+    let others = interpreted.map(|(name, test)| Trial::test(name, test));
+    // Some hundred pipelines for each adapter.
+    let on_adapters = OnEach::from(&("answers_and_mistakes_have_their_verdicts", on_adapter as _));
+    adapters::run([on_adapters.long()], others.into())
+}
 
 /// A verdict in a few words.
 fn word(verdict: &Verdict) -> String {
@@ -25,32 +57,29 @@ fn word(verdict: &Verdict) -> String {
     }
 }
 
-fn each(check: impl Fn(&'static Exercise) -> Vec<String> + Sync) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let wrong = std::sync::Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
+/// Runs something for all exercises, on all cores; it gives lines of what is wrong.
+fn each(check: impl Fn(&'static Exercise) -> Vec<String> + Sync) -> Outcome {
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    scope(|scope| {
+        for _ in 0..available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while let Some(exercise) =
-                    EXERCISES.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-                {
-                    let found = check(exercise);
-                    let lines = found
-                        .into_iter()
-                        .map(|line| format!("{}: {line}", exercise.file));
+                while let Some(exercise) = EXERCISES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = check(exercise).into_iter();
+                    let lines = found.map(|line| format!("{}: {line}", exercise.file));
                     wrong.lock().unwrap().extend(lines);
                 }
             });
         }
     });
-    let mut wrong = wrong.into_inner().unwrap();
+    let mut wrong: Vec<String> = wrong.into_inner().unwrap();
     wrong.sort();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(wrong.join("\n").into()),
+    }
 }
 
-#[test]
-fn what_is_handed_out_compiles_and_is_not_right() {
+fn handed_out() -> Outcome {
     each(|exercise| {
         let mut found = Vec::new();
         if !matches!(check(exercise, exercise.text), Verdict::Untouched) {
@@ -61,11 +90,10 @@ fn what_is_handed_out_compiles_and_is_not_right() {
             found.push(format!("as handed out: {}", word(&verdict)));
         }
         found
-    });
+    })
 }
 
-#[test]
-fn every_right_way_is_accepted() {
+fn right_ways() -> Outcome {
     each(|exercise| {
         let answers = exercise.answers();
         let mut found = Vec::new();
@@ -80,13 +108,14 @@ fn every_right_way_is_accepted() {
             }
         }
         found
-    });
+    })
 }
 
-#[test]
-fn every_typical_mistake_is_refused_and_named() {
-    let counts = std::sync::Mutex::new((0, 0));
-    each(|exercise| {
+fn mistakes() -> Outcome {
+    // docs/exercises.md has the table.
+    let table = std::env::var_os("GPU_MAKEMORE_TABLE").is_some();
+    let counts = Mutex::new((0, 0));
+    let outcome = each(|exercise| {
         let mut found = Vec::new();
         let mistakes = exercise.answers().mistakes;
         if mistakes.len() < 3 {
@@ -103,12 +132,10 @@ fn every_typical_mistake_is_refused_and_named() {
             let mut counts = counts.lock().unwrap();
             counts.0 += 1;
             counts.1 += usize::from(named);
-            println!(
-                "| {} | {} | {} |",
-                exercise.name,
-                mistake.name,
-                word(&verdict)
-            );
+            if table {
+                let verdict = word(&verdict);
+                println!("| {} | {} | {verdict} |", exercise.name, mistake.name);
+            }
             if verdict.is_right() || matches!(verdict, Verdict::Refused(_)) || !named {
                 found.push(format!("{}: {}", mistake.name, word(&verdict)));
             }
@@ -116,11 +143,13 @@ fn every_typical_mistake_is_refused_and_named() {
         found
     });
     let (all, named) = counts.into_inner().unwrap();
-    println!("{named} of {all} are named");
+    if table {
+        println!("{named} of {all} are named");
+    }
+    outcome
 }
 
-#[test]
-fn every_exercise_has_hints_and_a_file_of_its_number() {
+fn hints() -> Outcome {
     each(|exercise| {
         let answers = exercise.answers();
         let mut found = Vec::new();
@@ -142,13 +171,12 @@ fn every_exercise_has_hints_and_a_file_of_its_number() {
             found.push("its heading does not tell what it is about".to_owned());
         }
         found
-    });
+    })
 }
 
 /// What is no exercise, and what it says. None may take long, or end the program.
-#[test]
-fn bad_texts_are_refused_with_a_reason_in_two_seconds() {
-    let dprobs = gpu_makemore::exercises::find("dprobs").unwrap();
+fn bad_texts() -> Outcome {
+    let dprobs = find("dprobs").unwrap();
     let body = |lines: &str| format!("fn dprobs(row: u32, col: u32) -> f32 {{\n{lines}\n}}\n");
     let cases = [
         ("", "", "dprobs"),
@@ -210,7 +238,7 @@ fn bad_texts_are_refused_with_a_reason_in_two_seconds() {
         ("letters", "\u{0}\u{feff}🦀 fn", ""),
     ];
     for (name, text, says) in cases {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let verdict = check(dprobs, text);
         let took = begun.elapsed();
         let told = match &verdict {
@@ -224,8 +252,41 @@ fn bad_texts_are_refused_with_a_reason_in_two_seconds() {
             Verdict::Wrong(_) => String::new(),
             Verdict::Right(_) | Verdict::Untouched => panic!("{name}: {}", word(&verdict)),
         };
-        println!("{name}: {} ({took:.1?})", word(&verdict));
         assert!(told.contains(says), "{name}: {told}");
         assert!(took.as_secs_f64() < 2.0, "{name} took {took:?}");
+    }
+    Ok(())
+}
+
+/// Every right way is right on an adapter too, and no mistake is. What races is left to the interpreter.
+fn on_adapter(found: &Found) -> Outcome {
+    let device = Device::open(found).block_on()?;
+    let mut wrong = Vec::new();
+    for exercise in EXERCISES {
+        let answers = exercise.answers();
+        let solution = [("the solution", &answers.solution)].into_iter();
+        let others = answers.others.iter().map(|(name, text)| (&**name, text));
+        for (name, text) in solution.chain(others) {
+            let verdict = device.check(exercise, text).block_on()?;
+            if !verdict.is_right() {
+                wrong.push(format!("{}: {name}: {}", exercise.file, word(&verdict)));
+            }
+        }
+        for mistake in answers.mistakes.iter().filter(|mistake| !mistake.is_race) {
+            let verdict = device.check(exercise, &mistake.text).block_on()?;
+            let known = match &verdict {
+                Verdict::Wrong(wrong) => wrong.known.as_ref(),
+                Verdict::Failed(problem) => problem.known.as_ref(),
+                _ => None,
+            };
+            if known.is_none_or(|known| known.name != mistake.name) {
+                let verdict = word(&verdict);
+                wrong.push(format!("{}: {}: {verdict}", exercise.file, mistake.name));
+            }
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(wrong.join("\n").into()),
     }
 }

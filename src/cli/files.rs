@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -66,6 +66,49 @@ pub fn open_regular(path: &Path) -> Result<(File, u64), OpenError> {
         Ok((file, length))
     };
     Ok(open().map_err(FileError::at("read", path))?)
+}
+
+/// Why a file is not read as text.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// It cannot be opened or read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It has more bytes than are read.
+    #[error("it is too long")]
+    TooLong,
+    /// It is not UTF-8.
+    #[error("it is not UTF-8 in line {line}")]
+    NotUtf8 {
+        /// The line, from 1.
+        line: usize,
+        /// Its text, as far as it can be read.
+        excerpt: String,
+    },
+}
+
+/// The text of a regular file that has at most `most` bytes.
+///
+/// # Errors
+///
+/// [`TextError`] lists them.
+pub fn read_text(path: &Path, most: u64) -> Result<String, TextError> {
+    let (file, _) = open_regular(path)?;
+    let mut bytes = Vec::new();
+    let read = file.take(most + 1).read_to_end(&mut bytes);
+    read.map_err(|error| OpenError::File(FileError::at("read", path)(error)))?;
+    if bytes.len() as u64 > most {
+        return Err(TextError::TooLong);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        TextError::NotUtf8 {
+            line,
+            excerpt: text.lines().nth(line - 1).unwrap_or_default().to_owned(),
+        }
+    })
 }
 
 /// Writes the file `path` by way of a temporary file, so that a reader sees the old content or

@@ -1,13 +1,15 @@
 //! Kernels from files: `gpu-makemore shaders DIR` writes the program's own, `--shaders DIR` takes those in DIR.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use strsim::levenshtein;
 
 use crate::backend::{DeviceError, ShaderError};
 use crate::cli::args::ShadersArgs;
 use crate::cli::error::{Error, Failure, Usage};
-use crate::cli::files::{FileError, OpenError, exists, open_regular, write_atomic};
+use crate::cli::files::{FileError, OpenError, TextError, exists, read_text, write_atomic};
 use crate::cli::report::Output;
 use crate::gpu::kernels::Kernels;
 use crate::gpu::shader::Part;
@@ -304,21 +306,14 @@ impl Shaders {
 /// The text of a file.
 fn read(path: &Path) -> Result<String, ShadersError> {
     let own = || path.to_path_buf();
-    let (file, _) = open_regular(path).map_err(|error| match error {
+    let text = read_text(path, MAX_BYTES).map_err(|error| match error {
         // It was listed: a link that leads nowhere.
-        OpenError::Missing | OpenError::NotAFile => ShadersError::NotAFile { path: own() },
-        OpenError::File(error) => error.into(),
-    })?;
-    let mut bytes = Vec::new();
-    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(FileError::at("read", path))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(ShadersError::TooLong { path: own() });
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        ShadersError::NotUtf8 { path: own(), line }
+        TextError::Open(OpenError::Missing | OpenError::NotAFile) => {
+            ShadersError::NotAFile { path: own() }
+        }
+        TextError::Open(OpenError::File(error)) => error.into(),
+        TextError::TooLong => ShadersError::TooLong { path: own() },
+        TextError::NotUtf8 { line, .. } => ShadersError::NotUtf8 { path: own(), line },
     })?;
     // Some editors begin a file with a byte order mark, which WGSL does not know.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -332,26 +327,10 @@ fn read(path: &Path) -> Result<String, ShadersError> {
 fn nearest(name: &str, known: &[&'static str]) -> &'static str {
     let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_lowercase();
     let far = |file: &&&str| {
-        let whole = changes(&name.to_lowercase(), file);
-        whole.min(1 + changes(&last(name), &last(file)))
+        let whole = levenshtein(&name.to_lowercase(), file);
+        whole.min(1 + levenshtein(&last(name), &last(file)))
     };
     known.iter().min_by_key(far).copied().unwrap_or_default()
-}
-
-/// How many letters have to be put in, taken out or replaced to make one text of another.
-fn changes(from: &str, to: &str) -> usize {
-    // No name is so long; the work grows with the length.
-    let to: Vec<char> = to.chars().take(256).collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().take(256).enumerate() {
-        let mut before = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.iter().enumerate() {
-            let replaced = before + usize::from(a != *b);
-            before = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(before + 1);
-        }
-    }
-    row[to.len()]
 }
 
 /// The error of `--shaders` on the CPU.
@@ -481,18 +460,5 @@ mod tests {
         fs::write(path("sgd.wgsl"), "x").unwrap();
         let line = loaded(folder.path()).unwrap().line().unwrap();
         assert!(line.ends_with(": sgd.wgsl, tanh.wgsl differ"), "{line}");
-    }
-
-    #[test]
-    fn changes_are_counted() {
-        for (from, to, count) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("tanh", "tan", 1),
-            ("ab", "ba", 2),
-            ("abc", "xbcd", 2),
-        ] {
-            assert_eq!(changes(from, to), count, "{from} {to}");
-        }
     }
 }

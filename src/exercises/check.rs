@@ -73,7 +73,24 @@ pub struct Known {
     pub told: String,
 }
 
+impl From<Mistake> for Known {
+    fn from(Mistake { name, told, .. }: Mistake) -> Self {
+        Self { name, told }
+    }
+}
+
 impl Verdict {
+    /// In a word, for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Verdict::Untouched => "untouched",
+            Verdict::Right(_) => "right",
+            Verdict::Wrong(_) => "wrong",
+            Verdict::Refused(_) => "refused",
+            Verdict::Failed(_) => "failed",
+        }
+    }
+
     /// Whether the exercise is done.
     pub fn is_right(&self) -> bool {
         matches!(self, Verdict::Right(_))
@@ -96,8 +113,27 @@ pub fn check(exercise: &Exercise, text: &str) -> Verdict {
     let task = Task::of(exercise);
     match run(&task, text) {
         Ok(buffers) => judge(exercise, &task, buffers),
-        Err(verdict) => *verdict,
+        Err(verdict) => match *verdict {
+            Verdict::Failed(problem) => {
+                let known = problem
+                    .known
+                    .clone()
+                    .or_else(|| race(exercise, &task, &problem));
+                Verdict::Failed(Problem { known, ..problem })
+            }
+            other => other,
+        },
     }
+}
+
+/// The typical mistake that makes the same invocations get in each other's way.
+fn race(exercise: &Exercise, task: &Task, problem: &Problem) -> Option<Known> {
+    let mistakes = exercise.answers().mistakes.into_iter();
+    let known = mistakes.filter(|mistake| mistake.is_race).find(|mistake| {
+        let ran = run(task, &mistake.text).map_err(|verdict| *verdict);
+        matches!(ran, Err(Verdict::Failed(theirs)) if theirs.message == problem.message)
+    });
+    known.map(Known::from)
 }
 
 /// The verdict on what a run has left in the buffers.
@@ -138,7 +174,7 @@ fn recognised(exercise: &Exercise, task: &Task, values: &[f32]) -> Option<Known>
         let ran = run(task, &mistake.text);
         ran.is_ok_and(|theirs| same(task, values, &Ran::of(task, theirs).values))
     });
-    known.map(|Mistake { name, told, .. }| Known { name, told })
+    known.map(Known::from)
 }
 
 fn compared(task: &Task, values: &[f32]) -> Comparison {

@@ -1,11 +1,11 @@
 //! A folder with a learner's files.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::LearnError;
-use crate::cli::files::FileError;
+use crate::cli::files::{FileError, OpenError, TextError, read_text};
 use crate::cores::{cores, share_out};
 use crate::exercises::{EXERCISES, Exercise, Problem, Verdict, check};
 
@@ -99,35 +99,22 @@ impl Folder {
 }
 
 /// A learner's file as text, or what is wrong with it.
-pub fn read(path: &Path) -> Result<Result<String, Problem>, FileError> {
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(FileError::at("read", path))?;
-    let whole = file.take(MOST + 1).read_to_end(&mut bytes);
-    whole.map_err(FileError::at("read", path))?;
-    let problem = |line, excerpt: String, message: String| Problem {
+fn read(path: &Path) -> Result<Result<String, Problem>, FileError> {
+    let (line, excerpt, message) = match read_text(path, MOST) {
+        Ok(text) => return Ok(Ok(text)),
+        Err(TextError::Open(OpenError::File(error))) => return Err(error),
+        Err(TextError::NotUtf8 { line, excerpt }) => {
+            let message = "the file is not UTF-8: save it with that encoding".to_owned();
+            (line as u32, excerpt, message)
+        }
+        Err(error) => (0, String::new(), error.to_string()),
+    };
+    Ok(Err(Problem {
         line,
         column: 1,
         excerpt,
         message,
         help: None,
         known: None,
-    };
-    if bytes.len() as u64 > MOST {
-        let message = format!("the file is larger than {MOST} bytes");
-        return Ok(Err(problem(0, String::new(), message)));
-    }
-    Ok(String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..valid]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count();
-        let text = String::from_utf8_lossy(error.as_bytes());
-        let excerpt = text.lines().nth(line - 1).unwrap_or_default().to_owned();
-        problem(
-            line as u32,
-            excerpt,
-            "the file is not UTF-8: save it with that encoding".to_owned(),
-        )
     }))
 }

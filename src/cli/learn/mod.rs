@@ -142,29 +142,20 @@ struct Entry {
 
 impl Entry {
     fn new(exercise: &'static Exercise, verdict: Option<&Verdict>) -> Self {
-        let (name, maxdiff, mistake) = match verdict {
-            None => ("missing", None, None),
-            Some(Verdict::Untouched) => ("untouched", None, None),
-            Some(Verdict::Right(c)) => ("right", Some(c.maxdiff), None),
-            Some(Verdict::Wrong(wrong)) => (
-                "wrong",
-                Some(wrong.comparison.maxdiff).filter(|d| d.is_finite()),
-                wrong.known.as_ref().map(|known| known.name.clone()),
-            ),
-            Some(Verdict::Refused(_)) => ("refused", None, None),
-            Some(Verdict::Failed(problem)) => {
-                let known = problem.known.as_ref();
-                ("failed", None, known.map(|known| known.name.clone()))
-            }
+        let (maxdiff, known) = match verdict {
+            Some(Verdict::Right(comparison)) => (Some(comparison.maxdiff), None),
+            Some(Verdict::Wrong(wrong)) => (Some(wrong.comparison.maxdiff), wrong.known.as_ref()),
+            Some(Verdict::Failed(problem)) => (None, problem.known.as_ref()),
+            _ => (None, None),
         };
         Self {
             number: exercise.number,
             name: exercise.name,
             file: exercise.file,
-            verdict: name,
-            lines: verdict.map_or_else(Vec::new, |verdict| lines::verdict(exercise, verdict)),
-            maxdiff,
-            mistake,
+            verdict: verdict.map_or("missing", Verdict::name),
+            lines: verdict.map_or_else(Vec::new, |verdict| exercises::lines(exercise, verdict)),
+            maxdiff: maxdiff.filter(|d| d.is_finite()),
+            mistake: known.map(|known| known.name.clone()),
         }
     }
 }
@@ -188,8 +179,10 @@ async fn check(args: &CheckArgs) -> Result<(), Error> {
         let gpu = exercises::Device::open(found).await?;
         for ((exercise, verdict), time) in exercises.iter().zip(&mut verdicts).zip(&mut times) {
             if let (Some(Verdict::Right(_)), Some(text)) = (&verdict, folder.text(exercise)?) {
-                let (judged, took) = gpu.check(exercise, &text).await?;
-                (*verdict, *time) = (Some(judged), Some(took));
+                *verdict = Some(gpu.check(exercise, &text).await?);
+                if !all {
+                    *time = Some(gpu.time(exercise, &text).await?);
+                }
             }
         }
     }
@@ -210,7 +203,7 @@ async fn check(args: &CheckArgs) -> Result<(), Error> {
         };
         let open = pairs().filter(|(_, verdict)| begun(verdict));
         for (exercise, verdict) in open {
-            for line in verdict.iter().flat_map(|v| lines::verdict(exercise, v)) {
+            for line in verdict.iter().flat_map(|v| exercises::lines(exercise, v)) {
                 out.line(&line)?;
             }
         }
@@ -220,7 +213,7 @@ async fn check(args: &CheckArgs) -> Result<(), Error> {
     } else {
         for (exercise, verdict) in pairs() {
             let lines = match verdict {
-                Some(verdict) => lines::verdict(exercise, verdict),
+                Some(verdict) => exercises::lines(exercise, verdict),
                 None => vec![format!(
                     "{} is not in {}",
                     exercise.file,
@@ -268,7 +261,7 @@ fn hint(args: &HintArgs) -> Result<(), Error> {
     let mut out = Output::new();
     out.line(&format!("{}: hint {} of {of}", exercise.name, args.step))?;
     out.line("")?;
-    for line in lines::wrapped(hint) {
+    for line in exercises::wrapped(hint) {
         out.line(&line)?;
     }
     out.line("")?;
@@ -290,7 +283,7 @@ fn solution(name: &str) -> Result<(), Error> {
     }
     if let Some(answer) = &answers.question {
         out.line("")?;
-        for line in lines::wrapped(answer) {
+        for line in exercises::wrapped(answer) {
             out.line(format!("// {line}").trim_end())?;
         }
     }

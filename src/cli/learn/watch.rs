@@ -9,7 +9,7 @@ use super::{LearnError, lines};
 use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::report::Output;
-use crate::exercises::{EXERCISES, Exercise, Verdict};
+use crate::exercises::{self, EXERCISES, Exercise, Verdict};
 
 /// How often it looks whether a file was saved.
 const EVERY: Duration = Duration::from_millis(150);
@@ -66,7 +66,7 @@ pub fn run(dir: &Path) -> Result<(), Error> {
                 continue;
             };
             out.line("")?;
-            for line in lines::verdict(exercise, &verdict) {
+            for line in exercises::lines(exercise, &verdict) {
                 out.line(&line)?;
             }
             let was_right = verdicts[i].as_ref().is_some_and(Verdict::is_right);

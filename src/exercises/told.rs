@@ -1,0 +1,115 @@
+//! A verdict in lines, as the program prints it and the page shows it.
+
+use super::check::{Problem, Verdict, Wrong};
+use super::list::Exercise;
+use crate::text::drawing;
+
+/// Columns of a text.
+const WIDTH: usize = 80;
+
+/// A verdict in full.
+pub fn verdict(exercise: &Exercise, verdict: &Verdict) -> Vec<String> {
+    let name = exercise.name;
+    match verdict {
+        Verdict::Untouched => vec![format!("{name}: not begun; {} is as it was", exercise.file)],
+        Verdict::Right(comparison) => vec![
+            cmp(
+                name,
+                comparison.exact,
+                comparison.approximate,
+                comparison.maxdiff,
+            ),
+            format!("{name}: right"),
+        ],
+        Verdict::Wrong(wrong) => {
+            let Wrong {
+                comparison,
+                count,
+                of,
+                first,
+                want,
+                got,
+                known,
+                ..
+            } = &**wrong;
+            let mut lines = vec![
+                cmp(
+                    name,
+                    comparison.exact,
+                    comparison.approximate,
+                    comparison.maxdiff,
+                ),
+                format!("{name}: wrong in {count} of {of}"),
+                format!("  {first} is {got:.6e} and should be {want:.6e}"),
+            ];
+            if let Some(known) = known {
+                lines.extend(
+                    wrapped(&known.told)
+                        .into_iter()
+                        .map(|line| format!("  {line}")),
+                );
+            }
+            lines
+        }
+        Verdict::Refused(found) => problem(exercise, found, "it does not compile"),
+        Verdict::Failed(found) => problem(exercise, found, "it stopped"),
+    }
+}
+
+/// The lecture's line.
+fn cmp(name: &str, exact: bool, approximate: bool, maxdiff: f64) -> String {
+    let word = |yes| if yes { "True" } else { "False" };
+    format!(
+        "{name:15} | exact: {:5} | approximate: {:5} | maxdiff: {maxdiff:.3e}",
+        word(exact),
+        word(approximate)
+    )
+}
+
+/// A place with its line and a caret.
+fn problem(exercise: &Exercise, found: &Problem, what: &str) -> Vec<String> {
+    let Problem {
+        line,
+        column,
+        excerpt,
+        message,
+        help,
+        known,
+    } = found;
+    let place = match line {
+        0 => exercise.file.to_owned(),
+        _ => format!("{}:{line}:{column}", exercise.file),
+    };
+    let mut lines = vec![
+        format!("{}: {what}", exercise.name),
+        format!("  {place}: {message}"),
+    ];
+    let drawing = drawing(excerpt, *column).into_iter().flatten();
+    lines.extend(drawing.map(|line| format!("  {line}")));
+    let help = match known {
+        Some(known) => Some(&known.told),
+        None => help.as_ref(),
+    };
+    let help = help.into_iter().flat_map(|help| wrapped(help));
+    lines.extend(help.map(|line| format!("  {line}")));
+    lines
+}
+
+/// A text in lines, broken between words; lines that are indented stay as they are.
+pub fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split_inclusive(' ') {
+            if !line.trim().is_empty()
+                && line.chars().count() + word.trim_end().chars().count() > WIDTH - 4
+            {
+                lines.push(line.trim_end().to_owned());
+                line.clear();
+            }
+            line.push_str(word);
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    lines
+}
