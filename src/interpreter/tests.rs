@@ -247,7 +247,6 @@ fn what_a_text_must_not_have_is_refused_at_its_place() {
             refused.excerpt,
             text.lines().nth(line as usize - 1).unwrap()
         );
-        assert!(refused.to_string().lines().count() == 3, "{refused}");
     }
     let huge = text("", 2, "var a: array<f32, 1000000000>; data[i] = u32(a[i]);");
     assert!(!refused(&huge).message.is_empty());

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::LearnError;
+use super::error::LearnError;
 use crate::cli::files::{FileError, OpenError, TextError, read_text};
 use crate::cores::{cores, share_out};
 use crate::exercises::{EXERCISES, Exercise, Problem, Verdict, check};

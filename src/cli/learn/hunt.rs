@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::LearnError;
-use super::args::HuntArgs;
+use super::error::LearnError;
 use crate::Recipe;
 use crate::backend::Backend;
+use crate::cli::args::LearnHuntArgs;
 use crate::cli::device::Device;
 use crate::cli::error::Error;
 use crate::cli::gradcheck::report::table;
@@ -30,7 +30,7 @@ const BUCKET: usize = 10;
 /// # Errors
 ///
 /// There is no GPU, or the guess is wrong.
-pub async fn run(args: &HuntArgs) -> Result<(), Error> {
+pub async fn run(args: &LearnHuntArgs) -> Result<(), Error> {
     let mistakes: Vec<&Mistake> = hunted().collect();
     let number = match args.number {
         Some(number) => number,
@@ -64,7 +64,7 @@ fn lines(mistake: &Mistake) -> (usize, usize) {
     (first, first + mistake.from.matches('\n').count())
 }
 
-async fn show(mistake: &Mistake, number: usize, args: &HuntArgs) -> Result<(), Error> {
+async fn show(mistake: &Mistake, number: usize, args: &LearnHuntArgs) -> Result<(), Error> {
     let device = Device::choose(&args.device).await?;
     let Choice::Gpu { found, .. } = device.choice() else {
         return Err(LearnError::NoGpu.into());

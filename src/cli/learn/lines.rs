@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Learner;
+use super::entry::Learner;
 use crate::exercises::{Exercise, Verdict};
 
 /// A verdict in a word.

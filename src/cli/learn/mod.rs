@@ -1,80 +1,23 @@
 //! `gpu-makemore learn`: exercises in which one writes backward passes as kernels.
 
-pub mod args;
+mod entry;
+mod error;
 mod folder;
 mod hunt;
 mod lines;
 mod train;
 mod watch;
 
-use serde::Serialize;
-
-use crate::backend::DeviceError;
+use crate::cli::args::{LearnArgs, LearnCheckArgs, LearnCommand, LearnHintArgs, LearnReportArgs};
 use crate::cli::device::Device;
-use crate::cli::error::{Error, Failure, USAGE};
-use crate::cli::files::FileError;
+use crate::cli::error::Error;
 use crate::cli::report::Output;
 use crate::exercises::{self, EXERCISES, Exercise, Verdict, find};
 use crate::gpu::adapter::Choice;
 use crate::gradcheck::explain;
-use args::{CheckArgs, HintArgs, LearnArgs, LearnCommand, ReportArgs};
+use entry::{Entry, Learner};
+use error::LearnError;
 use folder::Folder;
-
-/// Why an exercise cannot be worked on.
-#[derive(Debug, thiserror::Error)]
-enum LearnError {
-    #[error("there is no exercise {0:?}; gpu-makemore learn list lists them")]
-    NoSuchExercise(String),
-    #[error("there is no hint {asked} for {name}: there are {of}")]
-    NoSuchHint {
-        name: &'static str,
-        asked: usize,
-        of: usize,
-    },
-    #[error(
-        "no exercise lies in {}; gpu-makemore learn DIR writes them, and --dir DIR says where they are",
-        .0.display()
-    )]
-    NoExercises(std::path::PathBuf),
-    #[error("{} {} not begun; their gradients are needed for training", .0.join(", "), if .0.len() == 1 { "is" } else { "are" })]
-    NotBegun(Vec<&'static str>),
-    #[error("there is no mistake {asked}: there are {of}")]
-    NoSuchMistake { asked: usize, of: usize },
-    #[error("{0}")]
-    NotFound(String),
-    #[error(
-        "the mistake is made in a kernel, which needs a GPU; --backend vulkan takes a software one where Mesa's \
-         lavapipe is installed"
-    )]
-    NoGpu,
-    #[error("{0}")]
-    Changed(String),
-    #[error(transparent)]
-    Train(#[from] exercises::TrainError),
-    #[error("{done} of {of} exercises are done")]
-    NotDone { done: usize, of: usize },
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
-impl Failure for LearnError {
-    fn exit_code(&self) -> u8 {
-        match self {
-            LearnError::NoSuchExercise(_)
-            | LearnError::NoSuchHint { .. }
-            | LearnError::NoSuchMistake { .. }
-            | LearnError::NoGpu => USAGE,
-            _ => crate::cli::error::FAILED,
-        }
-    }
-
-    fn device(&self) -> Option<&DeviceError> {
-        match self {
-            LearnError::Train(exercises::TrainError::Device(error)) => Some(error),
-            _ => None,
-        }
-    }
-}
 
 /// Runs the command.
 pub async fn run(args: &LearnArgs) -> Result<(), Error> {
@@ -88,8 +31,7 @@ pub async fn run(args: &LearnArgs) -> Result<(), Error> {
         (Some(LearnCommand::List(args)), _) => list(&args.dir),
         (Some(LearnCommand::Report(args)), _) => report(args),
         (None, Some(dir)) => write(dir),
-        // clap prints the help where nothing is given.
-        (None, None) => Ok(()),
+        (None, None) => Err(LearnError::Nothing.into()),
     }
 }
 
@@ -123,45 +65,8 @@ fn write(dir: &std::path::Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// An exercise and its verdict, as JSON.
-#[derive(Serialize)]
-struct Entry {
-    number: usize,
-    name: &'static str,
-    file: &'static str,
-    /// `right`, `wrong`, `refused`, `failed`, `untouched` or `missing`.
-    verdict: &'static str,
-    /// The lines that are printed.
-    lines: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    maxdiff: Option<f64>,
-    /// The name of the typical mistake that was made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mistake: Option<String>,
-}
-
-impl Entry {
-    fn new(exercise: &'static Exercise, verdict: Option<&Verdict>) -> Self {
-        let (maxdiff, known) = match verdict {
-            Some(Verdict::Right(comparison)) => (Some(comparison.maxdiff), None),
-            Some(Verdict::Wrong(wrong)) => (Some(wrong.comparison.maxdiff), wrong.known.as_ref()),
-            Some(Verdict::Failed(problem)) => (None, problem.known.as_ref()),
-            _ => (None, None),
-        };
-        Self {
-            number: exercise.number,
-            name: exercise.name,
-            file: exercise.file,
-            verdict: verdict.map_or("missing", Verdict::name),
-            lines: verdict.map_or_else(Vec::new, |verdict| exercises::lines(exercise, verdict)),
-            maxdiff: maxdiff.filter(|d| d.is_finite()),
-            mistake: known.map(|known| known.name.clone()),
-        }
-    }
-}
-
 /// `learn check`
-async fn check(args: &CheckArgs) -> Result<(), Error> {
+async fn check(args: &LearnCheckArgs) -> Result<(), Error> {
     let folder = Folder::of(&args.place.dir)?;
     let all = args.names.is_empty();
     let exercises: Vec<&'static Exercise> = match all {
@@ -245,7 +150,7 @@ async fn check(args: &CheckArgs) -> Result<(), Error> {
 }
 
 /// `learn hint`
-fn hint(args: &HintArgs) -> Result<(), Error> {
+fn hint(args: &LearnHintArgs) -> Result<(), Error> {
     let exercise = exercise(&args.name)?;
     let mut hints = exercise.answers().hints;
     if let Some(found) = exercise.derivation().and_then(explain::find) {
@@ -319,17 +224,8 @@ fn list(dir: &std::path::Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A learner's row of the report.
-#[derive(Serialize)]
-struct Learner {
-    folder: String,
-    done: usize,
-    of: usize,
-    exercises: Vec<Entry>,
-}
-
 /// `learn report`
-fn report(args: &ReportArgs) -> Result<(), Error> {
+fn report(args: &LearnReportArgs) -> Result<(), Error> {
     let exercises: Vec<&'static Exercise> = EXERCISES.iter().collect();
     let mut learners = Vec::new();
     for dir in &args.dirs {

@@ -1,10 +1,10 @@
 //! `learn train`: the learner's own gradients train the model, beside the reference.
 
-use super::LearnError;
-use super::args::TrainArgs;
+use super::error::LearnError;
 use super::folder::Folder;
 use crate::Recipe;
 use crate::backend::Backend;
+use crate::cli::args::LearnTrainArgs;
 use crate::cli::device::Device;
 use crate::cli::error::Error;
 use crate::cli::report::{CurveOfRun, Output, compare_png};
@@ -29,7 +29,7 @@ const POINTS: usize = 100;
 /// # Errors
 ///
 /// Exercises are missing, a function stops, or the training diverges.
-pub async fn run(args: &TrainArgs) -> Result<(), Error> {
+pub async fn run(args: &LearnTrainArgs) -> Result<(), Error> {
     let folder = Folder::of(&args.place.dir)?;
     let mut texts = Vec::new();
     let mut missing = Vec::new();

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use super::error::LearnError;
 use super::folder::Folder;
-use super::{LearnError, lines};
+use super::lines;
 use crate::cli::error::Error;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::report::Output;

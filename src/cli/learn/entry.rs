@@ -1,0 +1,52 @@
+//! Exercises and learners, as JSON.
+
+use serde::Serialize;
+
+use crate::exercises::{self, Exercise, Verdict};
+
+/// An exercise and its verdict, as JSON.
+#[derive(Serialize)]
+pub struct Entry {
+    pub number: usize,
+    pub name: &'static str,
+    pub file: &'static str,
+    /// `right`, `wrong`, `refused`, `failed`, `untouched` or `missing`.
+    pub verdict: &'static str,
+    /// The lines that are printed.
+    pub lines: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxdiff: Option<f64>,
+    /// The name of the typical mistake that was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mistake: Option<String>,
+}
+
+impl Entry {
+    /// With the verdict; none for a file that is not there.
+    pub fn new(exercise: &'static Exercise, verdict: Option<&Verdict>) -> Self {
+        let (maxdiff, known) = match verdict {
+            Some(Verdict::Right(comparison)) => (Some(comparison.maxdiff), None),
+            Some(Verdict::Wrong(wrong)) => (Some(wrong.comparison.maxdiff), wrong.known.as_ref()),
+            Some(Verdict::Failed(problem)) => (None, problem.known.as_ref()),
+            _ => (None, None),
+        };
+        Self {
+            number: exercise.number,
+            name: exercise.name,
+            file: exercise.file,
+            verdict: verdict.map_or("missing", Verdict::name),
+            lines: verdict.map_or_else(Vec::new, |verdict| exercises::lines(exercise, verdict)),
+            maxdiff: maxdiff.filter(|d| d.is_finite()),
+            mistake: known.map(|known| known.name.clone()),
+        }
+    }
+}
+
+/// A learner's row of the report.
+#[derive(Serialize)]
+pub struct Learner {
+    pub folder: String,
+    pub done: usize,
+    pub of: usize,
+    pub exercises: Vec<Entry>,
+}

@@ -1,0 +1,69 @@
+//! Why a command about exercises ends early.
+
+use std::path::PathBuf;
+
+use crate::backend::DeviceError;
+use crate::cli::error::{FAILED, Failure, USAGE};
+use crate::cli::files::FileError;
+use crate::exercises;
+
+/// Why an exercise cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnError {
+    #[error(
+        "a folder for the exercises is wanted, or what to do with them; see gpu-makemore learn --help"
+    )]
+    Nothing,
+    #[error("there is no exercise {0:?}; gpu-makemore learn list lists them")]
+    NoSuchExercise(String),
+    #[error("there is no hint {asked} for {name}: there are {of}")]
+    NoSuchHint {
+        name: &'static str,
+        asked: usize,
+        of: usize,
+    },
+    #[error(
+        "no exercise lies in {}; gpu-makemore learn DIR writes them, and --dir DIR says where they are",
+        .0.display()
+    )]
+    NoExercises(PathBuf),
+    #[error("{} {} not begun; their gradients are needed for training", .0.join(", "), if .0.len() == 1 { "is" } else { "are" })]
+    NotBegun(Vec<&'static str>),
+    #[error("there is no mistake {asked}: there are {of}")]
+    NoSuchMistake { asked: usize, of: usize },
+    #[error("{0}")]
+    NotFound(String),
+    #[error(
+        "the mistake is made in a kernel, which needs a GPU; --backend vulkan takes a software one where Mesa's \
+         lavapipe is installed"
+    )]
+    NoGpu,
+    #[error("{0}")]
+    Changed(String),
+    #[error(transparent)]
+    Train(#[from] exercises::TrainError),
+    #[error("{done} of {of} exercises are done")]
+    NotDone { done: usize, of: usize },
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl Failure for LearnError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            LearnError::NoSuchExercise(_)
+            | LearnError::Nothing
+            | LearnError::NoSuchHint { .. }
+            | LearnError::NoSuchMistake { .. }
+            | LearnError::NoGpu => USAGE,
+            _ => FAILED,
+        }
+    }
+
+    fn device(&self) -> Option<&DeviceError> {
+        match self {
+            LearnError::Train(exercises::TrainError::Device(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
