@@ -29,7 +29,8 @@ fn main() -> ExitCode {
         ),
     ];
     let others = interpreted.map(|(name, test)| Trial::test(name, test));
-    // Some hundred pipelines for each adapter.
+    // It compiles some 370 kernels for each adapter, which takes a minute on lavapipe and more on llvmpipe: so
+    // only `tests/run --all` runs it.
     let on_adapters = OnEach::from(&("answers_and_mistakes_have_their_verdicts", on_adapter as _));
     adapters::run([on_adapters.long()], others.into())
 }

@@ -186,7 +186,7 @@ fn many_steps(@builtin(local_invocation_id) local: vec3<u32>) {
 }
 
 //# mistake: one step only
-//> This is w after a single step. Does your loop over the steps go on with the updated values?
+//> This is w after one step. Each step has to start from the values that the step before it stored.
 var<workgroup> w: array<f32, W>;
 var<workgroup> partial: array<f32, 64>;
 

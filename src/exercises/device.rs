@@ -108,7 +108,7 @@ impl Ready {
         })
     }
 
-    /// Launches it so many times, and reads what it writes.
+    /// Launches the kernel `times` times, and reads the buffers that it writes.
     async fn launch(&self, gpu: &Gpu, times: usize) -> Result<Done, DeviceError> {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         self.single.encode(&mut encoder, self.task.groups, times);

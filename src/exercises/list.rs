@@ -47,7 +47,7 @@ pub(super) enum Asked {
     RowSumByWorkgroup,
     /// A kernel that multiplies matrices.
     Matmul,
-    /// The same with tiles in workgroup memory.
+    /// A kernel that multiplies matrices in tiles, which it keeps in workgroup memory.
     MatmulInTiles,
     /// The gradient of the embedding, gathered.
     GatherDc,

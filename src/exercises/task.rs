@@ -105,7 +105,7 @@ struct Given {
     constants: Vec<(&'static str, usize)>,
     /// All floats, one tensor after another; an accessor for each.
     floats: Vec<f32>,
-    /// The same for what is counted.
+    /// All `u32` values, one tensor after another.
     integers: Vec<u32>,
     accessors: Vec<(String, Vec<Index>, bool, usize)>,
 }

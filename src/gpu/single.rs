@@ -85,7 +85,7 @@ impl Single {
         Ok(Self { pipeline, bindings })
     }
 
-    /// Launches it so many times.
+    /// Encodes `times` launches of the kernel.
     pub fn encode(&self, encoder: &mut CommandEncoder, [x, y, z]: [u32; 3], times: usize) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
         pass.set_pipeline(&self.pipeline);

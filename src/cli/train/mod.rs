@@ -239,7 +239,7 @@ impl<B: Backend> Run<'_, B> {
         }
     }
 
-    /// `--shaders`, if the run cannot go on without it.
+    /// The folder of `--shaders`, if the run trains with changed kernels: `--resume` needs it again.
     fn shaders_again(&self) -> Option<PathBuf> {
         let folder = self.args.shaders.clone();
         folder.filter(|_| self.shaders.is_some())
