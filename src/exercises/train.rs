@@ -56,6 +56,7 @@ pub enum TrainError {
 pub struct OwnGradients<'a> {
     model: Model<f32>,
     step: u64,
+    place: Place,
     by: By<'a>,
 }
 
@@ -188,6 +189,7 @@ impl<'a> OwnGradients<'a> {
         Ok(Self {
             model: Model::new(dims, params),
             step: 0,
+            place: Place::new(&dims),
             by,
         })
     }
@@ -219,7 +221,7 @@ impl<'a> OwnGradients<'a> {
         let rows = values[LectureTensor::Logprobs].chunks_exact(dims.vocab);
         let sum: f32 = rows.zip(y).map(|(row, &y)| row[usize::from(y)]).sum();
         let loss = -sum / dims.batch as f32;
-        let place = Place::new(&dims);
+        let place = &self.place;
         let mut given = vec![0.0; place.all];
         for tensor in LectureTensor::ALL {
             let at = place.values[tensor as usize];
@@ -236,9 +238,9 @@ impl<'a> OwnGradients<'a> {
                 } in all
                 {
                     let bits = given.iter().map(|v: &f32| v.to_bits()).collect();
-                    let mut buffers: Buffers = (0..).zip(task.buffers.iter().cloned()).collect();
-                    buffers.insert(0, bits);
-                    buffers.insert(1, tokens.clone());
+                    let [result, report] = [2, 3].map(|binding| task.buffers[binding].clone());
+                    let all = [bits, tokens.clone(), result, report];
+                    let mut buffers: Buffers = (0..).zip(all).collect();
                     launch(kernel, task, &mut buffers).map_err(|(_, message)| {
                         TrainError::Failed {
                             exercise: exercise.name,

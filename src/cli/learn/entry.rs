@@ -22,8 +22,16 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Exercises with their verdicts, in their order.
+    pub fn all(exercises: &[&'static Exercise], verdicts: &[Option<Verdict>]) -> Vec<Self> {
+        let pairs = exercises.iter().zip(verdicts);
+        pairs
+            .map(|(exercise, verdict)| Self::new(exercise, verdict.as_ref()))
+            .collect()
+    }
+
     /// With the verdict; none for a file that is not there.
-    pub fn new(exercise: &'static Exercise, verdict: Option<&Verdict>) -> Self {
+    fn new(exercise: &'static Exercise, verdict: Option<&Verdict>) -> Self {
         let (maxdiff, known) = match verdict {
             Some(Verdict::Right(comparison)) => (Some(comparison.maxdiff), None),
             Some(Verdict::Wrong(wrong)) => (Some(wrong.comparison.maxdiff), wrong.known.as_ref()),

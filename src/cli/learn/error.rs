@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::backend::DeviceError;
 use crate::cli::error::{FAILED, Failure, USAGE};
-use crate::cli::files::FileError;
 use crate::exercises;
 
 /// Why an exercise cannot be worked on.
@@ -44,8 +43,6 @@ pub enum LearnError {
     Train(#[from] exercises::TrainError),
     #[error("{done} of {of} exercises are done")]
     NotDone { done: usize, of: usize },
-    #[error(transparent)]
-    File(#[from] FileError),
 }
 
 impl Failure for LearnError {

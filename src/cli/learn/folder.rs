@@ -67,7 +67,7 @@ impl Folder {
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn text(&self, exercise: &Exercise) -> Result<Option<String>, LearnError> {
+    pub fn text(&self, exercise: &Exercise) -> Result<Option<String>, FileError> {
         match self.path(exercise) {
             Some(path) => Ok(read(&path)?.ok()),
             None => Ok(None),

@@ -18,12 +18,11 @@ use crate::gradcheck::mistakes::{By, MISTAKES, Mistake};
 use crate::gradcheck::step::Code;
 use crate::gradcheck::{Inputs, check};
 use crate::model::dims::Dims;
+use crate::training::curve::LossCurve;
 use crate::training::{Snapshot, Stream};
 
 /// Steps of the curve.
 const STEPS: u64 = 500;
-/// Steps that a point of the curve stands for.
-const BUCKET: usize = 10;
 
 /// Makes the mistake of a number, or one at random; or judges a guess.
 ///
@@ -96,15 +95,11 @@ async fn show(mistake: &Mistake, number: usize, args: &LearnHuntArgs) -> Result<
     let (mut with, mut without) = (Vec::new(), Vec::new());
     broken.train(&steps, &mut with).await?;
     right.train(&steps, &mut without).await?;
-    let points = |losses: &[f32]| -> Vec<(usize, f64)> {
-        let mean = |chunk: &[f32]| {
-            chunk.iter().map(|&l| f64::from(l).log10()).sum::<f64>() / chunk.len() as f64
-        };
+    let points = |losses: &[f32]| {
+        let mut curve = LossCurve::new(STEPS);
         let finite = losses.iter().take_while(|loss| loss.is_finite()).count();
-        let chunks = losses[..finite].chunks_exact(BUCKET).enumerate();
-        chunks
-            .map(|(i, chunk)| ((i + 1) * BUCKET, mean(chunk)))
-            .collect()
+        curve.add(&losses[..finite]);
+        curve.points()
     };
     let curves = [
         ("right", points(&without)),

@@ -16,20 +16,25 @@ pub fn word(verdict: &Verdict) -> &'static str {
     }
 }
 
+/// A mark for each verdict, by its name.
+fn marks<'a>(verdicts: impl Iterator<Item = &'a str>) -> String {
+    let mark = |name| match name {
+        "right" => '●',
+        "untouched" | "missing" => '·',
+        _ => '×',
+    };
+    verdicts.map(mark).collect()
+}
+
 /// How far a learner is: a mark for each exercise.
 pub fn progress(verdicts: &[Option<Verdict>]) -> String {
-    let marks: String = verdicts
-        .iter()
-        .map(|verdict| match verdict {
-            Some(Verdict::Right(_)) => '●',
-            None | Some(Verdict::Untouched) => '·',
-            Some(_) => '×',
-        })
-        .collect();
-    let done = verdicts
-        .iter()
-        .filter(|v| v.as_ref().is_some_and(Verdict::is_right));
-    format!("{marks}  {} of {} done", done.count(), verdicts.len())
+    let names = || {
+        verdicts
+            .iter()
+            .map(|v| v.as_ref().map_or("missing", Verdict::name))
+    };
+    let done = names().filter(|name| *name == "right").count();
+    format!("{}  {done} of {} done", marks(names()), verdicts.len())
 }
 
 /// What comes next.
@@ -47,15 +52,7 @@ pub fn report(learners: &[Learner]) -> Vec<String> {
     let width = width.unwrap_or(0);
     let mut lines = Vec::new();
     for learner in learners {
-        let marks: String = learner
-            .exercises
-            .iter()
-            .map(|entry| match entry.verdict {
-                "right" => '●',
-                "untouched" | "missing" => '·',
-                _ => '×',
-            })
-            .collect();
+        let marks = marks(learner.exercises.iter().map(|entry| entry.verdict));
         lines.push(format!(
             "{:width$}  {marks}  {:2} of {}",
             learner.folder, learner.done, learner.of

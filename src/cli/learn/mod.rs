@@ -41,7 +41,7 @@ fn exercise(name: &str) -> Result<&'static Exercise, LearnError> {
 
 /// Writes the exercises that are not there yet.
 fn write(dir: &std::path::Path) -> Result<(), Error> {
-    let written = folder::write(dir).map_err(LearnError::from)?;
+    let written = folder::write(dir)?;
     let there = EXERCISES.len() - written;
     let mut out = Output::new();
     let dir = dir.display();
@@ -77,7 +77,7 @@ async fn check(args: &LearnCheckArgs) -> Result<(), Error> {
             .map(|name| exercise(name))
             .collect::<Result<_, _>>()?,
     };
-    let mut verdicts = folder.check(&exercises).map_err(LearnError::from)?;
+    let mut verdicts = folder.check(&exercises)?;
     let device = Device::choose(&args.device).await?;
     let mut times = vec![None; exercises.len()];
     if let Choice::Gpu { found, .. } = device.choice() {
@@ -96,10 +96,7 @@ async fn check(args: &LearnCheckArgs) -> Result<(), Error> {
     let mut out = Output::new();
     let pairs = || exercises.iter().copied().zip(&verdicts);
     if args.json {
-        let entries: Vec<Entry> = pairs()
-            .map(|(exercise, verdict)| Entry::new(exercise, verdict.as_ref()))
-            .collect();
-        out.json(&entries)?;
+        out.json(&Entry::all(&exercises, &verdicts))?;
     } else if all {
         out.line(&lines::progress(&verdicts))?;
         // What was begun and is not right; else the next one.
@@ -200,7 +197,7 @@ fn list(dir: &std::path::Path) -> Result<(), Error> {
     // The exercises can be listed before they are written somewhere.
     let exercises: Vec<&'static Exercise> = EXERCISES.iter().collect();
     let verdicts = match Folder::of(dir) {
-        Ok(folder) => folder.check(&exercises).map_err(LearnError::from)?,
+        Ok(folder) => folder.check(&exercises)?,
         Err(LearnError::NoExercises(_)) => exercises.iter().map(|_| None).collect(),
         Err(error) => return Err(error.into()),
     };
@@ -229,14 +226,8 @@ fn report(args: &LearnReportArgs) -> Result<(), Error> {
     let exercises: Vec<&'static Exercise> = EXERCISES.iter().collect();
     let mut learners = Vec::new();
     for dir in &args.dirs {
-        let verdicts = Folder::of(dir)?
-            .check(&exercises)
-            .map_err(LearnError::from)?;
-        let entries: Vec<Entry> = exercises
-            .iter()
-            .zip(&verdicts)
-            .map(|(exercise, verdict)| Entry::new(exercise, verdict.as_ref()))
-            .collect();
+        let verdicts = Folder::of(dir)?.check(&exercises)?;
+        let entries = Entry::all(&exercises, &verdicts);
         learners.push(Learner {
             folder: dir.display().to_string(),
             done: entries.iter().filter(|e| e.verdict == "right").count(),

@@ -14,6 +14,7 @@ use crate::exercises::{self, OwnGradients};
 use crate::gpu::adapter::Choice;
 use crate::model::dims::Dims;
 use crate::model::recipe::default_decay_at;
+use crate::training::curve::LossCurve;
 use crate::training::log::lecture_line;
 use crate::training::{Snapshot, Stream};
 
@@ -21,9 +22,6 @@ use crate::training::{Snapshot, Stream};
 const STEPS: u64 = 2000;
 /// Steps in the interpreter, of which each takes some tenths of a second.
 const FEW: u64 = 20;
-/// Points of the curves at most.
-const POINTS: usize = 100;
-
 /// Trains with the texts of a folder.
 ///
 /// # Errors
@@ -83,15 +81,10 @@ pub async fn run(args: &LearnTrainArgs) -> Result<(), Error> {
             out.line(&lecture_line(step, steps, mine[step as usize]))?;
         }
     }
-    let points = |losses: &[f32]| -> Vec<(usize, f64)> {
-        let size = losses.len().div_ceil(POINTS);
-        let mean = |losses: &[f32]| {
-            losses.iter().map(|&l| f64::from(l).log10()).sum::<f64>() / losses.len() as f64
-        };
-        let chunks = losses.chunks(size).enumerate();
-        chunks
-            .map(|(i, chunk)| ((i + 1) * size, mean(chunk)))
-            .collect()
+    let points = |losses: &[f32]| {
+        let mut curve = LossCurve::new(steps);
+        curve.add(losses);
+        curve.points()
     };
     let curves = [("the reference", &theirs), ("your gradients", &mine)]
         .map(|(name, losses)| (name, points(losses)));

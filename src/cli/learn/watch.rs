@@ -4,7 +4,6 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::error::LearnError;
 use super::folder::Folder;
 use super::lines;
 use crate::cli::error::Error;
@@ -32,7 +31,7 @@ pub fn run(dir: &Path) -> Result<(), Error> {
     };
     // Before the first check: what is saved meanwhile is checked again.
     let mut times: Vec<Option<SystemTime>> = exercises.iter().map(|e| saved(e)).collect();
-    let mut verdicts = folder.check(&exercises).map_err(LearnError::from)?;
+    let mut verdicts = folder.check(&exercises)?;
     out.line(&lines::progress(&verdicts))?;
     let open = |verdicts: &[Option<Verdict>]| {
         let right = |verdict: &Option<Verdict>| verdict.as_ref().is_some_and(Verdict::is_right);
