@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     // It compiles some 370 kernels for each adapter, which takes a minute on lavapipe and more on llvmpipe: so
     // only `tests/run --all` runs it.
     let on_adapters = OnEach::from(&("answers_and_mistakes_have_their_verdicts", on_adapter as _));
-    adapters::run([on_adapters.long()], others.into())
+    let timed = OnEach::from(&("launches_are_timed_beside_the_plain_kernel", timed as _));
+    adapters::run([on_adapters.long(), timed], others.into())
 }
 
 /// A verdict in a few words.
@@ -102,7 +103,8 @@ fn right_ways() -> Outcome {
             found.push(format!("{} other ways", answers.others.len()));
         }
         let solution = ("the solution".to_owned(), answers.solution.clone());
-        for (name, text) in [solution].into_iter().chain(answers.others) {
+        let right = [solution].into_iter();
+        for (name, text) in right.chain(answers.others).chain(answers.plain) {
             let verdict = check(exercise, &text);
             if !verdict.is_right() {
                 found.push(format!("{name}: {}", word(&verdict)));
@@ -255,8 +257,35 @@ fn bad_texts() -> Outcome {
         };
         assert!(told.contains(says), "{name}: {told}");
         assert!(took.as_secs_f64() < 2.0, "{name} took {took:?}");
+        if ["float", "mixed"].contains(&name) {
+            let line = verdict.problem().map(|problem| problem.line);
+            assert_eq!(line, Some(2), "{name}: {told}");
+        }
     }
     Ok(())
+}
+
+/// The learner's kernel and the plain one both take some time.
+fn timed(found: &Found) -> Outcome {
+    let device = Device::open(found).block_on()?;
+    let mut count = 0;
+    for exercise in EXERCISES {
+        let answers = exercise.answers();
+        let Some((_, plain)) = answers.plain else {
+            continue;
+        };
+        for text in [&answers.solution, &plain] {
+            let time = device.time(exercise, text).block_on()?;
+            if time.is_zero() {
+                return Err(format!("{} takes no time", exercise.file).into());
+            }
+        }
+        count += 1;
+    }
+    match count {
+        3 => Ok(()),
+        _ => Err(format!("{count} exercises have a plain kernel, not 36, 38 and 40").into()),
+    }
 }
 
 /// Every right way is right on an adapter too, and no mistake is. What races is left to the interpreter.
@@ -266,7 +295,8 @@ fn on_adapter(found: &Found) -> Outcome {
     for exercise in EXERCISES {
         let answers = exercise.answers();
         let solution = [("the solution", &answers.solution)].into_iter();
-        let others = answers.others.iter().map(|(name, text)| (&**name, text));
+        let others = answers.others.iter().chain(&answers.plain);
+        let others = others.map(|(name, text)| (&**name, text));
         for (name, text) in solution.chain(others) {
             let verdict = device.check(exercise, text).block_on()?;
             if !verdict.is_right() {
@@ -275,11 +305,7 @@ fn on_adapter(found: &Found) -> Outcome {
         }
         for mistake in answers.mistakes.iter().filter(|mistake| !mistake.is_race) {
             let verdict = device.check(exercise, &mistake.text).block_on()?;
-            let known = match &verdict {
-                Verdict::Wrong(wrong) => wrong.known.as_ref(),
-                Verdict::Failed(problem) => problem.known.as_ref(),
-                _ => None,
-            };
+            let known = verdict.known();
             if known.is_none_or(|known| known.name != mistake.name) {
                 let verdict = word(&verdict);
                 wrong.push(format!("{}: {}: {verdict}", exercise.file, mistake.name));

@@ -75,6 +75,9 @@ fn a_check_says_what_is_wrong_and_its_exit_code_whether_all_is_right() {
     fs::write(dir.path().join("04_dcounts_sum.wgsl"), b"fn \xff\xfe").unwrap();
     let all = learn(&["check", "--json"], Some(dir.path()));
     assert_eq!(all.status.code(), Some(1));
+    // What is left to do is no error.
+    let told = text(&all.stderr);
+    assert_eq!(told.trim_end(), "1 of 40 exercises are done");
     let entries: Vec<Value> = serde_json::from_slice(&all.stdout).unwrap();
     assert_eq!(entries.len(), EXERCISES.len());
     let verdict = |i: usize| entries[i]["verdict"].as_str().unwrap();

@@ -126,6 +126,21 @@ fn row_sum(
     }
 }
 
+//# plain: one invocation adds up a row
+@compute @workgroup_size(64)
+fn row_sum(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    if local.x == 0u {
+        var sum = 0.0;
+        for (var col = 0u; col < COLS; col++) {
+            sum += x[group.x * COLS + col];
+        }
+        result[group.x] = sum;
+    }
+}
+
 //# mistake: only the first 64 columns
 //> Each invocation has taken one value. A row has more columns than the workgroup has
 //> invocations.

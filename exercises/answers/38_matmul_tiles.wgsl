@@ -124,6 +124,19 @@ fn matmul(
     }
 }
 
+//# plain: without tiles
+@compute @workgroup_size(8, 8)
+fn matmul(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.y >= ROWS || id.x >= COLS {
+        return;
+    }
+    var sum = 0.0;
+    for (var k = 0u; k < INNER; k++) {
+        sum += a[id.y * INNER + k] * b[k * COLS + id.x];
+    }
+    result[id.y * COLS + id.x] = sum;
+}
+
 //# mistake: only whole tiles
 //> The last terms of each sum are missing: the tile that sticks out over the edge has been left
 //> out.

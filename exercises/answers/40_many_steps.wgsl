@@ -117,6 +117,31 @@ fn many_steps(@builtin(local_invocation_id) local: vec3<u32>) {
     }
 }
 
+//# plain: one invocation does all
+var<workgroup> w: array<f32, W>;
+
+@compute @workgroup_size(64)
+fn many_steps(@builtin(local_invocation_id) local: vec3<u32>) {
+    if local.x == 0u {
+        for (var i = 0u; i < W; i++) {
+            w[i] = start[i];
+        }
+        for (var step = 0u; step < STEPS; step++) {
+            var sum = 0.0;
+            for (var i = 0u; i < W; i++) {
+                sum += w[i];
+            }
+            let mean = sum / f32(W);
+            for (var i = 0u; i < W; i++) {
+                w[i] -= LR * (w[i] - mean);
+            }
+        }
+        for (var i = 0u; i < W; i++) {
+            result[i] = w[i];
+        }
+    }
+}
+
 //# mistake: the mean of 64
 //> You divide by the size of the workgroup. How many elements does w have?
 var<workgroup> w: array<f32, W>;

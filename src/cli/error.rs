@@ -26,9 +26,10 @@ pub trait Failure: StdError + Send + Sync + 'static {
         FAILED
     }
 
-    /// Whether it was the user or a scheduler who ended the command, and nothing went wrong.
-    fn is_interruption(&self) -> bool {
-        false
+    /// Whether something went wrong. Nothing did where the user or a scheduler ended the command, or where
+    /// exercises are left to do: the line then stands without `error:`.
+    fn is_error(&self) -> bool {
+        true
     }
 
     /// Lines that are printed below the text as they are: a piece of the user's source.
@@ -51,9 +52,9 @@ impl Error {
         self.0.exit_code()
     }
 
-    /// Whether it was the user or a scheduler who ended the command, and nothing went wrong.
-    pub fn is_interruption(&self) -> bool {
-        self.0.is_interruption()
+    /// Whether something went wrong.
+    pub fn is_error(&self) -> bool {
+        self.0.is_error()
     }
 
     /// Lines that are printed below the text as they are.

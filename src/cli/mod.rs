@@ -58,7 +58,7 @@ pub fn main() -> ExitCode {
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_interruption() => fail(&error.to_string(), error.exit_code()),
+        Err(error) if !error.is_error() => fail(&error.to_string(), error.exit_code()),
         Err(error) => {
             let code = fail(&format!("error: {error}"), error.exit_code());
             for line in error.below() {

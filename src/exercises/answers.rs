@@ -11,6 +11,8 @@ pub struct Answers {
     pub solution: String,
     /// Other right ways: how each differs, and its text.
     pub others: Vec<(String, String)>,
+    /// For a kernel: the plain way to write it, whose time stands beside the learner's.
+    pub plain: Option<(String, String)>,
     /// Typical mistakes.
     pub mistakes: Vec<Mistake>,
 }
@@ -42,6 +44,7 @@ impl Answers {
                 "question" => answers.question = Some(prose(body, "//")),
                 "solution" => answers.solution = code(),
                 "other" => answers.others.push((name, code())),
+                "plain" => answers.plain = Some((name, code())),
                 kind @ ("mistake" | "race") => {
                     let told = |line: &&str| line.starts_with("//>");
                     let lines: Vec<&str> = body.lines().filter(|line| !told(line)).collect();
@@ -79,7 +82,7 @@ mod tests {
     fn sections_become_hints_solutions_and_mistakes() {
         let answers = Answers::parse(
             "//# hint\n// one\n// line\n//\n// two\n\n//# solution\n// why\nfn f() {}\n\n\
-             //# other: backwards\nfn f() { }\n//# mistake: the sign\n//> It is\n//> minus.\n// x\nfn g() {}\n\
+             //# other: backwards\nfn f() { }\n//# plain: slowly\nfn s() {}\n//# mistake: the sign\n//> It is\n//> minus.\n// x\nfn g() {}\n\
              //# race: no barrier\n//> Wait.\nfn h() {}\n//# question\n// Yes.\n",
         );
         assert_eq!(answers.hints, ["one line\n\ntwo"]);
@@ -88,6 +91,8 @@ mod tests {
             answers.others,
             [("backwards".to_owned(), "fn f() { }".to_owned())]
         );
+        let plain = ("slowly".to_owned(), "fn s() {}".to_owned());
+        assert_eq!(answers.plain, Some(plain));
         assert_eq!(answers.question.as_deref(), Some("Yes."));
         let [sign, race] = &answers.mistakes[..] else {
             panic!("{answers:?}")

@@ -17,13 +17,22 @@ pub enum Verdict {
     /// It is as it was handed out.
     Untouched,
     /// All values are right.
-    Right(Comparison),
+    Right(Box<Right>),
     /// Some are not.
     Wrong(Box<Wrong>),
     /// It is no WGSL, or does not define what is asked for.
     Refused(Problem),
     /// It stopped on the way: beyond the end of a tensor, a race, a loop without end.
     Failed(Problem),
+}
+
+/// Values that are right.
+#[derive(Clone, Debug)]
+pub struct Right {
+    /// Against the reference.
+    pub comparison: Comparison,
+    /// All values, for a picture.
+    pub values: Vec<f32>,
 }
 
 /// Values that are not right.
@@ -91,6 +100,32 @@ impl Verdict {
         }
     }
 
+    /// All values, if it gave any, in the order of the tensor that is asked for.
+    pub fn values(&self) -> Option<&[f32]> {
+        match self {
+            Verdict::Right(right) => Some(&right.values),
+            Verdict::Wrong(wrong) => Some(&wrong.values),
+            _ => None,
+        }
+    }
+
+    /// The typical mistake that was made, if it is one.
+    pub fn known(&self) -> Option<&Known> {
+        match self {
+            Verdict::Wrong(wrong) => wrong.known.as_ref(),
+            Verdict::Failed(problem) => problem.known.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The place that it is about, and what is wrong there.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Verdict::Refused(problem) | Verdict::Failed(problem) => Some(problem),
+            _ => None,
+        }
+    }
+
     /// Whether the exercise is done.
     pub fn is_right(&self) -> bool {
         matches!(self, Verdict::Right(_))
@@ -145,7 +180,7 @@ pub(super) fn judge(exercise: &Exercise, task: &Task, buffers: Buffers) -> Verdi
     }
     let comparison = compared(task, &values);
     if comparison.pass {
-        return Verdict::Right(comparison);
+        return Verdict::Right(Box::new(Right { comparison, values }));
     }
     let largest = task.want.iter().fold(0.0f64, |m, w| m.max(w.abs()));
     let wrong = |i: &usize| {

@@ -1,6 +1,7 @@
 //! The exercises in their order.
 
 use super::answers::Answers;
+use crate::gradcheck::explain;
 use crate::model::tensors::LectureTensor;
 
 /// An exercise.
@@ -121,6 +122,27 @@ impl Exercise {
         Answers::parse(self.answers)
     }
 
+    /// The hints in their order; the last of some is the derivation of `gradcheck --explain`.
+    pub fn hints(&self) -> Vec<String> {
+        let mut hints = self.answers().hints;
+        let derivation = self.derivation().and_then(explain::find);
+        hints.extend(derivation.map(|found| found.lines().join("\n")));
+        hints
+    }
+
+    /// Whether it asks for one of the gradients that [`OwnGradients`](super::OwnGradients) trains with.
+    pub fn is_gradient(&self) -> bool {
+        matches!(self.asked, Asked::Gradient(_))
+    }
+
+    /// What it belongs to: `exercise 1 of the lecture`.
+    pub fn part(&self) -> &'static str {
+        let heading = self.text.lines().next().unwrap_or_default();
+        heading
+            .rsplit_once("  ")
+            .map_or("", |(_, part)| part.trim())
+    }
+
     /// What it is about: the forward line of its heading.
     pub fn subject(&self) -> &'static str {
         let mut lines = self.text.lines();
@@ -129,12 +151,11 @@ impl Exercise {
     }
 
     /// The name of the tensor whose gradient is derived by `gradcheck --explain`, or of the fused formula.
-    pub fn derivation(&self) -> Option<&'static str> {
-        use crate::gradcheck::explain::{BATCHNORM, SOFTMAX};
+    fn derivation(&self) -> Option<&'static str> {
         match self.asked {
             Asked::Gradient(tensor) => Some(tensor.name()),
-            Asked::DlogitsFused => Some(SOFTMAX),
-            Asked::DhprebnFused => Some(BATCHNORM),
+            Asked::DlogitsFused => Some(explain::SOFTMAX),
+            Asked::DhprebnFused => Some(explain::BATCHNORM),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@
 //! wanted, and the values are held against the reference in `f64`.
 
 mod answers;
+mod beside;
 mod check;
 mod device;
 mod inputs;
@@ -15,7 +16,8 @@ mod told;
 mod train;
 
 pub use answers::{Answers, Mistake};
-pub use check::{Known, Problem, Verdict, Wrong, check};
+pub use beside::{Losses, SideBySide};
+pub use check::{Known, Problem, Right, Verdict, Wrong, check};
 pub use device::Device;
 pub use list::{EXERCISES, Exercise, find};
 pub use task::Task;

@@ -87,6 +87,24 @@ impl Task {
         self.before.matches('\n').count() as u32
     }
 
+    /// The sizes and rates that the text may name.
+    pub fn constants(&self) -> impl Iterator<Item = &str> {
+        let lines = self.before.lines();
+        lines.filter_map(|line| Some(line.strip_prefix("const ")?.split_once(':')?.0))
+    }
+
+    /// What the text may read, as it is written: `dprobs(row, col)`.
+    pub fn given(&self) -> impl Iterator<Item = String> {
+        let others = self
+            .accessors
+            .iter()
+            .filter(|(name, _)| *name != self.wanted);
+        others.map(|(name, indices)| {
+            let indices: Vec<&str> = indices.iter().map(|(index, _)| *index).collect();
+            format!("{name}({})", indices.join(", "))
+        })
+    }
+
     /// `counts_sum_inv(17)`: an element of the result.
     pub fn element(&self, mut flat: usize) -> String {
         let mut indices = vec![0; self.shape.len()];

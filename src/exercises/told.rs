@@ -2,6 +2,7 @@
 
 use super::check::{Problem, Verdict, Wrong};
 use super::list::Exercise;
+use crate::gradcheck::compare::Comparison;
 use crate::text::drawing;
 
 /// Columns of a text.
@@ -12,15 +13,7 @@ pub fn verdict(exercise: &Exercise, verdict: &Verdict) -> Vec<String> {
     let name = exercise.name;
     match verdict {
         Verdict::Untouched => vec![format!("{name}: not begun; {} is as it was", exercise.file)],
-        Verdict::Right(comparison) => vec![
-            cmp(
-                name,
-                comparison.exact,
-                comparison.approximate,
-                comparison.maxdiff,
-            ),
-            format!("{name}: right"),
-        ],
+        Verdict::Right(right) => vec![cmp(name, &right.comparison), format!("{name}: right")],
         Verdict::Wrong(wrong) => {
             let Wrong {
                 comparison,
@@ -33,12 +26,7 @@ pub fn verdict(exercise: &Exercise, verdict: &Verdict) -> Vec<String> {
                 ..
             } = &**wrong;
             let mut lines = vec![
-                cmp(
-                    name,
-                    comparison.exact,
-                    comparison.approximate,
-                    comparison.maxdiff,
-                ),
+                cmp(name, comparison),
                 format!("{name}: wrong in {count} of {of}"),
                 format!("  {first} is {got:.6e} and should be {want:.6e}"),
             ];
@@ -57,8 +45,14 @@ pub fn verdict(exercise: &Exercise, verdict: &Verdict) -> Vec<String> {
 }
 
 /// The lecture's line.
-fn cmp(name: &str, exact: bool, approximate: bool, maxdiff: f64) -> String {
+fn cmp(name: &str, comparison: &Comparison) -> String {
     let word = |yes| if yes { "True" } else { "False" };
+    let Comparison {
+        exact,
+        approximate,
+        maxdiff,
+        ..
+    } = *comparison;
     format!(
         "{name:15} | exact: {:5} | approximate: {:5} | maxdiff: {maxdiff:.3e}",
         word(exact),

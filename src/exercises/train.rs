@@ -1,5 +1,7 @@
 //! The lecture's exercise 4: the learner's own gradients train the model.
 
+use std::rc::Rc;
+
 use wgpu::Buffer;
 
 use super::check::launch;
@@ -7,6 +9,7 @@ use super::device::{Device, module};
 use super::list::{Asked, EXERCISES, Exercise};
 use super::task::Task;
 use crate::backend::DeviceError;
+use crate::data::DataError;
 use crate::gpu::executor::to_f32;
 use crate::gpu::single::Single;
 use crate::interpreter::{Buffers, Kernel};
@@ -47,23 +50,26 @@ pub enum TrainError {
         /// Its loss.
         loss: f32,
     },
+    /// The names cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
 
 /// A model whose gradients are a learner's functions, each computed from those before it.
-pub struct OwnGradients<'a> {
+pub struct OwnGradients {
     model: Model<f32>,
     step: u64,
     place: Place,
-    by: By<'a>,
+    by: By,
 }
 
 /// What runs the functions.
-enum By<'a> {
+enum By {
     Interpreter(Vec<Interpreted>),
-    Device(&'a Device, Box<OnDevice>),
+    Device(Rc<Device>, Box<OnDevice>),
 }
 
 /// A function in the interpreter.
@@ -122,7 +128,7 @@ impl Place {
     }
 }
 
-impl<'a> OwnGradients<'a> {
+impl OwnGradients {
     /// The exercises whose texts are needed, in their order.
     pub fn exercises() -> Vec<&'static Exercise> {
         gradients().map(|(exercise, _)| exercise).collect()
@@ -137,7 +143,7 @@ impl<'a> OwnGradients<'a> {
     pub async fn new(
         params: Params<f32>,
         texts: &[String],
-        device: Option<&'a Device>,
+        device: Option<Rc<Device>>,
     ) -> Result<Self, TrainError> {
         let dims = Dims::LECTURE;
         let texts = || gradients().zip(texts);
@@ -194,24 +200,20 @@ impl<'a> OwnGradients<'a> {
         })
     }
 
-    /// Does some steps, and gives the loss of each.
+    /// Does one step, and gives its loss.
     ///
     /// # Errors
     ///
     /// A function stopped on the way, the device failed, or the training diverged.
-    pub async fn train(&mut self, steps: &Steps) -> Result<Vec<f32>, TrainError> {
-        let mut losses = Vec::with_capacity(steps.len());
-        for i in 0..steps.len() {
-            let (x, y, lr) = steps.step(i);
-            let loss = self.one(x, y, lr).await?;
-            if !loss.is_finite() {
-                let step = self.step;
-                return Err(TrainError::Diverged { step, loss });
-            }
-            losses.push(loss);
-            self.step += 1;
+    pub async fn train(&mut self, step: &Steps) -> Result<f32, TrainError> {
+        let (x, y, lr) = step.step(0);
+        let loss = self.one(x, y, lr).await?;
+        if !loss.is_finite() {
+            let step = self.step;
+            return Err(TrainError::Diverged { step, loss });
         }
-        Ok(losses)
+        self.step += 1;
+        Ok(loss)
     }
 
     async fn one(&mut self, x: &[Token], y: &[Token], lr: f32) -> Result<f32, TrainError> {

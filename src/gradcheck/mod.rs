@@ -7,6 +7,7 @@ pub mod engine;
 mod error;
 pub mod explain;
 pub mod extras;
+pub mod hunt;
 mod inputs;
 #[doc(hidden)]
 pub mod mistakes;

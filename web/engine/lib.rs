@@ -4,6 +4,7 @@
 //! bytes that it is given. Whoever calls waits for one call before making the next.
 
 mod device;
+mod exercises;
 mod inspection;
 mod messages;
 mod session;
@@ -14,6 +15,7 @@ use std::fmt::Display;
 
 use wasm_bindgen::prelude::*;
 
+pub use exercises::{Checker, OwnTraining};
 pub use session::Session;
 pub use trial::Trial;
 

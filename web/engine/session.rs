@@ -11,6 +11,7 @@ use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset, Format, Options, Reading, Source, Split, Vocabulary};
 use gpu_makemore::engine::{Opened, open_on};
 use gpu_makemore::gradcheck::engine::Engine as Checked;
+use gpu_makemore::gradcheck::mistakes::Mistake;
 use gpu_makemore::gradcheck::step::Code;
 use gpu_makemore::gradcheck::{Inputs, extras};
 use gpu_makemore::model::dims::{Dims, Token};
@@ -26,6 +27,7 @@ use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
 
 use crate::device::Device;
+use crate::exercises::planted;
 use crate::failure;
 use crate::inspection::inspect;
 use crate::messages::{
@@ -33,7 +35,7 @@ use crate::messages::{
     SourceErrors, ValidationPoint, Words,
 };
 use crate::settings::{fields, recipe};
-use crate::trial::{Trial, errors};
+use crate::trial::{Trial, called, errors};
 
 /// A training: its data, its model, its device.
 #[wasm_bindgen]
@@ -283,6 +285,13 @@ impl Session {
         ((self.inputs(), self.training.state().now.steps), recipe)
     }
 
+    /// A mistake in the next step, and in a training of `steps` steps.
+    async fn with(&self, mistake: &Mistake, steps: u32) -> Result<Trial, JsError> {
+        let (next, recipe) = self.trial(steps);
+        let set = (&recipe, &self.dataset);
+        Trial::of(mistake, &self.device.choice, next, set).await
+    }
+
     /// Invented names, with a mark at those that the data have.
     fn invent(&mut self, sampler: &mut Sampler, count: usize) -> Vec<Name> {
         let dataset = &self.dataset;
@@ -529,8 +538,16 @@ impl Session {
     ///
     /// There is no such mistake, or no GPU to make it on.
     pub async fn break_it(&self, name: String, steps: u32) -> Result<Trial, JsError> {
-        let (next, recipe) = self.trial(steps);
-        Trial::of(&name, &self.device.choice, next, (&recipe, &self.dataset)).await
+        self.with(called(&name)?, steps).await
+    }
+
+    /// A planted mistake by its number, from 1 to [`hunts`](crate::exercises::hunts): as [`Session::break_it`].
+    ///
+    /// # Errors
+    ///
+    /// There is no mistake of this number, or no GPU to make it on.
+    pub async fn hunt(&self, number: usize, steps: u32) -> Result<Trial, JsError> {
+        self.with(planted(number)?, steps).await
     }
 
     /// Other text in a file of the kernels: what it does to the next step, and to a training of `steps` steps

@@ -27,15 +27,28 @@ use crate::messages::{
 /// They cannot be handed over.
 #[wasm_bindgen]
 pub fn mistakes() -> Result<Ts<Mistakes>, JsError> {
-    let all = MISTAKES.iter().map(|known| Mistake {
+    Ok(Mistakes(MISTAKES.iter().map(crossing).collect()).into_ts()?)
+}
+
+/// A mistake as it crosses.
+pub fn crossing(known: &Known) -> Mistake {
+    Mistake {
         name: known.name.to_owned(),
         file: known.file.to_owned(),
         from: known.from.to_owned(),
         to: known.to.to_owned(),
         first: known.first.name().to_owned(),
         trains: known.by != By::Exercise1 && trains(known.file),
-    });
-    Ok(Mistakes(all.collect()).into_ts()?)
+    }
+}
+
+/// The mistake of a name.
+///
+/// # Errors
+///
+/// There is none.
+pub fn called(name: &str) -> Result<&'static Known, JsError> {
+    Known::of(name).ok_or_else(|| failure(format!("{name}: no such mistake")))
 }
 
 /// The files of the kernels, as they are.
@@ -151,19 +164,18 @@ impl Run {
 }
 
 impl Trial {
-    /// A mistake by its name, on the device of a session whose next step is `inputs`; trained for as many
-    /// steps as `recipe` has.
+    /// A mistake, on the device of a session whose next step is `inputs`; trained for as many steps as `recipe`
+    /// has.
     ///
     /// # Errors
     ///
-    /// There is no such mistake, no GPU, or the broken kernel is refused.
+    /// There is no GPU, or the broken kernel is refused.
     pub async fn of(
-        name: &str,
+        known: &Known,
         choice: &Choice,
         next: (Inputs, u64),
         set: (&Recipe, &Dataset),
     ) -> Result<Self, JsError> {
-        let known = Known::of(name).ok_or_else(|| failure(format!("{name}: no such mistake")))?;
         let found = on(choice).map_err(failure)?;
         let engine = known.engine(found).map_err(failure)?;
         // What is checked.

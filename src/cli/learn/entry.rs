@@ -32,12 +32,13 @@ impl Entry {
 
     /// With the verdict; none for a file that is not there.
     fn new(exercise: &'static Exercise, verdict: Option<&Verdict>) -> Self {
-        let (maxdiff, known) = match verdict {
-            Some(Verdict::Right(comparison)) => (Some(comparison.maxdiff), None),
-            Some(Verdict::Wrong(wrong)) => (Some(wrong.comparison.maxdiff), wrong.known.as_ref()),
-            Some(Verdict::Failed(problem)) => (None, problem.known.as_ref()),
-            _ => (None, None),
+        let comparison = match verdict {
+            Some(Verdict::Right(right)) => Some(&right.comparison),
+            Some(Verdict::Wrong(wrong)) => Some(&wrong.comparison),
+            _ => None,
         };
+        let maxdiff = comparison.map(|comparison| comparison.maxdiff);
+        let known = verdict.and_then(Verdict::known);
         Self {
             number: exercise.number,
             name: exercise.name,

@@ -57,6 +57,10 @@ impl Failure for LearnError {
         }
     }
 
+    fn is_error(&self) -> bool {
+        !matches!(self, LearnError::NotDone { .. })
+    }
+
     fn device(&self) -> Option<&DeviceError> {
         match self {
             LearnError::Train(exercises::TrainError::Device(error)) => Some(error),

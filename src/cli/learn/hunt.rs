@@ -13,8 +13,8 @@ use crate::cli::report::{CurveOfRun, Output, compare_png};
 use crate::cpu::CpuBackend;
 use crate::data;
 use crate::gpu::adapter::Choice;
-use crate::gpu::shader::files;
-use crate::gradcheck::mistakes::{By, MISTAKES, Mistake};
+use crate::gradcheck::hunt::{self, Guess};
+use crate::gradcheck::mistakes::Mistake;
 use crate::gradcheck::step::Code;
 use crate::gradcheck::{Inputs, check};
 use crate::model::dims::Dims;
@@ -30,37 +30,18 @@ const STEPS: u64 = 500;
 ///
 /// There is no GPU, or the guess is wrong.
 pub async fn run(args: &LearnHuntArgs) -> Result<(), Error> {
-    let mistakes: Vec<&Mistake> = hunted().collect();
+    let of = hunt::hunted().len();
     let number = match args.number {
         Some(number) => number,
         // Hashes begin with what the operating system draws.
-        None => 1 + RandomState::new().hash_one(()) as usize % mistakes.len(),
+        None => 1 + RandomState::new().hash_one(()) as usize % of,
     };
-    let found = number.checked_sub(1).and_then(|i| mistakes.get(i));
-    let mistake = found.ok_or(LearnError::NoSuchMistake {
-        asked: number,
-        of: mistakes.len(),
-    })?;
+    let mistake = hunt::numbered(number);
+    let mistake = mistake.ok_or(LearnError::NoSuchMistake { asked: number, of })?;
     match &args.line {
         Some(guess) => judge(mistake, number, guess),
         None => show(mistake, number, args).await,
     }
-}
-
-/// The mistakes that a training step makes and its table shows.
-fn hunted() -> impl Iterator<Item = &'static Mistake> {
-    let shows =
-        |mistake: &&Mistake| mistake.by == By::Gradcheck && !mistake.file.starts_with("chunked/");
-    MISTAKES.iter().filter(shows)
-}
-
-/// The first and the last line of a mistake in its file, from 1.
-fn lines(mistake: &Mistake) -> (usize, usize) {
-    let text = files().into_iter().find(|part| part.file == mistake.file);
-    let text = text.map_or_else(String::new, |part| part.text.into_owned());
-    let before = text.split(mistake.from).next().unwrap_or_default();
-    let first = before.matches('\n').count() + 1;
-    (first, first + mistake.from.matches('\n').count())
 }
 
 async fn show(mistake: &Mistake, number: usize, args: &LearnHuntArgs) -> Result<(), Error> {
@@ -127,19 +108,14 @@ async fn show(mistake: &Mistake, number: usize, args: &LearnHuntArgs) -> Result<
 }
 
 fn judge(mistake: &Mistake, number: usize, guess: &str) -> Result<(), Error> {
-    let (first, last) = lines(mistake);
     let guess = guess.trim_start_matches("shaders/");
     let (file, line) = guess.rsplit_once(':').unwrap_or((guess, ""));
-    let line: usize = line.parse().unwrap_or(0);
-    if file != mistake.file {
-        return Err(LearnError::NotFound(format!("it is not in {file}")).into());
-    }
-    if !(first..=last).contains(&line) {
-        let near = match line.abs_diff(first) < 10 {
-            true => "near there",
-            false => "in that file, elsewhere",
-        };
-        return Err(LearnError::NotFound(format!("not this line: {near}")).into());
+    let not = |told: String| Err(LearnError::NotFound(told).into());
+    match hunt::judge(mistake, file, line.parse().unwrap_or(0)) {
+        Guess::Found => {}
+        Guess::Near => return not("not this line: near there".to_owned()),
+        Guess::InTheFile => return not("not this line: in that file, elsewhere".to_owned()),
+        Guess::OtherFile => return not(format!("it is not in {file}")),
     }
     let mut out = Output::new();
     out.line(&format!("found: mistake {number} is {}", mistake.name))?;

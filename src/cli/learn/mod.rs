@@ -8,13 +8,15 @@ mod lines;
 mod train;
 mod watch;
 
+use std::time::Duration;
+
+use crate::backend::DeviceError;
 use crate::cli::args::{LearnArgs, LearnCheckArgs, LearnCommand, LearnHintArgs, LearnReportArgs};
 use crate::cli::device::Device;
 use crate::cli::error::Error;
 use crate::cli::report::Output;
 use crate::exercises::{self, EXERCISES, Exercise, Verdict, find};
 use crate::gpu::adapter::Choice;
-use crate::gradcheck::explain;
 use entry::{Entry, Learner};
 use error::LearnError;
 use folder::Folder;
@@ -79,14 +81,14 @@ async fn check(args: &LearnCheckArgs) -> Result<(), Error> {
     };
     let mut verdicts = folder.check(&exercises)?;
     let device = Device::choose(&args.device).await?;
-    let mut times = vec![None; exercises.len()];
+    let mut times: Vec<Option<Times>> = exercises.iter().map(|_| None).collect();
     if let Choice::Gpu { found, .. } = device.choice() {
         let gpu = exercises::Device::open(found).await?;
         for ((exercise, verdict), time) in exercises.iter().zip(&mut verdicts).zip(&mut times) {
             if let (Some(Verdict::Right(_)), Some(text)) = (&verdict, folder.text(exercise)?) {
                 *verdict = Some(gpu.check(exercise, &text).await?);
                 if !all {
-                    *time = Some(gpu.time(exercise, &text).await?);
+                    *time = Some(Times::of(&gpu, exercise, &text).await?);
                 }
             }
         }
@@ -126,14 +128,10 @@ async fn check(args: &LearnCheckArgs) -> Result<(), Error> {
                 out.line(&line)?;
             }
         }
-        let named = exercises.iter().zip(&times);
-        for (exercise, time) in named.filter_map(|(e, time)| Some((e, (*time)?))) {
-            let micros = time.as_secs_f64() * 1e6;
-            out.line(&format!(
-                "{}: {micros:.1} us a launch on {}",
-                exercise.name,
-                device.name()
-            ))?;
+        for (exercise, times) in exercises.iter().zip(&times) {
+            if let Some(times) = times {
+                out.line(&times.line(exercise, &device.name()))?;
+            }
         }
     }
     match done == exercises.len() {
@@ -146,13 +144,45 @@ async fn check(args: &LearnCheckArgs) -> Result<(), Error> {
     }
 }
 
+/// What a launch takes on a device.
+struct Times {
+    /// The learner's kernel.
+    own: Duration,
+    /// The plain way to write it, if the exercise is about a faster one.
+    plain: Option<(String, Duration)>,
+}
+
+impl Times {
+    async fn of(
+        gpu: &exercises::Device,
+        exercise: &Exercise,
+        text: &str,
+    ) -> Result<Self, DeviceError> {
+        let own = gpu.time(exercise, text).await?;
+        let plain = match exercise.answers().plain {
+            Some((name, text)) => Some((name, gpu.time(exercise, &text).await?)),
+            None => None,
+        };
+        Ok(Self { own, plain })
+    }
+
+    fn line(&self, exercise: &Exercise, device: &str) -> String {
+        let micros = |time: &Duration| time.as_secs_f64() * 1e6;
+        let Exercise { name, .. } = exercise;
+        let own = micros(&self.own);
+        let plain = self
+            .plain
+            .as_ref()
+            .map(|(name, time)| format!("; the plain way ({name}) takes {:.1} us", micros(time)))
+            .unwrap_or_default();
+        format!("{name}: {own:.1} us a launch on {device}{plain}")
+    }
+}
+
 /// `learn hint`
 fn hint(args: &LearnHintArgs) -> Result<(), Error> {
     let exercise = exercise(&args.name)?;
-    let mut hints = exercise.answers().hints;
-    if let Some(found) = exercise.derivation().and_then(explain::find) {
-        hints.push(found.lines().join("\n"));
-    }
+    let hints = exercise.hints();
     let of = hints.len();
     let hint = args.step.checked_sub(1).and_then(|step| hints.get(step));
     let hint = hint.ok_or(LearnError::NoSuchHint {

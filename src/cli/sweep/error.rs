@@ -118,7 +118,7 @@ impl Failure for SweepError {
         }
     }
 
-    fn is_interruption(&self) -> bool {
-        matches!(self, Self::Interrupted { .. })
+    fn is_error(&self) -> bool {
+        !matches!(self, Self::Interrupted { .. })
     }
 }

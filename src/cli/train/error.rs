@@ -194,8 +194,8 @@ impl Failure for TrainError {
         }
     }
 
-    fn is_interruption(&self) -> bool {
-        matches!(self, Self::Interrupted { .. })
+    fn is_error(&self) -> bool {
+        !matches!(self, Self::Interrupted { .. })
     }
 }
 
