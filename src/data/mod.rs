@@ -167,6 +167,31 @@ impl Dataset {
 /// Whatever [`DataError`] lists, except for an unknown character.
 pub fn load(options: &Options<'_>) -> Result<Dataset, DataError> {
     let (words, notes) = words(options)?;
+    with_own_vocabulary(options, words, notes)
+}
+
+/// The names with a context of `block` characters: what [`load`] gives for [`Source::Names`]. A program that
+/// calls only this has nothing in it that reads tables, encodings and scripts.
+///
+/// # Errors
+///
+/// `block` is out of range.
+pub fn names(block: usize) -> Result<Dataset, DataError> {
+    let options = Options {
+        block,
+        ..Options::default()
+    };
+    in_range(block)?;
+    let (words, notes) = reader::names()?;
+    with_own_vocabulary(&options, words, notes)
+}
+
+/// The data set of words whose characters are the vocabulary.
+fn with_own_vocabulary(
+    options: &Options<'_>,
+    words: Words<'_>,
+    notes: Notes,
+) -> Result<Dataset, DataError> {
     // One bit for each character that there is.
     let mut seen = vec![0_u64; (char::MAX as usize + 1) / 64];
     for c in words.iter().flat_map(|(_, word)| word.chars()) {
@@ -214,15 +239,20 @@ pub fn load_with_vocabulary(
 
 /// The words, and what there is to say of them; at least one, and none empty.
 fn words<'a>(options: &Options<'a>) -> Result<(Words<'a>, Notes), DataError> {
-    if !Dims::BLOCK.contains(&options.block) {
-        return Err(DataError::Block(DimsError {
+    in_range(options.block)?;
+    reader::read(&options.source, &options.reading)
+}
+
+fn in_range(block: usize) -> Result<(), DataError> {
+    match Dims::BLOCK.contains(&block) {
+        true => Ok(()),
+        false => Err(DataError::Block(DimsError {
             name: "--block-size",
-            value: options.block,
+            value: block,
             min: *Dims::BLOCK.start(),
             max: *Dims::BLOCK.end(),
-        }));
+        })),
     }
-    reader::read(&options.source, &options.reading)
 }
 
 /// Encodes, shuffles and splits the words, whose characters are all in the vocabulary, and makes examples

@@ -60,6 +60,18 @@ pub(super) fn read<'a>(
     }
 }
 
+/// The names. They are words as they stand, so nothing is needed that reads the files of other people.
+pub(super) fn names() -> Result<(Words<'static>, Notes), DataError> {
+    let mut notes = Notes::default();
+    let mut words = Collector::new(Some(NAMES), &Reading::default(), &mut notes);
+    for (line, name) in (1..).zip(NAMES.lines()) {
+        words.push(line, name, true)?;
+    }
+    let words = words.finish();
+    notes.duplicates = words.duplicates();
+    Ok((words, notes))
+}
+
 /// The words of a text that is a list, a table or JSON.
 fn from_text<'a>(
     text: Cow<'a, str>,

@@ -101,6 +101,18 @@ mod embedded {
     use super::*;
 
     #[test]
+    fn the_names_alone_are_the_names_that_are_read() {
+        for block in [1, 3, 8] {
+            let options = Options {
+                block,
+                ..Options::default()
+            };
+            assert_eq!(names(block).unwrap(), load(&options).unwrap());
+        }
+        assert!(matches!(names(0), Err(DataError::Block(_))));
+    }
+
+    #[test]
     fn files_are_those_of_the_readme() {
         let readme = include_str!("../../data/README.md");
         let files: [&[u8]; 2] = [

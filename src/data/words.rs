@@ -169,7 +169,12 @@ impl<'a, 'n> Collector<'a, 'n> {
     }
 
     /// Takes a word in its final form, which is part of the field if it is `unchanged`.
-    fn push(&mut self, line: usize, word: &str, unchanged: bool) -> Result<(), DataError> {
+    pub(super) fn push(
+        &mut self,
+        line: usize,
+        word: &str,
+        unchanged: bool,
+    ) -> Result<(), DataError> {
         let start = match &self.words.text {
             Cow::Borrowed(text) if unchanged => {
                 // The field is a part of the text.

@@ -61,8 +61,8 @@ impl SideBySide {
             lr_decay_at: default_decay_at(steps),
             ..Recipe::default()
         };
-        let names = data::load(&data::Options::default())?;
         let dims = Dims::LECTURE;
+        let names = data::names(dims.block)?;
         let Snapshot {
             params, generator, ..
         } = Snapshot::first(&dims, recipe.seed);

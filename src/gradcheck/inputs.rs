@@ -27,10 +27,7 @@ impl Inputs {
     ///
     /// A size is out of range.
     pub fn of_names(sizes: Dims, seed: u64) -> Result<Self, GradcheckError> {
-        let names = data::load(&data::Options {
-            block: sizes.block,
-            ..data::Options::default()
-        })?;
+        let names = data::names(sizes.block)?;
         let dims = Dims {
             vocab: names.vocab.len(),
             ..sizes

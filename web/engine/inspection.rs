@@ -10,7 +10,8 @@ use gpu_makemore::sample;
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
 
-use crate::messages::{Derivation, Derivations, Example, Floats, Inspection, Row, TensorView};
+use crate::floats::Floats;
+use crate::messages::{Derivation, Derivations, Example, Inspection, Row, TensorView};
 
 /// How each of the 26 gradients is derived, with the sources, in the order of the backward pass.
 ///

@@ -2,21 +2,36 @@
 //!
 //! Everything that a model is made of happens in the engine; the page shows what comes back and keeps the
 //! bytes that it is given. Whoever calls waits for one call before making the next.
+//!
+//! It is built twice. The `trainer` is what every visit loads. The `lessons`, which bring a compiler for WGSL and
+//! its interpreter, are loaded when the exercises are opened.
 
 mod device;
-mod exercises;
+mod floats;
+#[cfg(feature = "trainer")]
+mod hunt;
+#[cfg(feature = "trainer")]
 mod inspection;
+#[cfg(feature = "lessons")]
+mod lessons;
+#[cfg(feature = "trainer")]
 mod messages;
+#[cfg(feature = "trainer")]
 mod session;
+#[cfg(feature = "trainer")]
 mod settings;
+#[cfg(feature = "trainer")]
 mod trial;
 
 use std::fmt::Display;
 
 use wasm_bindgen::prelude::*;
 
-pub use exercises::{Checker, OwnTraining};
+#[cfg(feature = "lessons")]
+pub use lessons::{Checker, OwnTraining};
+#[cfg(feature = "trainer")]
 pub use session::Session;
+#[cfg(feature = "trainer")]
 pub use trial::Trial;
 
 #[wasm_bindgen]

@@ -27,8 +27,9 @@ use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
 
 use crate::device::Device;
-use crate::exercises::planted;
+
 use crate::failure;
+use crate::hunt::planted;
 use crate::inspection::inspect;
 use crate::messages::{
     About, Curve, Extra, Extras, Finished, Inspection, Name, Names, Next, Progress, Setup,
@@ -541,7 +542,7 @@ impl Session {
         self.with(called(&name)?, steps).await
     }
 
-    /// A planted mistake by its number, from 1 to [`hunts`](crate::exercises::hunts): as [`Session::break_it`].
+    /// A planted mistake by its number, from 1 to [`hunts`](crate::hunt::hunts): as [`Session::break_it`].
     ///
     /// # Errors
     ///

@@ -64,7 +64,7 @@ async fn show(mistake: &Mistake, number: usize, args: &LearnHuntArgs) -> Result<
             out.line(&line)?;
         }
     }
-    let names = data::load(&data::Options::default())?;
+    let names = data::names(inputs.dims.block)?;
     let Snapshot {
         params, generator, ..
     } = Snapshot::first(&inputs.dims, recipe.seed);

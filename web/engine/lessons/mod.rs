@@ -1,6 +1,8 @@
 //! The exercises: what is handed out, the verdict on a learner's text, and a training with a learner's own
 //! gradients.
 
+mod messages;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,8 +12,6 @@ use gpu_makemore::exercises::{
     find,
 };
 use gpu_makemore::gpu::adapter::Choice;
-use gpu_makemore::gradcheck::hunt::{self, Guess};
-use gpu_makemore::gradcheck::mistakes::Mistake;
 use gpu_makemore::model::recipe::default_log_every;
 use gpu_makemore::training::log::lecture_line;
 use tsify::{Ts, Tsify};
@@ -19,10 +19,8 @@ use wasm_bindgen::prelude::*;
 
 use crate::device::Device;
 use crate::failure;
-use crate::messages::{
-    Checked, Compared, Floats, Help, Judged, Lesson, Lessons, OwnProgress, Place, Plain, Texts,
-};
-use crate::trial::crossing;
+use crate::floats::Floats;
+use messages::{Checked, Compared, Help, Lesson, Lessons, OwnProgress, Place, Plain, Texts};
 
 /// How long a call trains before it answers.
 const CHUNK: Duration = Duration::from_millis(100);
@@ -237,40 +235,6 @@ impl OwnTraining {
         };
         Ok(progress.into_ts()?)
     }
-}
-
-/// How many mistakes can be hunted. They are numbered from 1.
-#[wasm_bindgen]
-pub fn hunts() -> usize {
-    hunt::hunted().len()
-}
-
-/// Judges a guess: a line, from 1, of a file under `shaders/`.
-///
-/// # Errors
-///
-/// There is no mistake of this number.
-#[wasm_bindgen]
-pub fn hunt_guess(number: usize, file: &str, line: usize) -> Result<Ts<Judged>, JsError> {
-    let mistake = planted(number)?;
-    let (found, told) = match hunt::judge(mistake, file, line) {
-        Guess::Found => (true, format!("Found: {}.", mistake.name)),
-        Guess::Near => (false, "Not this line, but near.".to_owned()),
-        Guess::InTheFile => (false, "Not this line: elsewhere in this file.".to_owned()),
-        Guess::OtherFile => (false, format!("It is not in {file}.")),
-    };
-    let judged = Judged {
-        found,
-        told,
-        mistake: found.then(|| crossing(mistake)),
-    };
-    Ok(judged.into_ts()?)
-}
-
-/// The mistake of a number.
-pub fn planted(number: usize) -> Result<&'static Mistake, JsError> {
-    let mistake = hunt::numbered(number);
-    mistake.ok_or_else(|| failure(format!("there is no mistake {number} to hunt")))
 }
 
 async fn micros(gpu: &OnGpu, exercise: &Exercise, text: &str) -> Result<f64, JsError> {
