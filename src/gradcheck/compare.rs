@@ -58,6 +58,8 @@ pub struct Comparison {
     pub max_ulps: u64,
     /// The element that is farthest from what is allowed it, measured by that.
     pub worst: Element,
+    /// Elements that are not within their tolerance.
+    pub beyond: usize,
     /// Whether every element is within its tolerance.
     pub pass: bool,
 }
@@ -122,6 +124,7 @@ pub fn compare(
             want: want[0],
             allowed: tolerance.allowed(want[0], largest),
         },
+        beyond: 0,
         pass: true,
     };
     let mut worst_excess = -1.0;
@@ -131,7 +134,9 @@ pub fn compare(
         result.exact &= got as f32 == want as f32;
         // `a <= b` and never `!(a > b)`: a NaN is not within any tolerance.
         result.approximate &= difference <= 1e-8 + 1e-5 * want.abs();
-        result.pass &= difference <= allowed && difference.is_finite();
+        let within = difference <= allowed && difference.is_finite();
+        result.beyond += usize::from(!within);
+        result.pass &= within;
         result.max_ulps = result.max_ulps.max(ulps(got as f32, want as f32));
         let excess = if difference == 0.0 {
             0.0
@@ -194,7 +199,7 @@ mod tests {
     fn equal_tensors_are_exact() {
         let same = check(&WANT, &WANT);
         assert!(same.pass && same.exact && same.approximate);
-        assert_eq!((same.maxdiff, same.max_ulps), (0.0, 0));
+        assert_eq!((same.maxdiff, same.max_ulps, same.beyond), (0.0, 0, 0));
     }
 
     #[test]
@@ -204,7 +209,7 @@ mod tests {
             got[i] += 1e-4;
             let result = check(&got, &WANT);
             assert!(!result.pass && !result.exact && !result.approximate);
-            assert_eq!(result.worst.index, i);
+            assert_eq!((result.worst.index, result.beyond), (i, 1));
             assert!((result.maxdiff - 1e-4).abs() < 1e-12);
         }
     }
@@ -217,6 +222,7 @@ mod tests {
             assert!(!check(&got, &WANT).pass);
             assert!(!check(&WANT, &got).pass);
             assert!(!check(&got, &got).pass);
+            assert_eq!(check(&got, &WANT).beyond, 1);
             assert!(!check(&got, &WANT).approximate);
             assert!(!check(&got, &WANT).maxdiff.is_finite());
         }
@@ -232,7 +238,8 @@ mod tests {
     #[test]
     fn the_worst_element_is_the_one_farthest_beyond_its_tolerance() {
         let got = [1.0, -2.1, 0.0, 2e-3];
-        assert_eq!(check(&got, &WANT).worst.index, 1);
+        let result = check(&got, &WANT);
+        assert_eq!((result.worst.index, result.beyond), (1, 2));
     }
 
     #[test]

@@ -405,7 +405,13 @@ fn against_from_outside() -> Outcome {
     expect(output.status.code() == Some(1), &stdout)?;
     let json: serde_json::Value = serde_json::from_str(&stdout)?;
     expect(json["pass"] == false, &stdout)?;
-    expect(json["tensors"][1]["name"] == "d.hprebn", &stdout)?;
+    let row = &json["tensors"][1];
+    expect(row["name"] == "d.hprebn" && row["tensor"] == "hprebn", &stdout)?;
+    // Twice as large, so every element is wrong that is not tiny; of the other gradient, none.
+    expect(row["shape"] == serde_json::json!([32, 64]), &stdout)?;
+    let beyond = row["beyond"].as_u64().unwrap_or_default();
+    expect((1500..=2048).contains(&beyond), &stdout)?;
+    expect(json["tensors"][0]["beyond"] == 0, &stdout)?;
     expect(json["absent"][0] == "emb", &stdout)?;
 
     // All right.

@@ -243,6 +243,10 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct JsonRow<'a> {
     name: &'a str,
+    /// The lecture's name of the tensor, whose gradient or value this is: what `--explain` takes.
+    tensor: &'static str,
+    /// Of the values that were compared; `worst_index` is an index into them, row-major.
+    shape: &'a [usize],
     by: &'a str,
     exact: bool,
     approximate: bool,
@@ -253,6 +257,8 @@ struct JsonRow<'a> {
     worst_index: usize,
     worst_value: f64,
     worst_expected: f64,
+    /// Elements that are not within what is allowed them.
+    beyond: usize,
     pass: bool,
 }
 
@@ -284,6 +290,8 @@ pub fn json(
                 let c = &row.comparison;
                 JsonRow {
                     name: &row.label,
+                    tensor: row.chunk.name(),
+                    shape: &row.shape,
                     by: row.by.name(),
                     exact: c.exact,
                     approximate: c.approximate,
@@ -294,6 +302,7 @@ pub fn json(
                     worst_index: c.worst.index,
                     worst_value: c.worst.got,
                     worst_expected: c.worst.want,
+                    beyond: c.beyond,
                     pass: c.pass,
                 }
             })
