@@ -148,7 +148,7 @@ def _read(file: Path) -> tuple[dict[str, Any], str]:
                     "it was written by another program, so it has no vocabulary; gpu_makemore.save writes one "
                     "that has, from tensors and words",
                 )
-            return {name: opened.get_tensor(name) for name in opened.keys()}, text  # noqa: SIM118: it has no iterator
+            return {name: opened.get_tensor(name) for name in opened.keys()}, text
     except SafetensorError as error:
         raise BadModel(file, f"it is not a safetensors file, or it is damaged: {error}") from error
 

@@ -409,6 +409,8 @@ class _Progress:
         self._first: int | None = None
         self._shown: tuple[int, float] | None = None
         self._total: int | None = None
+        # So that it stands above the lines.
+        self._live.update("the training begins", "<progress></progress> the training begins")
 
     def show(self, last: bool = False) -> None:
         """Shows how far the run is, if that has changed."""

@@ -107,5 +107,19 @@ def notebook(xp: Any, dtype: str = "float32", forgetful: bool = False) -> dict[s
     db1 = dhprebn.sum(0)
     demb = dembcat.reshape(emb.shape)
     dC = x_hot.T @ demb.reshape(-1, EMBD)
-    hidden = {"xp", "dtype", "forgetful", "np", "some", "xs", "ys", "rng", "ix", "randn", "drawn", "x_hot", "y_hot"}
+    hidden = {
+        "xp",
+        "dtype",
+        "forgetful",
+        "np",
+        "some",
+        "xs",
+        "ys",
+        "rng",
+        "ix",
+        "randn",
+        "drawn",
+        "x_hot",
+        "y_hot",
+    }
     return {name: value for name, value in locals().items() if name not in hidden}
