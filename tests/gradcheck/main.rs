@@ -406,7 +406,10 @@ fn against_from_outside() -> Outcome {
     let json: serde_json::Value = serde_json::from_str(&stdout)?;
     expect(json["pass"] == false, &stdout)?;
     let row = &json["tensors"][1];
-    expect(row["name"] == "d.hprebn" && row["tensor"] == "hprebn", &stdout)?;
+    expect(
+        row["name"] == "d.hprebn" && row["tensor"] == "hprebn",
+        &stdout,
+    )?;
     // Twice as large, so every element is wrong that is not tiny; of the other gradient, none.
     expect(row["shape"] == serde_json::json!([32, 64]), &stdout)?;
     let beyond = row["beyond"].as_u64().unwrap_or_default();
