@@ -27,7 +27,7 @@ from ._model import Model, load
 from ._notebook import Live
 from ._program import failure, output, program
 
-Path_ = str | os.PathLike[str]
+AnyPath = str | os.PathLike[str]
 
 #: How often the progress is looked at, in seconds.
 _INTERVAL = 0.2
@@ -47,7 +47,7 @@ class Picture:
 class Run:
     """A training run: the files in its folder. ``Run("runs/first")`` opens one that was made earlier."""
 
-    def __init__(self, path: Path_) -> None:
+    def __init__(self, path: AnyPath) -> None:
         #: The folder.
         self.path = Path(path)
         if not (self.path / "metrics.jsonl").is_file():
@@ -162,7 +162,7 @@ class Run:
 
 
 def sample(
-    path: Path_,
+    path: AnyPath,
     n: int = 20,
     *,
     prefix: str | None = None,
@@ -191,7 +191,7 @@ def sample(
 
 
 def train(
-    data: Path_ | None = None,
+    data: AnyPath | None = None,
     *,
     steps: int | None = None,
     batch_size: int | None = None,
@@ -202,13 +202,13 @@ def train(
     lr_final: float | None = None,
     lr_decay_at: int | None = None,
     seed: int | None = None,
-    out: Path_ | None = None,
-    resume: Path_ | None = None,
-    init_from: Path_ | None = None,
+    out: AnyPath | None = None,
+    resume: AnyPath | None = None,
+    init_from: AnyPath | None = None,
     backend: str | None = None,
     adapter: int | str | None = None,
     schedule: str | None = None,
-    shaders: Path_ | None = None,
+    shaders: AnyPath | None = None,
     log_every: int | None = None,
     checkpoint_every: int | None = None,
     eval_every: int | None = None,
