@@ -54,6 +54,8 @@ def test_names_are_those_of_the_program(trained: Run) -> None:
     assert trained.sample(5, seed=2) != trained.sample(5, seed=1)
     with pytest.raises(ProgramFailed, match="--prefix: the model knows no '1'; its characters are"):
         trained.sample(prefix="1")
+    with pytest.raises(ProgramFailed, match="--prefix: the model knows no '-'"):
+        trained.sample(prefix="-")
     with pytest.raises(ProgramFailed, match=r"cannot load .*none: there is no such file"):
         gpu_makemore.sample("none")
 
@@ -181,8 +183,7 @@ def start(steps: int) -> subprocess.Popen[str]:
 
 
 def test_an_interruption_saves_the_run_which_then_ends_with_the_same_bits(folder: Path) -> None:
-    steps = 400_000
-    process = start(steps)
+    process = start(4_000_000)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("   5000/"):
@@ -193,18 +194,22 @@ def test_an_interruption_saves_the_run_which_then_ends_with_the_same_bits(folder
     assert err == ""
     kind, message, run = out.strip().splitlines()[-1].split("|")
     assert kind == "Interrupted"
-    done = re.match(r"interrupted after (\d+) of 400000 steps; continue with: gpu-makemore train", message)
-    assert done and 5000 <= int(done[1]) < steps
+    done = re.match(r"interrupted after (\d+) of 4000000 steps; continue with: gpu-makemore train", message)
+    assert done and int(done[1]) >= 5000
     assert message.endswith("; or gpu_makemore.train(resume='run with ß')")
     assert run == "<Run run with ß: not finished>"
     with pytest.raises(MakemoreError, match=r"gpu_makemore\.train\(resume='run with ß'\) continues it"):
         Run("run with ß").plot()
 
-    resumed = train(resume="run with ß", show=False)
-    whole = train(steps=steps, n_hidden=8, log_every=1000, out="whole", show=False)
-    assert resumed.path == Path("run with ß")
-    for file in ("model.safetensors", "metrics.jsonl"):
-        assert (resumed.path / file).read_bytes() == (whole.path / file).read_bytes()
+    # Not to its end, which takes a while.
+    steps = int(done[1]) + 20_000
+    resumed = train(resume="run with ß", steps=steps, show=False)
+    assert resumed.path == Path("run with ß") and resumed.finished
+    as_begun = {"log_every": 1000, "checkpoint_every": 400_000, "lr_decay_at": 2_000_000}
+    whole = train(steps=steps, n_hidden=8, **as_begun, out="whole", show=False)
+    assert (resumed.path / "model.safetensors").read_bytes() == (
+        whole.path / "model.safetensors"
+    ).read_bytes()
 
 
 def test_a_second_interruption_ends_the_program_at_once(
