@@ -399,8 +399,8 @@ const COMMANDS: &[Entry] = &[
 const SWEEP: &str = "gpu-makemore sweep --lr 0.03,0.05,0.07,0.1,0.15,0.2,0.3:log --lr-final 0.01 \
                      --seeds 8 --out runs/rates";
 const SWEEP_REPORT: &str = "gpu-makemore sweep report runs/rates --png rates.png";
-const WHEEL: &str = "pip install target/wheels/gpu_makemore-0.1.0-py3-none-manylinux_2_17_x86_64.\
-                     manylinux2014_x86_64.whl";
+const WHEEL: &str = "pip install target/wheels/gpu_makemore-0.1.0-py3-none-manylinux2014_x86_64.\
+                     manylinux_2_17_x86_64.whl";
 const LEARN: &str = "gpu-makemore learn exercises-of-mine";
 const SHADERS: &str = "gpu-makemore shaders kernels";
 const START: &str = "gpu-makemore train --init-from notebook.safetensors";

@@ -205,8 +205,9 @@ def test_an_interruption_saves_the_run_which_then_ends_with_the_same_bits(folder
     steps = int(done[1]) + 20_000
     resumed = train(resume="run with ß", steps=steps, show=False)
     assert resumed.path == Path("run with ß") and resumed.finished
-    as_begun = {"log_every": 1000, "checkpoint_every": 400_000, "lr_decay_at": 2_000_000}
-    whole = train(steps=steps, n_hidden=8, **as_begun, out="whole", show=False)
+    whole = train(
+        steps=steps, n_hidden=8, log_every=1000, checkpoint_every=400_000, lr_decay_at=2_000_000, out="whole", show=False
+    )  # fmt: skip
     assert (resumed.path / "model.safetensors").read_bytes() == (
         whole.path / "model.safetensors"
     ).read_bytes()
