@@ -66,6 +66,9 @@ _DTYPES = frozenset(
 )
 
 
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+
+
 def array(name: str, value: object, wanted: str) -> Array:
     """A variable as a NumPy array: a tensor of PyTorch or an array of NumPy or JAX, on any device.
 
@@ -81,7 +84,7 @@ def array(name: str, value: object, wanted: str) -> Array:
         raise bad(f"is the class {value.__name__}")
     is_torch = hasattr(value, "detach") and hasattr(value, "cpu")
     if not is_torch and not hasattr(value, "__array__"):
-        what = "a function" if isinstance(value, types.FunctionType) else f"of the type {kind}"
+        what = "a function" if isinstance(value, _FUNCTIONS) else f"of the type {kind}"
         raise bad(f"is {what}")
     try:
         found = _torch(value) if is_torch else np.asarray(value)

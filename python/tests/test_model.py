@@ -211,7 +211,7 @@ def change(model: Model, **changes: Any) -> dict[str, Any]:
         ({"b2": np.full(27, 1e300)}, r"b2\[0\] is 1e\+300, which is not a finite number"),
         ({"bnvar": np.full((1, 24), -1, "f4")}, r"bnvar has the value -1\.0; a variance is never negative"),
         ({"h": None, "b1": np.arange(24)}, r"'b1' holds int64 values; wanted is float32 or float64"),
-        ({"C": print}, r"the variable 'C' is of the type builtin_function_or_method; wanted"),
+        ({"C": print}, r"the variable 'C' is a function; wanted"),
         (
             {"bnmean": None, "Xtr": np.zeros((5, 2), int)},
             r"'Xtr' has the shape \[5, 2\], but \(examples, 3\)",
