@@ -78,6 +78,13 @@
 //! # pollster::block_on(train()).unwrap();
 //! ```
 //!
+//! # Features
+//!
+//! * `cli`, on by default: the program. With `default-features = false`, the engine is left, without files,
+//!   terminals and signals.
+//! * `page`: the program holds its page, and `gpu-makemore page` serves it. `web/build` makes the page first.
+//! * `faults`: tests put faults into the writing of files.
+//!
 //! Modules that are not in this documentation are public for the tests, benches and examples of this package
 //! only, and may change with every version.
 

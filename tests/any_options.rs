@@ -208,6 +208,8 @@ const SAMPLE: Options = &[
 ];
 const SHOW: Options = &[("", MODEL), ("--out", OUT), ("--json", Nothing)];
 const SHADERS: Options = &[("", Output(&["out", "out/a/b", "kernels", "bad-kernels"]))];
+const COMPLETIONS: Options = &[("", Word(&["bash", "zsh", "fish", "powershell", "elvish"]))];
+const MAN: Options = &[("", Output(&["out", "out/a/b", "kernels"]))];
 /// On the CPU they are refused, so not many cases have them.
 const KERNELS: Takes = Input(&["kernels", "bad-kernels"]);
 const GRADCHECK: Options = &[
@@ -528,10 +530,13 @@ fn arguments(case: usize) -> Vec<OsString> {
         (&["show"], &[READING, SHOW]),
         (&["gradcheck"], &[READING, GRADCHECK]),
         (&["shaders"], &[SHADERS]),
+        (&["completions"], &[COMPLETIONS]),
+        (&["man"], &[MAN]),
     ]);
     if chance.once_in(500) {
         return vec!["adapters".into()];
     }
+    // `page` is left out: it serves until it is interrupted.
     let mut args: Vec<OsString> = command.iter().map(OsString::from).collect();
     let mut given: Vec<&str> = Vec::new();
     let mut add = |name: &'static str, value: Option<OsString>, chance: &mut Chance| match value {

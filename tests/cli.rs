@@ -765,6 +765,11 @@ fn unknown_options_and_commands_are_refused() {
         (&["sample"], &["--checkpoint <PATH>", "--help"]),
         (&["show"], &["<PATH>", "--help"]),
         (&["show", "a", "b"], &["'b'", "--help"]),
+        (&["man"], &["<DIR>", "--help"]),
+        (&["completions"], &["<SHELL>", "--help"]),
+        (&["completions", "csh"], &["'csh'", "bash", "--help"]),
+        (&["page", "--port", "0"], &["'0'", "--port", "--help"]),
+        (&["page", "--port", "65536"], &["'65536'", "--help"]),
         (
             &["eval", "--checkpoint", "m", "--split", "dev"],
             &["\"dev\"", "train, val, test and all"],
@@ -2557,6 +2562,7 @@ fn a_reader_that_leaves_is_no_error() {
         eval("old", &[]),
         sample("old", &[]),
         vec!["show", "old"],
+        vec!["completions", "bash"],
         help,
     ];
     for args in commands {
@@ -2839,9 +2845,30 @@ fn show_says_what_it_cannot_draw_and_why() {
 fn help_and_version_go_to_stdout() {
     let place = Place::new();
     let version = format!("gpu-makemore {}", env!("CARGO_PKG_VERSION"));
-    assert_eq!(place.succeed(&["--version"]), [version]);
+    assert_eq!(place.succeed(&["-V"]), [version.as_str()]);
+    let long = place.succeed(&["--version"]);
+    assert_eq!(long.len(), 3, "{long:?}");
+    assert_eq!(long[0], version);
+    // What the tests were linked with stands in the same lock file.
+    let lock = include_str!("../Cargo.lock");
+    let (_, after) = lock.split_once("name = \"wgpu\"\nversion = \"").unwrap();
+    let wgpu = after.split('"').next().unwrap();
+    assert_eq!(long[1], format!("wgpu {wgpu}"));
+    let target = long[2].strip_prefix("built for ").unwrap();
+    assert!(target.starts_with(std::env::consts::ARCH), "{target}");
+    assert!(target.split('-').count() >= 3, "{target}");
     let help = place.succeed(&["--help"]).join("\n");
-    for command in ["train", "eval", "sample", "show", "adapters", "shaders"] {
+    for command in [
+        "train",
+        "eval",
+        "sample",
+        "show",
+        "adapters",
+        "shaders",
+        "page",
+        "completions",
+        "man",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
     for (command, option) in [
@@ -2875,6 +2902,9 @@ fn help_fits_eighty_columns() {
         "gradcheck",
         "adapters",
         "shaders",
+        "page",
+        "completions",
+        "man",
     ] {
         for help in ["-h", "--help"] {
             let args: Vec<&str> = command.split_whitespace().chain([help]).collect();
@@ -2901,4 +2931,311 @@ fn help_tells_the_ranges_of_sizes() {
             assert!(help.contains(range), "{command}: no {range} in {help}");
         }
     }
+}
+
+// --------------------------------------------------------------------- completions and man pages
+
+/// What bash offers for the last word of a command line, in any order.
+#[cfg(unix)]
+fn completed(place: &Place, words: &[&str]) -> BTreeSet<String> {
+    // What bash does when somebody presses the tab key: it looks up the function, and calls it with the words.
+    const PRESS: &str = r#"
+        source completions
+        read -ra how < <(complete -p gpu-makemore)
+        for ((i = 0; i < ${#how[@]}; i++)); do
+            [ "${how[i]}" = -F ] && function=${how[i + 1]}
+        done
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        "$function" "$1" "${!#}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        [ ${#COMPREPLY[@]} = 0 ] || printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "--noprofile", "-c", PRESS, "bash", "gpu-makemore"]);
+    let output = bash.args(words).current_dir(place.path()).output().unwrap();
+    succeeded(&output).into_iter().collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn bash_completes_commands_options_and_values() {
+    let place = Place::new();
+    let script = place.succeed(&["completions", "bash"]).join("\n");
+    place.write("completions", script);
+    for (words, offered) in [
+        (&["tr"][..], &["train"][..]),
+        (&["sh"], &["shaders", "show"]),
+        (&["train", "--lr-"], &["--lr-decay-at", "--lr-final"]),
+        (&["train", "--backend", "vu"], &["vulkan"]),
+        (&["gradcheck", "--schedule", "a"], &["all", "auto"]),
+        (&["sweep", "rep"], &["report"]),
+        (&["learn", "check", "--j"], &["--json"]),
+        (&["completions", "z"], &["zsh"]),
+        (&["--vers"], &["--version"]),
+        (&["train", "--nothing"], &[]),
+    ] {
+        let offered = offered.iter().map(|word| (*word).to_owned()).collect();
+        assert_eq!(completed(&place, words), offered, "{words:?}");
+    }
+    let files = completed(&place, &["train", "--data", "wor"]);
+    assert!(files.contains("words.txt"), "{files:?}");
+}
+
+#[test]
+fn every_shell_has_completions_that_name_every_command() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = place.succeed(&["completions", shell]).join("\n");
+        for word in ["gpu-makemore", "gradcheck", "report", "lr-decay-at"] {
+            assert!(script.contains(word), "{shell}: no {word}");
+        }
+    }
+}
+
+#[test]
+fn man_pages_are_written_and_replaced() {
+    let place = Place::new();
+    let first = place.succeed(&["man", "share/man1"]);
+    let pages = place.names("share/man1");
+    assert_eq!(
+        first[0],
+        format!("{} man pages are in share/man1", pages.len())
+    );
+    for page in [
+        "gpu-makemore.1",
+        "gpu-makemore-train.1",
+        "gpu-makemore-learn-check.1",
+    ] {
+        assert!(pages.iter().any(|name| name == page), "{page}: {pages:?}");
+    }
+    let train = place.text("share/man1/gpu-makemore-train.1");
+    for part in [
+        "\n.TH \"gpu-makemore-train\" 1 \"\" \"gpu-makemore ",
+        "\\-\\-lr\\-decay\\-at",
+        "[2 to 4096]",
+    ] {
+        assert!(train.contains(part), "no {part} in {train}");
+    }
+    // Those of another version are replaced, whatever else they say.
+    let old = train
+        .lines()
+        .next()
+        .unwrap()
+        .replace(env!("CARGO_PKG_VERSION"), "0.0.1");
+    place.write("share/man1/gpu-makemore-train.1", old);
+    place.succeed(&["man", "share/man1"]);
+    assert_eq!(place.text("share/man1/gpu-makemore-train.1"), train);
+}
+
+#[test]
+fn man_pages_replace_no_other_files() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("man1")).unwrap();
+    place.write("man1/gpu-makemore-train.1", "mine");
+    place.refuse(
+        &["man", "man1"],
+        1,
+        &[
+            "gpu-makemore-train.1 is there already",
+            "nothing was written",
+        ],
+    );
+    place.refuse(&["man", "words.txt"], 1, &["words.txt is not a folder"]);
+    place.refuse(
+        &["man", "words.txt/below"],
+        1,
+        &["words.txt/below is not a folder"],
+    );
+}
+
+/// By whichever of the programs that show man pages are here.
+#[cfg(unix)]
+#[test]
+fn man_pages_are_free_of_mistakes() {
+    let place = Place::new();
+    place.succeed(&["man", "man1"]);
+    let programs = [
+        ("groff", "-ww -man -Kutf8 -Tutf8 -z"),
+        ("mandoc", "-T lint -W error"),
+    ];
+    let mut shown = 0;
+    for (program, options) in programs {
+        let mut command = Command::new(program);
+        command.args(options.split(' '));
+        command.current_dir(place.path().join("man1"));
+        let Ok(output) = command.args(place.names("man1")).output() else {
+            continue; // not installed
+        };
+        shown += 1;
+        let said = [stdout(&output), stderr(&output)].concat();
+        assert_eq!(said, "", "{program}");
+    }
+    if shown == 0 {
+        eprintln!("neither groff nor mandoc is installed; nothing was checked");
+    }
+}
+
+// --------------------------------------------------------------------------------------- the page
+
+#[cfg(not(feature = "page"))]
+#[test]
+fn a_program_without_the_page_says_how_to_get_it() {
+    let place = Place::new();
+    place.refuse(
+        &["page"],
+        1,
+        &[
+            "without the page",
+            "web/build",
+            "--features page",
+            "web/serve",
+        ],
+    );
+}
+
+/// Starts the program, which prints its address first.
+#[cfg(feature = "page")]
+fn serve(place: &Place, options: &[&str]) -> (std::process::Child, String) {
+    let mut command = place.command(&["page"]);
+    let mut child = command
+        .args(options)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address = line.strip_prefix("http://").unwrap_or_default();
+    let address = address.split('/').next().unwrap().to_owned();
+    assert!(address.starts_with("127.0.0.1:"), "{line}");
+    (child, address)
+}
+
+/// What comes back for these bytes: the head, and the body.
+#[cfg(feature = "page")]
+fn ask(address: &str, request: &str) -> (String, Vec<u8>) {
+    use std::io::Read;
+
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
+    let body = answer.split_off(end + 4);
+    (String::from_utf8(answer).unwrap(), body)
+}
+
+/// Ends it as Ctrl-C does, and returns what it said on the way out.
+#[cfg(all(feature = "page", unix))]
+fn interrupted(child: std::process::Child) -> Output {
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    child.wait_with_output().unwrap()
+}
+
+#[cfg(all(feature = "page", unix))]
+#[test]
+fn the_page_is_served_on_this_machine_until_ctrl_c() {
+    let place = Place::new();
+    let (child, address) = serve(&place, &[]);
+    let (head, index) = ask(
+        &address,
+        "GET /?steps=2000&start=1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    );
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    for header in [
+        "Content-Type: text/html; charset=utf-8",
+        "Cache-Control: no-cache",
+        "X-Content-Type-Options: nosniff",
+        &format!("Content-Length: {}", index.len()),
+    ] {
+        assert!(head.contains(&format!("\r\n{header}\r\n")), "{head}");
+    }
+    let index = String::from_utf8(index).unwrap();
+    assert!(index.contains("<html"), "{index}");
+
+    let (same, nothing) = ask(&address, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!((same.as_str(), nothing), (head.as_str(), Vec::new()));
+    let etag = head
+        .lines()
+        .find(|line| line.starts_with("ETag: "))
+        .unwrap();
+    let known = etag.replace("ETag", "If-None-Match");
+    let (head, nothing) = ask(&address, &format!("GET / HTTP/1.1\r\n{known}\r\n\r\n"));
+    assert!(
+        head.starts_with("HTTP/1.1 304 ") && nothing.is_empty(),
+        "{head}"
+    );
+
+    for (request, status) in [
+        ("GET /../words.txt HTTP/1.1\r\n\r\n", 404),
+        ("GET /%2e%2e/words.txt HTTP/1.1\r\n\r\n", 404),
+        ("GET //etc/passwd HTTP/1.1\r\n\r\n", 404),
+        ("DELETE / HTTP/1.1\r\n\r\n", 405),
+        ("POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nsomething", 405),
+        ("\x16\x03\x01\r\n\r\n", 400),
+    ] {
+        let (head, _) = ask(&address, request);
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {head}"
+        );
+    }
+
+    // Nobody who stays silent keeps others waiting.
+    let _silent = std::net::TcpStream::connect(&address).unwrap();
+    ask(&address, "GET / HTTP/1.1\r\n\r\n");
+
+    let output = interrupted(child);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+#[cfg(all(feature = "page", unix))]
+#[test]
+fn a_port_that_is_taken_is_an_error_only_if_it_was_asked_for() {
+    let place = Place::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    place.refuse(
+        &["page", "--port", &port],
+        1,
+        &[&format!("port {port} cannot be had"), "without --port"],
+    );
+    drop(taken);
+    let (child, address) = serve(&place, &["--port", &port]);
+    assert_eq!(address, format!("127.0.0.1:{port}"));
+    // A second one takes another; the first of these two may have found 8027 in use already.
+    let (second, first_choice) = serve(&place, &[]);
+    let (third, other) = serve(&place, &[]);
+    assert_ne!(first_choice, other);
+    for child in [child, second, third] {
+        assert_eq!(interrupted(child).status.code(), Some(0));
+    }
+}
+
+/// No browser is there; the address is still printed, and the page served.
+#[cfg(all(feature = "page", unix))]
+#[test]
+fn without_a_browser_the_page_is_served_all_the_same() {
+    let place = Place::new();
+    let mut command = place.command(&["page", "--open"]);
+    let mut child = command
+        .env("PATH", "/none")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines: Vec<String> = lines.take(2).map(Result::unwrap).collect();
+    assert!(lines[0].starts_with("http://127.0.0.1:"), "{lines:?}");
+    assert!(
+        lines[1].starts_with("no browser could be started"),
+        "{lines:?}"
+    );
+    assert_eq!(interrupted(child).status.code(), Some(0));
 }

@@ -167,7 +167,7 @@ const COMMANDS: &[Entry] = &[
             concat!("gpu-makemore ", env!("CARGO_PKG_VERSION")),
         )
     })
-    .plus("--version"),
+    .plus("-V"),
     run("gpu-makemore train", |ran, _| {
         ran.prints(&["data        names: 32033 words", "the model is in runs/2"])
     })
@@ -287,6 +287,21 @@ const COMMANDS: &[Entry] = &[
     ),
     run("gpu-makemore learn list", |ran, _| {
         ran.prints(&[" 3  dcounts_sum_inv", "probs = counts * counts_sum_inv"])
+    }),
+    never(
+        "gpu-makemore page",
+        "it serves until it is interrupted; tests/cli.rs runs it",
+    ),
+    never(
+        "cargo install --path . --features page",
+        "it would install for good; tests/cli.rs runs what it makes",
+    ),
+    run("gpu-makemore completions bash", |ran, _| {
+        ran.prints(&["complete -F _gpu__makemore", "gradcheck"])
+    }),
+    run("gpu-makemore man man1", |ran, place| {
+        ran.prints(&["man pages are in man1"])?;
+        expect("a page", place.path("man1/gpu-makemore-train.1").exists(), true)
     }),
     run(SHADERS, |ran, place| {
         ran.prints(&["of them written now", "gpu-makemore train --shaders kernels"])?;
@@ -790,7 +805,14 @@ fn targets(readme: &Readme) -> Outcome {
 
 /// The pages whose links are followed.
 fn pages() -> Vec<PathBuf> {
-    let mut pages = vec![root().join("README.md"), root().join("data/README.md")];
+    let mut pages: Vec<PathBuf> = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "data/README.md",
+    ]
+    .map(|page| root().join(page))
+    .into();
     for folder in ["docs", "benches/results"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();

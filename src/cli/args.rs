@@ -31,10 +31,25 @@ const HELP_WIDTH: usize = 80;
 /// Models that `sweep` trains at once: a dispatch has no more workgroups in one direction.
 const WIDTH: RangeInclusive<usize> = 1..=65_535;
 
+/// What `--version` tells, for a report of a fault; `-V` tells the first of these lines without the name.
+/// build.rs knows the other two.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nwgpu ",
+    env!("GPU_MAKEMORE_WGPU"),
+    "\nbuilt for ",
+    env!("GPU_MAKEMORE_TARGET"),
+);
+
 /// Trains the character model of the lecture "makemore, part 4: becoming a backprop ninja" with
 /// hand-written GPU kernels, forward and backward.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, max_term_width = HELP_WIDTH)]
+#[command(
+    version,
+    long_version = LONG_VERSION,
+    arg_required_else_help = true,
+    max_term_width = HELP_WIDTH
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -79,7 +94,7 @@ impl Cli {
     }
 
     /// The commands and options, with the ranges of the sizes in their help.
-    fn definition() -> clap::Command {
+    pub(crate) fn definition() -> clap::Command {
         let with_range = |command: clap::Command, (id, range): (&str, RangeInclusive<usize>)| {
             command.mut_arg(id, |arg| {
                 let help = arg.get_help().cloned().unwrap_or_default();
@@ -120,6 +135,12 @@ pub enum Command {
     Adapters(AdaptersArgs),
     /// Write the kernels into a folder, to be changed there and used with --shaders
     Shaders(ShadersArgs),
+    /// Serve the page on this machine: the same engine in a browser, without a network
+    Page(PageArgs),
+    /// Print the completions for a shell
+    Completions(CompletionsArgs),
+    /// Write the man pages into a folder
+    Man(ManArgs),
 }
 
 /// How words are read from a file.
@@ -717,6 +738,41 @@ pub struct AdaptersArgs {
     /// Measure what each driver really does, and which schedules can be used with it
     #[arg(long)]
     pub probe: bool,
+}
+
+/// `page`
+#[derive(Args, Clone, Debug)]
+pub struct PageArgs {
+    /// Port on 127.0.0.1 [default: 8027; a free one where that is taken]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Open the page in the browser
+    #[arg(long)]
+    pub open: bool,
+}
+
+/// `completions`
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Where shells look for them:
+  bash        ~/.local/share/bash-completion/completions/gpu-makemore
+  zsh         _gpu-makemore in a folder of $fpath
+  fish        ~/.config/fish/completions/gpu-makemore.fish
+  powershell  a line of $PROFILE:
+              gpu-makemore completions powershell | Out-String | Invoke-Expression
+  elvish      a line of rc.elv:
+              eval (gpu-makemore completions elvish | slurp)")]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Args, Clone, Debug)]
+pub struct ManArgs {
+    /// Folder to write them into, like ~/.local/share/man/man1; a file there that is no page of this program
+    /// is kept, and is an error
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 // Negative numbers are let through to the parsers below, for the message to say what is allowed:

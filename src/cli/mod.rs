@@ -4,6 +4,7 @@
 pub mod adapters;
 pub mod args;
 pub mod compare;
+pub mod completions;
 pub mod data;
 pub mod device;
 mod drive;
@@ -15,7 +16,9 @@ pub mod files;
 pub mod gradcheck;
 mod interrupt;
 pub mod learn;
+pub mod man;
 pub mod model_file;
+pub mod page;
 pub mod report;
 pub mod sample;
 pub mod shaders;
@@ -54,6 +57,9 @@ pub fn main() -> ExitCode {
             Command::Learn(args) => learn::run(args).await,
             Command::Adapters(args) => adapters::run(args).await,
             Command::Shaders(args) => shaders::run(args),
+            Command::Page(args) => page::run(args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
         }
     });
     match result {
