@@ -12,6 +12,8 @@ export interface App {
   readonly about: About | null;
   /** Steps done. */
   readonly step: number;
+  /** The backend that the visitor asks for. */
+  readonly asked: string;
   /** Something that a view asked for failed. */
   trouble(error: unknown): void;
   /** Opens the set-up of the form, if it is not open. False: it is not open, and the page says why. */

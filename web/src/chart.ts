@@ -170,14 +170,14 @@ export class Chart {
   }
 }
 
-/** Two curves: a training with a mistake, and the right one. */
+/** Two curves: a training with a mistake, or with a learner's gradients, and the right one. */
 export class Pair {
   private readonly plot: Plot;
 
-  constructor(place: HTMLElement) {
+  constructor(place: HTMLElement, labels: readonly [right: string, other: string] = ["right", "with it"]) {
     this.plot = new Plot(place, [
-      { label: "right", colour: "accent", look: "line" },
-      { label: "with it", colour: "high-end", look: "dashed" },
+      { label: labels[0], colour: "accent", look: "line" },
+      { label: labels[1], colour: "high-end", look: "dashed" },
     ]);
   }
 

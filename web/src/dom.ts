@@ -32,6 +32,14 @@ export function breathe(): Promise<void> {
   return new Promise((done) => setTimeout(done));
 }
 
+/** Gives a file to the visitor. */
+export function save(name: string, bytes: Uint8Array): void {
+  const address = URL.createObjectURL(new Blob([bytes as Uint8Array<ArrayBuffer>]));
+  const link = make("a", { href: address, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
 /** A whole number with separators: 61,000. */
 export function whole(value: number): string {
   return value.toLocaleString("en-US", { maximumFractionDigits: 0 });
@@ -48,6 +56,11 @@ export function real(value: number): string {
 /** A number of the `cmp` table, as the program prints it. */
 export function short(value: number): string {
   return value === 0 ? "0.0" : value.toExponential(2);
+}
+
+/** Microseconds, in three digits. */
+export function micro(value: number): string {
+  return value < 1000 ? `${value.toPrecision(3)} µs` : `${(value / 1000).toPrecision(3)} ms`;
 }
 
 export function shape(sizes: readonly number[]): string {

@@ -33,6 +33,14 @@ interface Changes {
   readonly marks: DecorationSet;
 }
 
+/** What is not the same in every editor. */
+export interface Options {
+  /** The text cannot be changed: one reads it, and the cursor tells a line. */
+  readonly fixed?: boolean;
+  /** Calls back when the cursor is in another line. */
+  readonly moved?: () => void;
+}
+
 export class Editor {
   private readonly view: EditorView;
   private readonly files = new Map<string, Opened>();
@@ -44,19 +52,20 @@ export class Editor {
     host: HTMLElement,
     private readonly changed: () => void,
     private readonly submitted: () => void,
+    private readonly options: Options = {},
   ) {
     // The editor makes its own style sheets. The page's policy refuses such elements in the document, and lets
     // a shadow tree adopt them.
     this.view = new EditorView({ parent: host.attachShadow({ mode: "open" }) });
   }
 
-  /** Shows a file: with the edits it had, if it was shown before. */
-  open(file: string, original: string): void {
+  /** Shows a file: with the edits it had, if it was shown before; else with `text`. */
+  open(file: string, original: string, text = original, more: Extension = []): void {
     if (this.shown !== null) Object.assign(this.shown, { state: this.view.state, place: this.view.scrollSnapshot() });
     let opened = this.files.get(file);
     if (opened === undefined) {
       const changes = changesFrom(original);
-      const state = EditorState.create({ doc: original, extensions: [changes, this.extensions(file)] });
+      const state = EditorState.create({ doc: text, extensions: [changes, more, this.extensions(file)] });
       opened = { original, changes, state, place: EditorView.scrollIntoView(0) };
       this.files.set(file, opened);
     }
@@ -67,6 +76,12 @@ export class Editor {
 
   get text(): string {
     return this.view.state.doc.toString();
+  }
+
+  /** The line of the cursor, from 1. */
+  get line(): number {
+    const { doc, selection } = this.view.state;
+    return doc.lineAt(selection.main.head).number;
   }
 
   /** Lines that differ from the original. */
@@ -82,17 +97,18 @@ export class Editor {
 
   /** Puts other text into the file, as one change that can be undone, and the cursor at a place. */
   put(text: string, at?: number): void {
-    const now = this.text;
-    // Only what differs, so that the cursor and the view stay where they are.
-    let from = 0;
-    while (from < now.length && now[from] === text[from]) from++;
-    let end = 0;
-    while (end < Math.min(now.length, text.length) - from && now[now.length - 1 - end] === text[text.length - 1 - end]) end++;
     this.view.dispatch({
-      changes: { from, to: now.length - end, insert: text.slice(from, text.length - end) },
+      changes: replaced(this.text, text),
       ...(at === undefined ? {} : { selection: { anchor: at }, effects: EditorView.scrollIntoView(at, { y: "center" }) }),
       userEvent: "input.replace",
     });
+  }
+
+  /** The same in a file that may not be the one that is shown. One that was never shown has no text yet. */
+  putInto(file: string, text: string): void {
+    const opened = this.files.get(file);
+    if (opened === this.shown) this.put(text);
+    else if (opened !== undefined) opened.state = opened.state.update({ changes: replaced(opened.state.doc.toString(), text) }).state;
   }
 
   restore(): void {
@@ -155,11 +171,23 @@ export class Editor {
       // The panel around the editor is the box that fixed positions refer to.
       tooltips({ position: "absolute" }),
       EditorView.contentAttributes.of({ "aria-label": `WGSL of ${file}` }),
-      EditorView.updateListener.of(({ docChanged }) => {
+      EditorView.updateListener.of(({ docChanged, selectionSet }) => {
         if (docChanged) this.changed();
+        if (docChanged || selectionSet) this.options.moved?.();
       }),
+      // The cursor moves in it all the same; on a touch screen no keyboard comes up.
+      this.options.fixed ? [EditorState.readOnly.of(true), EditorView.contentAttributes.of({ "aria-readonly": "true", inputmode: "none" })] : [],
     ];
   }
+}
+
+/** Only what differs between two texts, so that cursor and view stay where they are. */
+function replaced(now: string, text: string): { from: number; to: number; insert: string } {
+  let from = 0;
+  while (from < now.length && now[from] === text[from]) from++;
+  let end = 0;
+  while (end < Math.min(now.length, text.length) - from && now[now.length - 1 - end] === text[text.length - 1 - end]) end++;
+  return { from, to: now.length - end, insert: text.slice(from, text.length - end) };
 }
 
 /** UTF-16 units of the first bytes of a line in UTF-8. */

@@ -1,6 +1,6 @@
-// The page's side of the worker.
+// The page's side of a worker.
 
-import type { Calls, Happened, Reply } from "./protocol.js";
+import type { Calls, Happened, Offered, Reply } from "./protocol.js";
 
 /** An error whose engine cannot be used again. */
 export class Fatal extends Error {}
@@ -13,14 +13,15 @@ interface Waiting {
   readonly failed: (error: Error) => void;
 }
 
-export class Engine {
+/** A worker that is asked for `C`. */
+export class Engine<C extends Offered<C> = Calls> {
   private readonly worker: Worker;
   private readonly waiting = new Map<number, Waiting>();
   private count = 0;
   private ended = false;
 
-  constructor(heard: (event: Happened) => void) {
-    this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  constructor(file: "worker" | "lessons", heard: (event: Happened) => void) {
+    this.worker = new Worker(new URL(`./${file}.js`, import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }: MessageEvent<Reply>) => {
       if (this.ended) return;
       if ("event" in data) {
@@ -42,10 +43,10 @@ export class Engine {
     };
   }
 
-  call<C extends keyof Calls>(call: C, ...args: Parameters<Calls[C]>): Promise<ReturnType<Calls[C]>> {
+  call<K extends keyof C>(call: K, ...args: Parameters<C[K]>): Promise<ReturnType<C[K]>> {
     return new Promise((done, failed) => {
       const id = this.count++;
-      this.waiting.set(id, { done: (result) => done(result as ReturnType<Calls[C]>), failed });
+      this.waiting.set(id, { done: (result) => done(result as ReturnType<C[K]>), failed });
       this.worker.postMessage({ id, call, args });
     });
   }

@@ -12,6 +12,8 @@ export interface Picture {
   readonly rows: number;
   readonly columns: number;
   readonly kind: Kind;
+  /** The end of the scale, where it is not the data's own. */
+  readonly scale?: number;
 }
 
 /** The largest absolute value; NaN and infinity are left out. */
@@ -35,7 +37,7 @@ export function extent(shape: readonly number[]): { rows: number; columns: numbe
 const SIDE = 1024;
 
 /** Paints one pixel a cell; the style sheet makes it larger. */
-export function paint(canvas: HTMLCanvasElement, { data, rows, columns, kind }: Picture): void {
+export function paint(canvas: HTMLCanvasElement, { data, rows, columns, kind, scale = end(data) }: Picture): void {
   const down = Math.ceil(rows / SIDE);
   const along = Math.ceil(columns / SIDE);
   const height = Math.max(1, Math.floor(rows / down));
@@ -48,7 +50,6 @@ export function paint(canvas: HTMLCanvasElement, { data, rows, columns, kind }: 
   const pixels = image.data;
   const colours = palette(kind);
   const nan = rgb("nan");
-  const scale = end(data);
   let at = 0;
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {

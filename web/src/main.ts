@@ -2,16 +2,17 @@
 
 import { words } from "./app.js";
 import type { App, Phase } from "./app.js";
-import { arrows, box, button, byId, make, say, whole } from "./dom.js";
+import { arrows, box, breathe, button, byId, save, say, whole } from "./dom.js";
 import { Engine, Fatal, Replaced } from "./engine.js";
 import type { About, Happened, Kept, Opened, Progress, Setup } from "./protocol.js";
 import * as theme from "./theme.js";
+import type { ExercisesView } from "./views/exercises.js";
 import { MistakesView } from "./views/mistakes.js";
 import { ModelView } from "./views/model.js";
 import { StepView } from "./views/step.js";
 import { OTHERS, TrainView } from "./views/train.js";
 
-const VIEWS = ["train", "step", "mistakes", "model"] as const;
+const VIEWS = ["train", "step", "mistakes", "exercises", "model"] as const;
 /** Names of a model that is shown before and between trainings. */
 const FIRST_NAMES = 5;
 const NAMES = 12;
@@ -19,7 +20,7 @@ const NAMES = 12;
 const TYPING = 600;
 
 class Page implements App {
-  engine = new Engine((event) => this.heard(event));
+  engine = new Engine("worker", (event) => this.heard(event));
   phase: Phase = "loading";
   about: About | null = null;
   step = 0;
@@ -37,6 +38,7 @@ class Page implements App {
   private readonly inside = new StepView(this);
   private readonly model = new ModelView(this);
   private readonly mistakes = new MistakesView(this);
+  private exercises: ExercisesView | null = null;
 
   constructor() {
     theme.begin();
@@ -47,6 +49,11 @@ class Page implements App {
     void offline(() => {
       button("update").hidden = false;
     });
+  }
+
+  get asked(): string {
+    // Until the engine is loaded, the form does not have what the address says.
+    return (this.phase === "loading" ? new URLSearchParams(location.search).get("backend") : null) ?? this.train.asked;
   }
 
   notice(text: string, error = true): void {
@@ -314,7 +321,7 @@ class Page implements App {
     this.engine.end();
     this.closed();
     this.dirty = true;
-    this.engine = new Engine((event) => this.heard(event));
+    this.engine = new Engine("worker", (event) => this.heard(event));
     if (performance.now() - this.replaced < 3000) return;
     this.replaced = performance.now();
     void this.begin(null).then(() => this.set("failed"));
@@ -375,9 +382,11 @@ class Page implements App {
     document.addEventListener("drop", (event) => {
       event.preventDefault();
       document.documentElement.classList.remove("dropping");
-      const [dropped] = event.dataTransfer?.files ?? [];
+      const files = [...(event.dataTransfer?.files ?? [])];
+      const [dropped] = files;
       if (!dropped) return;
-      if (dropped.name.endsWith(".safetensors")) void this.load(dropped);
+      if (this.exercises !== null && !box("view-exercises").hidden && !dropped.name.endsWith(".safetensors")) void this.exercises.take(files);
+      else if (dropped.name.endsWith(".safetensors")) void this.load(dropped);
       else if (this.step > 0) this.notice("Reset first: the words cannot change in mid-run.");
       else void this.guard(() => this.train.take(dropped));
     });
@@ -424,6 +433,21 @@ class Page implements App {
     }
   }
 
+  /** Shows the exercises. They are loaded when they are first opened. */
+  private async practise(): Promise<void> {
+    if (this.exercises === null) {
+      try {
+        const { ExercisesView } = await import("./views/exercises.js");
+        await breathe();
+        this.exercises ??= new ExercisesView(this);
+      } catch (error) {
+        say(box("view-exercises"), `The exercises could not be loaded: ${words(error)}`);
+        return;
+      }
+    }
+    this.exercises.shown();
+  }
+
   private tabs(): void {
     const show = (view: string) => {
       for (const name of VIEWS) {
@@ -435,6 +459,7 @@ class Page implements App {
       this.inside.shown();
       this.model.shown();
       this.mistakes.shown();
+      if (view === "exercises") void this.practise();
     };
     const follow = () => {
       const view = location.hash.slice(1);
@@ -451,14 +476,6 @@ class Page implements App {
     addEventListener("hashchange", follow);
     follow();
   }
-}
-
-/** Gives a file to the visitor. */
-function save(name: string, bytes: Uint8Array): void {
-  const address = URL.createObjectURL(new Blob([bytes as Uint8Array<ArrayBuffer>]));
-  const link = make("a", { href: address, download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
 /** Keeps the page's files for a time without a network. Without a service worker all else works. */

@@ -1,10 +1,12 @@
-// What crosses between the page and its worker.
+// What crosses between the page and its workers.
 
+import type { Checked, Help, Lessons, OwnProgress, Place, Texts } from "../pkg/gpu_makemore_lessons.js";
 import type {
   About,
   Derivations,
   Finished,
   Inspection,
+  Judged,
   Mistakes,
   Names,
   Next,
@@ -18,6 +20,7 @@ import type {
   Words,
 } from "../pkg/gpu_makemore_web.js";
 
+export type { Checked, Compared, Help, Lesson, Lessons, OwnProgress, Place, Texts } from "../pkg/gpu_makemore_lessons.js";
 export type * from "../pkg/gpu_makemore_web.js";
 
 /** A run that the browser keeps, without its bytes. */
@@ -87,6 +90,12 @@ export interface Calls {
   compile(file: string, text: string): SourceErrors;
   /** Puts other text into a file, as `breakIt` makes a mistake. */
   breakBy(file: string, text: string, steps: number): void;
+  /** How many mistakes are there to be found; they are numbered from 1. */
+  hunts(): number;
+  /** Makes one of them, as `breakIt` does, and does not tell which. */
+  hunt(number: number, steps: number): void;
+  /** Whether it is in that line. */
+  huntGuess(number: number, file: string, line: number): Judged;
   /** One step with the mistake. */
   inspectBroken(): Inspection;
   /** Some steps with the mistake, or without it, whichever is behind. */
@@ -99,10 +108,29 @@ export interface Calls {
   model(): Uint8Array;
 }
 
+/** What the page can ask the worker for that checks exercises. */
+export interface LessonCalls {
+  /** Loads the engine. */
+  exercises(): Lessons;
+  help(name: string): Help;
+  /** Opens what checks, once. */
+  open(backend: string): Place;
+  check(name: string, text: string): Checked;
+  /** Begins a training with a learner's own gradients. It replaces the one before it. */
+  train(texts: Texts, steps: number): void;
+  /** Some steps of it. */
+  advance(): OwnProgress;
+  /** Frees it. */
+  stop(): void;
+}
+
+/** Calls of any kind. */
+export type Offered<C> = { [K in keyof C]: (...args: never[]) => unknown };
+
 /** One message in. */
-export type Message = {
-  [C in keyof Calls]: { readonly id: number; readonly call: C; readonly args: Parameters<Calls[C]> };
-}[keyof Calls];
+export type Message<C extends Offered<C> = Calls> = {
+  [K in keyof C]: { readonly id: number; readonly call: K; readonly args: Parameters<C[K]> };
+}[keyof C];
 
 /** What the worker tells unasked. */
 export type Happened =

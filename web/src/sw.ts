@@ -2,6 +2,8 @@
 
 declare const VERSION: string;
 declare const FILES: string[];
+/** Files that are kept once they were asked for. */
+declare const LATER: string[];
 
 /** What happens to a service worker: the part of the standard types that is used here. */
 interface Happening extends Event {
@@ -58,5 +60,11 @@ scope.addEventListener("fetch", (event) => {
 async function answer(request: Request): Promise<Response> {
   const cache = await caches.open(present);
   const kept = await cache.match(request.mode === "navigate" ? root : request, { ignoreSearch: true });
-  return kept ?? fetch(request);
+  if (kept !== undefined) return kept;
+  const response = await fetch(request);
+  if (response.ok && LATER.some((file) => new URL(file, root).href === request.url)) {
+    // A full storage keeps the file from lasting, not from being used.
+    await cache.put(request, response.clone()).catch(() => undefined);
+  }
+  return response;
 }

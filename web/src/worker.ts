@@ -1,18 +1,11 @@
 // Owns the engine. Every call of a session waits for the one before it.
 
-import init, { Session, Trial, derivations, mistakes, open, resume, settings, sources } from "../pkg/gpu_makemore_web.js";
+import init, { Session, Trial, derivations, hunt_guess, hunts, mistakes, open, resume, settings, sources } from "../pkg/gpu_makemore_web.js";
 import type { Setup } from "../pkg/gpu_makemore_web.js";
-import type { Calls, Happened, Kept, Message, Opened, Progress, Reply, ValidationPoint, Words } from "./protocol.js";
+import { answer, exclusive, fatal, tell, text } from "./handle.js";
+import type { Calls, Kept, Opened, Progress, ValidationPoint, Words } from "./protocol.js";
 import * as store from "./store.js";
 import type { Run } from "./store.js";
-
-/** The part of a worker's global object that is used here. */
-interface Scope {
-  onmessage: ((event: MessageEvent<Message>) => void) | null;
-  postMessage(reply: Reply): void;
-}
-
-const scope = self as unknown as Scope;
 
 const LOCK = "gpu-makemore-run";
 /** Milliseconds between two copies of the run in the browser's storage. */
@@ -50,19 +43,6 @@ let locked = false;
 let complaint = "";
 let loaded: Promise<unknown> | undefined;
 
-function tell(event: Happened): void {
-  scope.postMessage(event);
-}
-
-// Calls one after another.
-let tail: Promise<unknown> = Promise.resolve();
-
-function exclusive<T>(work: () => T | Promise<T>): Promise<T> {
-  const result = tail.then(work);
-  tail = result.catch(() => undefined);
-  return result;
-}
-
 /** Ends the present task, so that messages get in. Timers would be slower. */
 const channel = new MessageChannel();
 const turns: (() => void)[] = [];
@@ -73,16 +53,6 @@ function turn(): Promise<void> {
     turns.push(done);
     channel.port2.postMessage(null);
   });
-}
-
-function text(error: unknown): string {
-  if (fatal(error)) return `The engine stopped: ${(error as Error).message}.`;
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** After a panic of the engine nothing in its memory can be trusted. */
-function fatal(error: unknown): boolean {
-  return error instanceof WebAssembly.RuntimeError || error instanceof WebAssembly.CompileError;
 }
 
 function present(): Now {
@@ -281,9 +251,7 @@ function stopped(error: unknown): void {
   tell({ event: "failed", text: text(error), fatal: fatal(error) });
 }
 
-type Handlers = { [C in keyof Calls]: (...args: Parameters<Calls[C]>) => Promise<ReturnType<Calls[C]>> };
-
-const handlers: Handlers = {
+answer<Calls>({
   async start() {
     loaded ??= init();
     await Promise.all([loaded, lock()]);
@@ -382,17 +350,25 @@ const handlers: Handlers = {
       trial = await present().session.edit(file, text, steps);
     }),
 
+  async hunts() {
+    await (loaded ??= init());
+    return hunts();
+  },
+
+  hunt: (number, steps) =>
+    exclusive(async () => {
+      mend();
+      trial = await present().session.hunt(number, steps);
+    }),
+
+  async huntGuess(number, file, line) {
+    await (loaded ??= init());
+    return hunt_guess(number, file, line);
+  },
+
   inspectBroken: () => exclusive(() => broken().inspect()),
   trainBroken: () => exclusive(() => broken().advance()),
   mend: () => exclusive(mend),
   run: () => exclusive(() => present().session.save()),
   model: () => exclusive(() => present().session.model()),
-};
-
-scope.onmessage = ({ data: { id, call, args } }) => {
-  const handler = handlers[call] as (...args: unknown[]) => Promise<unknown>;
-  handler(...args).then(
-    (result) => scope.postMessage({ id, result }),
-    (error: unknown) => scope.postMessage({ id, error: text(error), fatal: fatal(error) }),
-  );
-};
+});

@@ -103,15 +103,16 @@ export async function logWhen(page, state, timeout = 120_000) {
 
 /**
  * Runs a function in a dedicated worker, with the engine as its argument and another one that can be cloned.
- * So the engine is tested where the page has it, without the page.
+ * So the engine is tested where the page has it, without the page. The engine of the exercises is a module of
+ * its own: `gpu_makemore_lessons`.
  */
-export async function inWorker(page, address, work, argument) {
+export async function inWorker(page, address, work, argument, module = "gpu_makemore_web") {
   await page.goto(`${address}/tests/blank.html`);
   return page.evaluate(
-    ([work, argument]) =>
+    ([work, argument, module]) =>
       new Promise((resolve, reject) => {
         const code = `
-          import init, * as engine from "${location.origin}/pkg/gpu_makemore_web.js";
+          import init, * as engine from "${location.origin}/pkg/${module}.js";
           try {
             await init();
             postMessage({ result: await (${work})(engine, ${JSON.stringify(argument) ?? "undefined"}) });
@@ -128,6 +129,6 @@ export async function inWorker(page, address, work, argument) {
           else resolve(data.result);
         };
       }),
-    [work.toString(), argument],
+    [work.toString(), argument, module],
   );
 }

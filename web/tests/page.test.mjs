@@ -334,7 +334,7 @@ for (const scheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme: scheme });
     await page.goto(at("?backend=cpu&steps=200&start=1"));
     await logWhen(page, "finished");
-    for (const name of ["Train", "One step", "Break it", "the editor", "Model"]) {
+    for (const name of ["Train", "One step", "Break it", "the editor", "Exercises", "Model"]) {
       if (name !== "the editor") await page.getByRole("tab", { name }).click();
       if (name === "One step") await page.locator("#cmp tbody tr").nth(25).waitFor();
       if (name === "Break it") await page.getByRole("button", { name: "the mean term dropped", exact: true }).click();
@@ -346,6 +346,19 @@ for (const scheme of ["light", "dark"]) {
         await page.keyboard.type("const one = 1.0;");
         const colours = await page.locator(".cm-line span").evaluateAll((all) => all.map((span) => getComputedStyle(span).color));
         assert.equal(new Set(colours).size, 5);
+      }
+      if (name === "Exercises") {
+        // A verdict in red, a mark in the editor, what is offered while one writes, and a hint.
+        await page.locator("#lessons [data-lesson]").nth(39).waitFor();
+        await page.locator("#lesson-editor .cm-line").last().click();
+        await page.keyboard.type("let");
+        await page.locator("#lesson-check").click();
+        await page.locator("#verdict[data-verdict=refused]").waitFor({ timeout: 60_000 });
+        await page.locator("#hint").click();
+        await page.locator("#hints p").waitFor();
+        await page.locator("#lesson-editor .cm-line").last().click();
+        await page.keyboard.type(" N");
+        await page.locator("#lesson-editor .cm-tooltip-autocomplete li").first().waitFor();
       }
       if (name === "Model") await page.locator("#next button").first().waitFor();
       const { texts, found } = await page.evaluate(faint);

@@ -5,10 +5,13 @@ import { words } from "../app.js";
 import type { App } from "../app.js";
 import { Pair } from "../chart.js";
 import { lines, table } from "../cmp.js";
+import { diff } from "../diff.js";
 import { arrows, box, breathe, make, say, whole } from "../dom.js";
 import { Fatal, Replaced } from "../engine.js";
 import type { Editor } from "../editor.js";
+import { options } from "../files.js";
 import type { Inspection, Mistake, SourceErrors, SourceFile, TrialProgress } from "../protocol.js";
+import { HuntView } from "./hunt.js";
 
 const STEPS = 2000;
 const LEAST = 10;
@@ -17,14 +20,6 @@ const STALE = "The text has changed: what is below is of the one before.";
 
 /** The file that the editor has at first: the shortest formula. */
 const FIRST = "tanh.wgsl";
-/** The files of the kernels, by the folder they are in. */
-const GROUPS = [
-  ["", "formulas"],
-  ["chunked", "line by line"],
-  ["resident", "resident"],
-  ["staged", "staged"],
-] as const;
-
 /** What is compiled, compared and trained. */
 interface Subject {
   readonly noun: "mistake" | "edit";
@@ -39,7 +34,7 @@ interface Subject {
 export class MistakesView {
   private all: Mistake[] | null = null;
   private files: SourceFile[] = [];
-  private chosen: Mistake | "own" | null = null;
+  private chosen: Mistake | "own" | "hunt" | null = null;
   /** What the table and the curve are of. */
   private subject: Subject | null = null;
   private editor: Editor | null = null;
@@ -59,7 +54,9 @@ export class MistakesView {
   private readonly filter = make("input", { id: "filter", type: "search", autocomplete: "off", autocapitalize: "off", spellcheck: "false", placeholder: "Filter" });
   private readonly found = make("p", { class: "hint", role: "status" });
   private readonly own = make("button", { type: "button", id: "own", "aria-current": "false" }, "Your own edit");
-  private readonly list = make("div", { id: "mistakes" });
+  private readonly hunted = make("button", { type: "button", id: "hunt", "aria-current": "false" }, "Find a planted mistake");
+  private readonly hunt: HuntView;
+  private readonly list = make("div", { id: "mistakes", class: "choosing" });
   private readonly article = make("div", { class: "chosen-mistake" });
   private readonly title = make("h2", { id: "mistake-title", tabindex: "-1" }, "No mistake is chosen");
   private readonly about = make("div");
@@ -92,6 +89,7 @@ export class MistakesView {
   private readonly chart = make("div", { class: "chart pair", role: "img", hidden: "" });
 
   constructor(private readonly app: App) {
+    this.hunt = new HuntView(app, () => void this.plant());
     this.controls.append(make("label", { for: "broken-steps" }, "steps"), this.steps, this.train, this.stop);
     this.compared.append(this.comparedTitle, this.verdict, table("broken-cmp", this.rows));
     this.training.append(this.trainingTitle, this.unused, this.controls, this.state, this.ended, this.chart);
@@ -113,6 +111,7 @@ export class MistakesView {
       ),
       this.compared,
       this.training,
+      this.hunt.element,
     );
     box("view-mistakes").append(
       make("p", {}, "Make one mistake in a kernel, or edit it yourself, and see which gradients that spoils and what it does to a training."),
@@ -125,6 +124,7 @@ export class MistakesView {
           { class: "panel list-of-mistakes", "aria-labelledby": "mistakes-title" },
           make("h2", { id: "mistakes-title" }, "Mistakes"),
           this.own,
+          this.hunted,
           make("label", { for: "filter", class: "away" }, "Filter the mistakes"),
           this.filter,
           this.found,
@@ -135,6 +135,10 @@ export class MistakesView {
     );
     this.filter.addEventListener("input", () => this.drawList());
     this.own.addEventListener("click", () => void this.chooseOwn());
+    this.hunted.addEventListener("click", () => {
+      if (this.chosen !== "hunt") void this.plant();
+      this.bringUp();
+    });
     this.which.addEventListener("change", () => {
       this.open(this.which.value);
       this.phase();
@@ -183,11 +187,15 @@ export class MistakesView {
     const { chosen } = this;
     const own = chosen === "own";
     this.makeIt.hidden = chosen === null;
-    say(this.makeIt, own ? "Compile and compare" : "Make this mistake");
+    const hunt = chosen === "hunt";
+    say(this.makeIt, own ? "Compile and compare" : hunt ? "Plant it again" : "Make this mistake");
     this.makeIt.disabled =
       cpu || !idle || chosen === null || (own && this.editor === null) || phase === "loading" || phase === "compiling";
     this.reset.hidden = !own;
-    this.edit.hidden = own || chosen === null || this.applied(chosen) === null;
+    this.edit.hidden = own || hunt || chosen === null || this.applied(chosen) === null;
+    this.hunt.element.hidden = !hunt;
+    this.hunt.phase(!this.makeIt.disabled);
+    this.hunted.disabled = this.files.length === 0;
     const wanted = this.wanted;
     const goesOn = this.progress !== null && !this.progress.finished && this.progress.steps === wanted;
     say(this.train, goesOn ? "Continue with it" : `Train ${whole(wanted ?? STEPS)} steps with it`);
@@ -260,8 +268,9 @@ export class MistakesView {
   private drawChosen(): void {
     const { chosen } = this;
     this.own.setAttribute("aria-current", String(chosen === "own"));
+    this.hunted.setAttribute("aria-current", String(chosen === "hunt"));
     for (const made of this.list.querySelectorAll<HTMLElement>("button")) {
-      made.setAttribute("aria-current", String(chosen !== null && chosen !== "own" && made.dataset["mistake"] === chosen.name));
+      made.setAttribute("aria-current", String(typeof chosen === "object" && made.dataset["mistake"] === chosen?.name));
     }
     this.errors.hidden = chosen !== "own";
     this.phase();
@@ -276,18 +285,32 @@ export class MistakesView {
   }
 
   private drawMistake(mistake: Mistake): void {
-    const [right, wrong] = apart(mistake.from, mistake.to);
     say(this.title, mistake.name);
     this.about.replaceChildren(
       make("p", { class: "hint" }, "in ", make("code", {}, mistake.file)),
-      make(
-        "dl",
-        { class: "diff" },
-        make("div", {}, make("dt", {}, "right"), make("dd", {}, marked("ins", right))),
-        make("div", { class: "broken" }, make("dt", {}, "wrong"), make("dd", {}, marked("del", wrong))),
-      ),
+      diff(mistake.from, mistake.to),
       make("p", { class: "told" }, "The first tensor in which it shows: ", make("code", {}, mistake.first), "."),
     );
+  }
+
+  /** Draws a mistake to be found, and makes it. */
+  private async plant(): Promise<void> {
+    this.chosen = "hunt";
+    this.mend();
+    say(this.title, "A planted mistake");
+    this.about.replaceChildren(
+      make("p", {}, "Somewhere in the kernels a piece of text is another one. The table says which gradients that spoils; the text below is the right one. In which line is the mistake?"),
+    );
+    this.drawChosen();
+    const { round } = this;
+    try {
+      await this.hunt.draw(this.files);
+    } catch (error) {
+      if (error instanceof Fatal || error instanceof Replaced) this.app.trouble(error);
+      else this.tell(words(error), true);
+      return;
+    }
+    if (round === this.round && !this.makeIt.disabled) await this.make();
   }
 
   /** The visitor's own edit. True: the editor is there. */
@@ -303,6 +326,8 @@ export class MistakesView {
     if (this.editor === null) {
       try {
         const module = await import("../editor.js");
+        // Loading it, making it and opening a file are three tasks, so that none is long.
+        await breathe();
         this.editor ??= new module.Editor(
           this.place,
           () => this.drawEdited(),
@@ -314,6 +339,7 @@ export class MistakesView {
         this.tell(`The editor could not be loaded: ${words(error)}`, true);
         return false;
       }
+      await breathe();
       this.place.replaceChildren();
       this.drawFiles();
       this.phase();
@@ -342,16 +368,7 @@ export class MistakesView {
   /** The list of files, and the one that is open. */
   private drawFiles(): void {
     const selected = this.which.value || FIRST;
-    const folder = (name: string) => (name.includes("/") ? name.slice(0, name.indexOf("/")) : "");
-    this.which.replaceChildren(
-      ...GROUPS.map(([under, label]) =>
-        make(
-          "optgroup",
-          { label },
-          ...this.files.filter(({ file }) => folder(file) === under).map(({ file }) => make("option", { value: file }, file)),
-        ),
-      ),
-    );
+    this.which.replaceChildren(...options(this.files));
     this.open(selected);
   }
 
@@ -382,7 +399,7 @@ export class MistakesView {
   /** Opens the editor with the mistake in it. */
   private async editChosen(): Promise<void> {
     const { chosen } = this;
-    if (chosen === null || chosen === "own") return;
+    if (chosen === null || typeof chosen === "string") return;
     const edit = this.applied(chosen);
     if (edit === null || !(await this.chooseOwn()) || this.chosen !== "own") return;
     this.open(chosen.file);
@@ -413,6 +430,10 @@ export class MistakesView {
     const { chosen, editor, file } = this;
     const { engine } = this.app;
     if (chosen === null) return null;
+    if (chosen === "hunt") {
+      const { number } = this.hunt;
+      return number === 0 ? null : { noun: "mistake", trains: true, make: (steps) => engine.call("hunt", number, steps) };
+    }
     if (chosen !== "own") {
       return { noun: "mistake", trains: chosen.trains, make: (steps) => engine.call("breakIt", chosen.name, steps) };
     }
@@ -476,7 +497,7 @@ export class MistakesView {
     if (chosen === null || this.doing !== "nothing") return;
     if (this.present() === null) {
       this.drawErrors([]);
-      this.tell("Nothing is changed: edit the text first.");
+      this.tell(chosen === "hunt" ? "No mistake is drawn yet." : "Nothing is changed: edit the text first.");
       return;
     }
     // Opening a session forgets what was made, so it comes first.
@@ -598,42 +619,4 @@ function refused(errors: SourceErrors, file: string): string {
   if (errors.some((error) => error.file === file)) return "The compiler refuses the text:";
   const others = [...new Set(errors.map((error) => error.file))];
   return `With this text the compiler refuses ${others.join(" and ")}, made of it too:`;
-}
-
-/** A piece of a text, and whether the other text lacks it. */
-type Piece = readonly [text: string, differs: boolean];
-
-/** Two texts, word by word: the longest common sequence of words is what they share. */
-function apart(from: string, to: string): readonly [Piece[], Piece[]] {
-  const split = (text: string) => text.match(/\w+(?:\.\w+)*|\s+|[^]/g) ?? [];
-  const [a, b] = [split(from), split(to)];
-  const common = Array.from({ length: a.length + 1 }, () => new Array<number>(b.length + 1).fill(0));
-  const at = (i: number, j: number) => common[i]?.[j] ?? 0;
-  for (let i = a.length - 1; i >= 0; i--) {
-    for (let j = b.length - 1; j >= 0; j--) {
-      const row = common[i];
-      if (row) row[j] = a[i] === b[j] ? at(i + 1, j + 1) + 1 : Math.max(at(i + 1, j), at(i, j + 1));
-    }
-  }
-  const [right, wrong]: [Piece[], Piece[]] = [[], []];
-  for (let i = 0, j = 0; i < a.length || j < b.length; ) {
-    const [word, other] = [a[i], b[j]];
-    if (word !== undefined && word === other) {
-      right.push([word, false]);
-      wrong.push([word, false]);
-      i++;
-      j++;
-    } else if (word !== undefined && (other === undefined || at(i + 1, j) >= at(i, j + 1))) {
-      right.push([word, true]);
-      i++;
-    } else {
-      wrong.push([other ?? "", true]);
-      j++;
-    }
-  }
-  return [right, wrong];
-}
-
-function marked(tag: "ins" | "del", pieces: readonly Piece[]): HTMLElement {
-  return make("pre", {}, ...pieces.map(([text, differs]) => (differs && text.trim() !== "" ? make(tag, {}, text) : text)));
 }

@@ -3,8 +3,8 @@
 import type { App } from "../app.js";
 import { lines, table } from "../cmp.js";
 import { arrows, box, breathe, make, real, say, shape, short, whole } from "../dom.js";
-import { DECADES, end, extent, histogram, paint } from "../heatmap.js";
-import type { Kind } from "../heatmap.js";
+import { end, extent, histogram, paint } from "../heatmap.js";
+import { Lenses, frame } from "../lens.js";
 import type { Derivation, Inspection } from "../protocol.js";
 import { colour, recoloured } from "../theme.js";
 
@@ -40,15 +40,6 @@ interface Spot {
   readonly told: HTMLElement;
 }
 
-/** A large heat map. */
-interface Lens {
-  readonly title: string;
-  readonly kind: Kind;
-  readonly data: Float32Array;
-  readonly canvas: HTMLCanvasElement;
-  readonly cross: HTMLElement;
-}
-
 export class StepView {
   private seen: Inspection | null = null;
   private readonly derivations = new Map<string, Derivation>();
@@ -62,7 +53,7 @@ export class StepView {
   private readonly spots = new Map<string, readonly [value: Spot, gradient: Spot]>();
   /** The cell under the pointer, as an index of the tensor. */
   private cell = 0;
-  private lenses: Lens[] = [];
+  private lenses: Lenses | null = null;
 
   private readonly look = make("button", { type: "button", id: "look", class: "primary" }, "Look inside the next step");
   private readonly one = make("button", { type: "button", id: "one" }, "Do one step");
@@ -228,7 +219,7 @@ export class StepView {
     const chosen = this.chosen;
     if (chosen !== undefined && this.perExample(chosen)) {
       const { columns } = extent(chosen.shape);
-      this.point(row * columns + (this.cell % columns));
+      this.lenses?.point(row * columns + (this.cell % columns));
     }
   }
 
@@ -250,12 +241,9 @@ export class StepView {
   }
 
   private map(tensor: Tensor, canvas: HTMLCanvasElement): HTMLElement {
-    const { rows, columns } = extent(tensor.shape);
-    const place = make("span", { class: "map" }, canvas);
-    place.style.setProperty("--rows", String(rows));
-    place.style.setProperty("--columns", String(columns));
+    const place = frame(tensor.shape, canvas);
     if (this.perExample(tensor)) {
-      place.dataset["rows"] = String(rows);
+      place.dataset["rows"] = String(extent(tensor.shape).rows);
       place.append(make("span", { class: "mark" }));
       this.mark(place);
     }
@@ -406,35 +394,21 @@ export class StepView {
     const tensor = this.chosen;
     if (tensor === undefined) return;
     const difference = tensor.grads.map((value, i) => value - (tensor.reference[i] ?? NaN));
-    const readout = make("output", { class: "readout", "aria-live": "polite" });
-    const figures = make("div", { class: "lenses" });
-    const views: readonly (readonly [string, Kind, Float32Array])[] = [
-      ["value", "signed", tensor.values],
-      ["gradient", "signed", tensor.grads],
-      ["gradient − reference", "difference", difference],
-    ];
-    this.lenses = views.map(([title, kind, data]) => {
-      const canvas = make("canvas", { width: "1", height: "1" });
-      const place = this.map(tensor, canvas);
-      const cross = make("span", { class: "cross" });
-      place.append(cross);
-      place.tabIndex = 0;
-      place.setAttribute("role", "application");
-      place.setAttribute("aria-label", `${title} of ${tensor.name}, ${shape(tensor.shape)}: arrow keys move along the cells`);
-      this.listen(place, tensor);
-      const most = end(data);
-      const scale =
-        kind === "signed" ? `±${real(most)}` : most === 0 ? "0 everywhere" : `log: ${real(most * 10 ** -DECADES)} to ${real(most)}`;
-      const figure = make(
-        "figure",
-        {},
-        make("figcaption", {}, make("b", {}, title), make("span", { class: `scale ${kind}` }), make("small", {}, scale)),
-        place,
-      );
-      figure.style.setProperty("--columns", place.style.getPropertyValue("--columns"));
-      figures.append(figure);
-      return { title, kind, data, canvas, cross };
-    });
+    const lenses = new Lenses(
+      tensor.name,
+      tensor.shape,
+      [
+        { title: "value", kind: "signed", data: tensor.values },
+        { title: "gradient", kind: "signed", data: tensor.grads },
+        { title: "gradient − reference", kind: "difference", data: difference },
+      ],
+      (cell, index) => this.read(tensor, cell, index),
+      (cell) => {
+        if (this.perExample(tensor)) this.choose(Math.floor(cell / extent(tensor.shape).columns));
+      },
+      (canvas) => this.map(tensor, canvas),
+    );
+    this.lenses = lenses;
     const { row } = tensor;
     const derivation = this.derivations.get(tensor.name);
     const source = (title: string, text: string) =>
@@ -472,63 +446,19 @@ export class StepView {
     this.article.setAttribute("aria-label", `tensor ${tensor.name}`);
     this.article.replaceChildren(
       make("div", { class: "row" }, make("h2", {}, make("code", {}, tensor.name), " ", make("small", {}, `${derivation?.axes ?? ""} = ${shape(tensor.shape)}`)), back),
-      figures,
-      readout,
+      lenses.element,
+      lenses.readout,
       facts,
       bars,
     );
-    this.point(Math.min(this.cell, tensor.values.length - 1));
-    const { rows, columns } = extent(tensor.shape);
-    for (const { canvas, data, kind } of this.lenses) {
-      paint(canvas, { data, rows, columns, kind });
-      await breathe();
-    }
+    lenses.point(Math.min(this.cell, tensor.values.length - 1));
+    await lenses.paint();
   }
 
-  private listen(place: HTMLElement, tensor: Tensor): void {
-    const { rows, columns } = extent(tensor.shape);
-    const under = ({ clientX, clientY }: PointerEvent) => {
-      const { left, top, width, height } = place.getBoundingClientRect();
-      const column = Math.max(0, Math.min(columns - 1, Math.floor(((clientX - left) / width) * columns)));
-      const row = Math.max(0, Math.min(rows - 1, Math.floor(((clientY - top) / height) * rows)));
-      return row * columns + column;
-    };
-    place.addEventListener("pointermove", (event) => this.point(under(event)));
-    place.addEventListener("pointerdown", (event) => {
-      this.point(under(event));
-      if (this.perExample(tensor)) this.choose(Math.floor(this.cell / columns));
-    });
-    place.addEventListener("keydown", (event) => {
-      const by: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
-      const move = by[event.key];
-      if (move === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
-      event.preventDefault();
-      const column = this.cell % columns;
-      if ((move === -1 && column === 0) || (move === 1 && column === columns - 1)) return;
-      const to = this.cell + move;
-      if (to >= 0 && to < rows * columns) this.point(to);
-    });
-  }
-
-  /** Shows the numbers of a cell. */
-  private point(cell: number): void {
-    const tensor = this.chosen;
-    const readout = this.article.querySelector(".readout");
-    if (tensor === undefined || readout === null) return;
+  /** The numbers of a cell. */
+  private read(tensor: Tensor, cell: number, index: readonly number[]): string {
     this.cell = cell;
-    const { rows, columns } = extent(tensor.shape);
-    for (const { cross } of this.lenses) {
-      cross.style.left = `${(100 * (cell % columns)) / columns}%`;
-      cross.style.top = `${(100 * Math.floor(cell / columns)) / rows}%`;
-      cross.style.width = `${100 / columns}%`;
-      cross.style.height = `${100 / rows}%`;
-    }
-    const index: number[] = [];
-    let rest = cell;
-    for (const size of [...tensor.shape].reverse()) {
-      index.unshift(rest % size);
-      rest = Math.floor(rest / size);
-    }
+    const { columns } = extent(tensor.shape);
     const numbers = [tensor.values, tensor.grads, tensor.reference].map((data) => real(data[cell] ?? NaN));
     const [value = "", gradient = "", reference = ""] = numbers;
     const parts = [`[${index.join(", ")}]`];
@@ -536,7 +466,7 @@ export class StepView {
     if (example !== undefined) parts.push(`“${example.context}” then “${example.target}”`);
     const letter = this.derivations.get(tensor.name)?.of_characters ? this.app.about?.vocab[cell % columns] : undefined;
     if (letter !== undefined) parts.push(`column “${letter}”`);
-    say(readout, `${parts.join("  ")}\nvalue ${value}  gradient ${gradient}  reference ${reference}`);
+    return `${parts.join("  ")}\nvalue ${value}  gradient ${gradient}  reference ${reference}`;
   }
 
   private histogram(title: string, data: Float32Array): HTMLElement {

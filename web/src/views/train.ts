@@ -2,7 +2,7 @@
 
 import type { Phase } from "../app.js";
 import { Chart } from "../chart.js";
-import { box, button, byId, make, say, whole } from "../dom.js";
+import { box, button, byId, make, micro, say, whole } from "../dom.js";
 import type { About, Finished, Name, Opened, Progress, Settings, Setup, Words } from "../protocol.js";
 
 /** How the words are read: fields of the recipe that are texts or switches. */
@@ -347,10 +347,6 @@ export class TrainView {
 function range(min: number, max: number): string {
   const text = (value: number) => (Math.abs(value) >= 1e15 ? value.toExponential(1).replace("e+", "e") : String(value));
   return max >= 1e15 ? `${text(min)} or more` : `${text(min)} to ${text(max)}`;
-}
-
-function micro(value: number): string {
-  return value < 1000 ? `${value.toPrecision(3)} µs` : `${(value / 1000).toPrecision(3)} ms`;
 }
 
 function duration(seconds: number): string {
