@@ -105,8 +105,8 @@ impl Grid {
             // It follows `--lr`; with a single value of that, it reads as if it had been given.
             (None, "lr_final") => match given_of("lr") {
                 None => tenth(self.base.lr).to_string(),
-                Some(Values::List { values, .. }) if let [lr] = &values[..] => {
-                    tenth(lr.to_f64()).to_string()
+                Some(Values::List { values, .. }) if values.len() == 1 => {
+                    tenth(values[0].to_f64()).to_string()
                 }
                 Some(_) => "a tenth of --lr".to_owned(),
             },
