@@ -201,7 +201,7 @@ fn bad_texts() -> Outcome {
         (
             "an accessor again",
             "fn probs(row: u32, col: u32) -> f32 { return 0.0; }",
-            "",
+            "The program declares this name",
         ),
         ("endless loop", &body("loop { }\nreturn 0.0;"), ""),
         (
@@ -217,7 +217,7 @@ fn bad_texts() -> Outcome {
         (
             "a huge array",
             &body("var a: array<f32, 1000000000>;\nreturn a[row];"),
-            "",
+            "Size exceeds limit",
         ),
         ("float", &body("var x: float = 1.0;\nreturn x;"), "float"),
         ("no return", &body("let x = probs(row, col);"), ""),
@@ -256,6 +256,8 @@ fn bad_texts() -> Outcome {
             Verdict::Right(_) | Verdict::Untouched => panic!("{name}: {}", word(&verdict)),
         };
         assert!(told.contains(says), "{name}: {told}");
+        let clash = told.contains("take another one");
+        assert_eq!(clash, name == "an accessor again", "{name}: {told}");
         assert!(took.as_secs_f64() < 2.0, "{name} took {took:?}");
         if ["float", "mixed"].contains(&name) {
             let line = verdict.problem().map(|problem| problem.line);

@@ -318,13 +318,14 @@ fn placed(task: &Task, text: &str, (line, column): (u32, u32), message: String) 
             line: 0,
             column: 0,
             excerpt: String::new(),
-            help: Some(match line > before {
-                true => format!(
+            help: match line {
+                0 => None, // the text as a whole
+                _ if line > before => Some(format!(
                     "Is {} there, with this name and these parameters?",
                     task.signature
-                ),
-                false => "The program declares this name: take another one.".to_owned(),
-            }),
+                )),
+                _ => Some("The program declares this name: take another one.".to_owned()),
+            },
             message,
             known: None,
         };
