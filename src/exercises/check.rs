@@ -318,13 +318,15 @@ fn placed(task: &Task, text: &str, (line, column): (u32, u32), message: String) 
             line: 0,
             column: 0,
             excerpt: String::new(),
-            help: match line {
-                0 => None, // the text as a whole
-                _ if line > before => Some(format!(
+            help: if line > before {
+                Some(format!(
                     "Is {} there, with this name and these parameters?",
                     task.signature
-                )),
-                _ => Some("The program declares this name: take another one.".to_owned()),
+                ))
+            } else if message.starts_with("redefinition") {
+                Some("The program declares this name: take another one.".to_owned())
+            } else {
+                None // it is about the text as a whole
             },
             message,
             known: None,
