@@ -201,7 +201,7 @@ fn bad_texts() -> Outcome {
         (
             "an accessor again",
             "fn probs(row: u32, col: u32) -> f32 { return 0.0; }",
-            "The program declares this name",
+            "redefinition of `probs`",
         ),
         ("endless loop", &body("loop { }\nreturn 0.0;"), ""),
         (
@@ -256,8 +256,7 @@ fn bad_texts() -> Outcome {
             Verdict::Right(_) | Verdict::Untouched => panic!("{name}: {}", word(&verdict)),
         };
         assert!(told.contains(says), "{name}: {told}");
-        let clash = told.contains("take another one");
-        assert_eq!(clash, name == "an accessor again", "{name}: {told}");
+        assert!(!told.contains("take another one"), "{name}: {told}");
         assert!(took.as_secs_f64() < 2.0, "{name} took {took:?}");
         if ["float", "mixed"].contains(&name) {
             let line = verdict.problem().map(|problem| problem.line);
