@@ -67,6 +67,15 @@ export function shape(sizes: readonly number[]): string {
   return sizes.length === 1 ? `(${sizes[0]},)` : `(${sizes.join(", ")})`;
 }
 
+/** Of two buttons in one place shows the second while something runs. The focus goes along. */
+export function takeTurns(start: HTMLElement, stop: HTMLElement, running: boolean): void {
+  const focused = document.activeElement;
+  start.hidden = running;
+  stop.hidden = !running;
+  if (focused === start && running) stop.focus();
+  if (focused === stop && !running) start.focus();
+}
+
 /** Arrow keys, Home and End move along the buttons of a list. */
 export function arrows(list: HTMLElement, select: string, choose = false): void {
   list.addEventListener("keydown", (event) => {

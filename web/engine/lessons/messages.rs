@@ -77,7 +77,7 @@ pub struct Checked {
     pub by: Vec<String>,
     /// Microseconds that a launch takes on the device.
     pub micros: Option<f64>,
-    /// The same for the plain way to write this kernel, and what that is.
+    /// The plain way to write this kernel and its time, where the exercise is about a faster one.
     pub plain: Option<Plain>,
 }
 

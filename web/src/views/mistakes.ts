@@ -6,7 +6,7 @@ import type { App } from "../app.js";
 import { Pair } from "../chart.js";
 import { lines, table } from "../cmp.js";
 import { diff } from "../diff.js";
-import { arrows, box, breathe, make, say, whole } from "../dom.js";
+import { arrows, box, breathe, make, say, takeTurns, whole } from "../dom.js";
 import { Fatal, Replaced } from "../engine.js";
 import type { Editor } from "../editor.js";
 import { options } from "../files.js";
@@ -203,13 +203,8 @@ export class MistakesView {
     this.steps.disabled = !idle;
     this.steps.setAttribute("aria-invalid", String(wanted === null));
     const training = this.doing === "training";
-    const focused = document.activeElement;
-    this.train.hidden = training;
-    this.stop.hidden = !training;
     this.stop.disabled = this.stopping;
-    // The focus follows the button that takes the other's place.
-    if (focused === this.train && training) this.stop.focus();
-    if (focused === this.stop && !training) this.train.focus();
+    takeTurns(this.train, this.stop, training);
     if (wanted === null) say(this.state, `Steps: a whole number from ${LEAST} to ${whole(MOST)}.`);
     else if (this.progress !== null) this.drawState(this.progress);
     else if (this.doing !== "compiling") say(this.state, "");

@@ -2,7 +2,7 @@
 
 import { words } from "../app.js";
 import { Pair } from "../chart.js";
-import { make, say, whole } from "../dom.js";
+import { make, say, takeTurns, whole } from "../dom.js";
 import { Replaced } from "../engine.js";
 import type { Lesson, LessonCalls, OwnProgress, Place } from "../protocol.js";
 
@@ -78,13 +78,8 @@ export class OwnView {
     );
     say(this.train, `Train ${whole(steps)} steps`);
     this.train.disabled = missing.length > 0 || needed.length === 0 || place === null;
-    const focused = document.activeElement;
-    this.train.hidden = training;
-    this.stop.hidden = !training;
     this.stop.disabled = this.stopping;
-    // The focus follows the button that takes the other's place.
-    if (focused === this.train && training) this.stop.focus();
-    if (focused === this.stop && !training) this.train.focus();
+    takeTurns(this.train, this.stop, training);
   }
 
   private async run(): Promise<void> {
