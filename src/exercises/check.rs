@@ -313,21 +313,17 @@ fn placed(task: &Task, text: &str, (line, column): (u32, u32), message: String) 
         .checked_sub(before + 1)
         .and_then(|line| text.lines().nth(line as usize));
     let Some(excerpt) = excerpt else {
-        // The kernel that calls the function, or a declaration that the text has too.
+        // The kernel that calls the function, or the text as a whole.
         return Problem {
             line: 0,
             column: 0,
             excerpt: String::new(),
-            help: if line > before {
-                Some(format!(
+            help: (line > before).then(|| {
+                format!(
                     "Is {} there, with this name and these parameters?",
                     task.signature
-                ))
-            } else if message.starts_with("redefinition") {
-                Some("The program declares this name: take another one.".to_owned())
-            } else {
-                None // it is about the text as a whole
-            },
+                )
+            }),
             message,
             known: None,
         };

@@ -31,6 +31,9 @@ pub fn help(message: &str, line: &str) -> Option<&'static str> {
              float.",
         );
     }
+    if says("redefinition of") {
+        return Some("This name is declared already, here or by the program: take another one.");
+    }
     if says("no definition in scope") {
         return Some(
             "Is it spelled as in the heading? WGSL knows what the heading gives, and its own functions.",
