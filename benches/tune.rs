@@ -1,15 +1,14 @@
-//! Times the ways in which a step can be laid out on the adapters of this machine, beside the one that the
-//! program takes:
+//! Times the ways in which a step can be laid out on the adapters of this machine, beside the usual one that the
+//! program takes without a measurement, and beside what a search takes:
 //!
 //! ```sh
 //! cargo run --release --example tune
 //! ```
 //!
-//! The resident schedule shares a step out among the invocations of a workgroup (`WorkSplit::hardware` in
-//! `src/gpu/plan.rs`); the staged one cuts long sums until there are invocations enough (`ENOUGH`,
-//! `ADDERS` and `IN_PARTS` of `Layout` in `src/gpu/layout.rs`). Whoever has a GPU that the constants there
-//! do not suit sees it here. Each layout is first held against the CPU for a few steps. It is printed as it
-//! is timed; a table of all of them follows, the fastest first.
+//! The candidates are those of the search (src/gpu/tuning.rs). Each is first held against the CPU for a few steps.
+//! It is printed as it is timed; a table of all of them follows, the fastest first, and then what `--searches` N
+//! searches took, which `train` does within `--budget` seconds where a device, driver and size meet for the
+//! first time.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -17,18 +16,22 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use gpu_makemore::backend::{Api, Backend};
+use gpu_makemore::backend::{Api, Backend, Schedule};
 use gpu_makemore::cli::environment;
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset};
+use gpu_makemore::engine::tune::{Tune, candidates};
+use gpu_makemore::engine::{How, open_with};
 use gpu_makemore::gpu::adapter::{Found, enumerate};
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::kernels::Kernels;
 use gpu_makemore::gpu::layout::Layout;
-use gpu_makemore::gpu::plan::{Plan, WorkSplit};
+use gpu_makemore::gpu::plan::Plan;
 use gpu_makemore::gpu::probe::Answers;
 use gpu_makemore::gpu::resident::Resident;
-use gpu_makemore::gpu::staged::{Staged, step_of};
+use gpu_makemore::gpu::shader::ProbeModules;
+use gpu_makemore::gpu::staged::Staged;
+use gpu_makemore::gpu::tuning::{Cuts, Tuning, WorkSplit};
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
 use gpu_makemore::model::steps::Steps;
@@ -59,9 +62,15 @@ struct Args {
     /// How long each way is timed
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
-    /// Only the first N layouts of each schedule; the program's own is the first
+    /// Only the first N layouts of each schedule; the usual one is the first
     #[arg(long, value_name = "N")]
     first: Option<usize>,
+    /// Searches whose choice is held against the table
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    searches: usize,
+    /// Seconds of a search
+    #[arg(long, default_value_t = 0.3, value_name = "SECONDS")]
+    budget: f64,
 }
 
 /// Steps that are held against the CPU.
@@ -108,12 +117,13 @@ impl<'a> Training<'a> {
         (params, stream.take(count))
     }
 
-    /// The least time of a step, after the first ones have been found right. `train` gives the losses of
-    /// one model.
+    /// The time from `opening` until the first steps were done, and the least time of a step, after the first
+    /// ones have been found right. `train` gives the losses of one model.
     fn time(
         &self,
+        opening: Instant,
         mut train: impl FnMut(&Steps) -> Result<Vec<f32>, Error>,
-    ) -> Result<Duration, Error> {
+    ) -> Result<(Duration, Duration), Error> {
         let (_, steps) = self.steps(FIRST);
         for (i, (got, want)) in train(&steps)?.iter().zip(&self.losses).enumerate() {
             let close = (got - want).abs() <= 1e-4;
@@ -121,6 +131,7 @@ impl<'a> Training<'a> {
                 return Err(format!("the loss of step {i} is {got}, and {want} on the CPU").into());
             }
         }
+        let ready = opening.elapsed();
         let mut timed = |steps: &Steps| -> Result<Duration, Error> {
             let start = Instant::now();
             train(steps)?;
@@ -133,53 +144,8 @@ impl<'a> Training<'a> {
         while start.elapsed() < self.time {
             least = least.min(timed(&steps)?);
         }
-        Ok(least)
+        Ok((ready, least))
     }
-}
-
-/// Invocations of a workgroup that are tried.
-const WORKERS: [usize; 6] = [32, 64, 128, 256, 512, 1024];
-
-/// The program's own way, and others.
-fn splits(found: &Found, dims: &Dims) -> Vec<WorkSplit> {
-    let own = WorkSplit::of(found, dims);
-    let limits = found.adapter.limits();
-    let most = limits
-        .max_compute_invocations_per_workgroup
-        .min(limits.max_compute_workgroup_size_x) as usize;
-    let mut splits = vec![own];
-    for workers in WORKERS.into_iter().filter(|&workers| workers <= most) {
-        let split = WorkSplit::with_workers(dims, workers);
-        splits.extend([
-            split,
-            WorkSplit { slices: 1, ..split },
-            WorkSplit {
-                slices: 2 * split.slices,
-                ..split
-            },
-            WorkSplit {
-                row_slices: 1,
-                ..split
-            },
-            WorkSplit {
-                row_workers: 1,
-                ..split
-            },
-        ]);
-    }
-    distinct(splits, |split| *split)
-}
-
-/// The first of those that have the same key.
-fn distinct<T, K: PartialEq>(all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
-    let mut seen = Vec::new();
-    let is_new = |item: &T| {
-        let key = key(item);
-        let is_new = !seen.contains(&key);
-        seen.push(key);
-        is_new
-    };
-    all.into_iter().filter(is_new).collect()
 }
 
 fn time_resident(
@@ -187,14 +153,15 @@ fn time_resident(
     found: &Found,
     split: WorkSplit,
     models: usize,
-) -> Result<Duration, Error> {
+) -> Result<(Duration, Duration), Error> {
+    let opening = Instant::now();
     let gpu = Gpu::open(found).block_on()?;
     let answers = Answers::of(&gpu, split).block_on()?;
     let plan = Plan::for_driver(found, training.dims, models, split, answers.loops.done)?;
     let (params, _) = training.steps(0);
     let mut resident =
         Resident::with(gpu, found, plan, &vec![params; models], &Kernels::default()).block_on()?;
-    training.time(|steps| {
+    training.time(opening, |steps| {
         let mut losses = vec![Vec::new(); models];
         resident
             .train_all(&vec![steps; models], &mut losses)
@@ -203,125 +170,119 @@ fn time_resident(
     })
 }
 
-/// The program's own layout, and others; those that cut every sum of a step as another one does are left
-/// out.
-fn layouts(found: &Found, dims: Dims) -> Vec<Layout> {
-    let own = Layout::of(found, dims);
-    let mut layouts = vec![own.clone()];
-    for in_parts in [false, true] {
-        for adders in [64, own.adders.max(256)] {
-            for enough in [1, 1 << 14, 1 << 15, 1 << 16, 1 << 17, 1 << 18] {
-                layouts.push(Layout {
-                    in_parts,
-                    adders,
-                    enough,
-                    ..own.clone()
-                });
-            }
-        }
-    }
-    distinct(layouts, |layout| {
-        let table = step_of(layout).iter();
-        let cuts = table.map(|launch| layout.cut_of(launch.invocations, dims.batch));
-        (layout.in_parts, layout.adders, cuts.collect::<Vec<_>>())
-    })
-}
-
-fn time_staged(training: &Training<'_>, found: &Found, layout: &Layout) -> Result<Duration, Error> {
+fn time_staged(
+    training: &Training<'_>,
+    found: &Found,
+    cuts: Cuts,
+) -> Result<(Duration, Duration), Error> {
+    let opening = Instant::now();
     let (params, _) = training.steps(0);
-    let mut staged =
-        Staged::with_layout(found, layout.clone(), &params, &Kernels::default()).block_on()?;
-    training.time(|steps| {
+    let layout = Layout::new(training.dims, cuts);
+    let mut staged = Staged::with_layout(found, layout, &params, &Kernels::default()).block_on()?;
+    training.time(opening, |steps| {
         let mut losses = Vec::new();
         staged.train(steps, &mut losses).block_on()?;
         Ok(losses)
     })
 }
 
-/// The columns behind those of the layouts: the time of a step, and how many times the program's own that
-/// is.
-const LAST: [&str; 2] = ["us per step", "times ours"];
+/// The columns: a layout, the seconds until it was ready, the time of a step, and how many times the usual
+/// one's that is.
+const HEADER: [&str; 4] = ["layout", "ready s", "us per step", "times usual"];
 
-/// A table of times; the first layout is the program's own.
+/// A table of times; the first layout is the usual one.
+#[derive(Default)]
 struct Times {
-    header: Vec<&'static str>,
-    /// Layouts so far.
+    /// The time of the usual layout, if it can be had.
+    usual: Option<Duration>,
+    rows: Vec<(Duration, [String; HEADER.len()])>,
     tried: usize,
-    /// The time of the program's own layout, if it can be had.
-    own: Option<Duration>,
-    rows: Vec<(Duration, Vec<String>)>,
 }
 
 impl Times {
-    /// Prints what the table is about, and on stderr the heads of the columns, for the rows that come
-    /// one by one.
-    fn new(about: &str, header: &[&'static str]) -> io::Result<Self> {
-        let header: Vec<&str> = ["layout"]
-            .iter()
-            .chain(header)
-            .chain(&LAST)
-            .copied()
-            .collect();
-        writeln!(io::stdout(), "{about}")?;
-        let heads: Vec<String> = header.iter().map(|&head| head.to_owned()).collect();
-        eprintln!("{}", aligned(&header, &heads));
-        Ok(Self {
-            header,
-            tried: 0,
-            own: None,
-            rows: Vec::new(),
-        })
-    }
-
-    /// A layout with its sizes, or why it cannot be had.
-    fn add(&mut self, sizes: &[String], time: Result<Duration, Error>) {
-        let is_own = self.tried == 0;
+    /// A layout, how long it took until it was ready, and its time; or why it cannot be had.
+    fn add(&mut self, tuning: Tuning, timed: Result<(Duration, Duration), Error>) {
+        let is_usual = self.tried == 0;
         self.tried += 1;
-        let mut cells = vec![if is_own { "ours" } else { "tried" }.to_owned()];
-        cells.extend_from_slice(sizes);
-        match time {
-            Ok(time) => {
-                if is_own {
-                    self.own = Some(time);
+        match timed {
+            Ok((ready, time)) => {
+                if is_usual {
+                    self.usual = Some(time);
                 }
-                cells.extend(self.last(time));
-                eprintln!("{}", aligned(&self.header, &cells));
-                self.rows.push((time, cells));
+                let ready = format!("{:.2}", ready.as_secs_f64());
+                let [time_of_step, ratio] = [format!("{:.1}", micros(time)), self.ratio(time)];
+                eprintln!("  {tuning}: {time_of_step} us per step, ready after {ready} s");
+                self.rows
+                    .push((time, [tuning.to_string(), ready, time_of_step, ratio]));
             }
-            Err(error) => eprintln!("{}  {error}", aligned(&self.header, &cells)),
+            Err(error) => eprintln!("  {tuning}: {error}"),
         }
     }
 
-    /// The cells of the last columns.
-    fn last(&self, time: Duration) -> [String; 2] {
-        let ratio = |own: Duration| format!("{:.2}", time.as_secs_f64() / own.as_secs_f64());
-        let ratio = self.own.map_or("-".to_owned(), ratio);
-        [format!("{:.1}", micros(time)), ratio]
+    fn ratio(&self, time: Duration) -> String {
+        let ratio = |usual: Duration| format!("{:.2}", time.as_secs_f64() / usual.as_secs_f64());
+        self.usual.map_or("-".to_owned(), ratio)
+    }
+
+    /// The time of a layout.
+    fn of(&self, tuning: Tuning) -> Option<Duration> {
+        let name = tuning.to_string();
+        let row = self.rows.iter().find(|(_, cells)| cells[0] == name);
+        row.map(|(time, _)| *time)
     }
 
     /// Prints the table, the fastest layout first.
-    fn print(mut self) -> io::Result<()> {
+    fn print(&mut self, about: &str) -> io::Result<()> {
         let mut table = Table::new();
         table.load_style(NOTHING);
-        table.set_header(&self.header);
-        for column in table.column_iter_mut() {
+        table.set_header(HEADER);
+        for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
         self.rows.sort();
-        for (_, cells) in self.rows {
+        for (_, cells) in &self.rows {
             table.add_row(cells);
         }
-        writeln!(io::stdout(), "{table}\n")
+        writeln!(io::stdout(), "{about}\n{table}\n")
     }
 }
 
-/// Cells below the heads of their columns.
-fn aligned(header: &[&str], cells: &[String]) -> String {
-    let cells = header.iter().zip(cells).map(|(head, cell)| {
-        let width = head.len().max(6);
-        format!("{cell:>width$}")
-    });
-    cells.collect::<Vec<_>>().join("  ")
+/// What a search takes, and how that compares with the fastest of all layouts.
+fn search(
+    training: &Training<'_>,
+    found: &Found,
+    schedule: Schedule,
+    budget: Duration,
+    times: &Times,
+) -> Result<String, Error> {
+    let (params, _) = training.steps(0);
+    let how = How {
+        schedule,
+        kernels: Kernels::default(),
+        tune: Tune::Search {
+            budget,
+            steps: u64::MAX,
+        },
+    };
+    let opened = open_with(found, training.dims, &params, how, &ProbeModules::new).block_on()?;
+    let Some(tuned) = opened.tuned else {
+        return Ok("no search".to_owned());
+    };
+    let best = times.rows.first().map(|(time, _)| *time);
+    let ratio = match (times.of(tuned.chosen), best) {
+        (Some(time), Some(best)) => {
+            let [time, best] = [time, best].map(|time| time.as_secs_f64());
+            format!("{:.3} times the best", time / best)
+        }
+        _ => "not timed before".to_owned(),
+    };
+    Ok(format!(
+        "{}, {ratio}; {} of {} timed in {:.2} s",
+        tuned.chosen,
+        tuned.times.len(),
+        tuned.candidates,
+        tuned.took.as_secs_f64()
+    ))
 }
 
 fn micros(time: Duration) -> f64 {
@@ -348,40 +309,37 @@ fn main() -> Result<(), Error> {
         if !found.computes() || !found.info.name.contains(&args.gpu) {
             continue;
         }
-        for &models in &args.models {
-            let mut times = Times::new(
-                &format!(
-                    "{found}, resident, {models} at once; {dims}; least time of several chunks"
-                ),
-                &["workers", "lanes", "slices", "row slices", "row workers"],
-            )?;
-            for split in splits(&found, &dims).into_iter().take(first) {
-                let WorkSplit {
-                    workers,
-                    lanes,
-                    slices,
-                    row_slices,
-                    row_workers,
-                } = split;
-                let sizes = [workers, lanes, slices, row_slices, row_workers];
-                let sizes = sizes.map(|size| size.to_string());
-                times.add(&sizes, time_resident(&training, &found, split, models));
+        for schedule in [Schedule::Resident, Schedule::Staged] {
+            let usual = match schedule {
+                Schedule::Staged => Tuning::Staged(Cuts::of(&found, &dims)),
+                _ => Tuning::Resident(WorkSplit::of(&found, &dims)),
+            };
+            let candidates = candidates(&found, &dims, schedule, usual);
+            for &models in &args.models {
+                if schedule == Schedule::Staged && models > 1 {
+                    continue;
+                }
+                let about = format!(
+                    "{found}, {schedule}, models at once {models}; {dims}; least time of several chunks"
+                );
+                eprintln!("{about}");
+                let mut times = Times::default();
+                for &tuning in candidates.iter().take(first) {
+                    let timed = match tuning {
+                        Tuning::Resident(split) => time_resident(&training, &found, split, models),
+                        Tuning::Staged(cuts) => time_staged(&training, &found, cuts),
+                    };
+                    times.add(tuning, timed);
+                }
+                times.print(&about)?;
+                for i in 0..if models == 1 { args.searches } else { 0 } {
+                    let budget = Duration::from_secs_f64(args.budget);
+                    let taken = search(&training, &found, schedule, budget, &times)?;
+                    writeln!(io::stdout(), "search {}: {taken}", i + 1)?;
+                }
+                writeln!(io::stdout())?;
             }
-            times.print()?;
         }
-        let mut times = Times::new(
-            &format!("{found}, staged; {dims}; least time of several chunks"),
-            &["enough", "adders", "in parts"],
-        )?;
-        for layout in layouts(&found, dims).iter().take(first) {
-            let sizes = [
-                layout.enough.to_string(),
-                layout.adders.to_string(),
-                layout.in_parts.to_string(),
-            ];
-            times.add(&sizes, time_staged(&training, &found, layout));
-        }
-        times.print()?;
     }
     Ok(())
 }

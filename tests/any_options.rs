@@ -794,6 +794,7 @@ impl Place {
 
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
+    command.env("GPU_MAKEMORE_TUNE", "off");
     command.current_dir(folder);
     command
 }

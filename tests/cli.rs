@@ -107,6 +107,7 @@ impl Place {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
+        command.env("GPU_MAKEMORE_TUNE", "off");
         command.current_dir(self.path()).args(args);
         command
     }

@@ -73,6 +73,7 @@ fn unfinished(dims: Dims) -> Checkpoint {
         ratios_every: None,
         adapter_option: Some("llvmpipe".to_owned()),
         schedule: Some("resident".to_owned()),
+        tuning: Some("resident:workers=8,lanes=8".to_owned()),
         adapter: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
         driver: "Mesa 22.3.6".to_owned(),
         data_sha256: "0".repeat(64),
@@ -794,6 +795,7 @@ fn sweep(folder: &Path) -> Manifest {
             backend: "cpu".to_owned(),
             adapter: "CPU".to_owned(),
             schedule: None,
+            tuning: None,
         };
         results.append(&record).unwrap();
     }

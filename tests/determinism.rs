@@ -67,6 +67,7 @@ fn same_bits(options: &[&str]) -> Outcome {
     fs::write(place.path().join("words.txt"), words.join("\n"))?;
     let start = |out: &str, seed: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
+        command.env("GPU_MAKEMORE_TUNE", "off");
         command.current_dir(place.path());
         command.args(["train", "--data", "words.txt", "--steps", "800"]);
         command.args(["--log-every", "50", "--seed", seed, "--out", out]);

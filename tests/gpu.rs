@@ -21,6 +21,7 @@ use gpu_makemore::gpu::launch::Launch;
 use gpu_makemore::gpu::layout::{Layout, Slot, pitch};
 use gpu_makemore::gpu::shader::{chunked_modules, staged_modules};
 use gpu_makemore::gpu::staged::{Staged, step_of};
+use gpu_makemore::gpu::tuning::Cuts;
 use gpu_makemore::model::contexts::Rows;
 use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::params::{Params, Tensor};
@@ -103,12 +104,10 @@ const KERNELS: [&str; 9] = [
 
 /// They are all that a step launches, however it is laid out.
 fn all_kernels() -> Outcome {
-    for software in [false, true] {
+    let dims = Dims::LECTURE;
+    for cuts in [Cuts::hardware(&dims), Cuts::WHOLE] {
         for in_parts in [false, true] {
-            let layout = Layout {
-                in_parts,
-                ..Layout::new(Dims::LECTURE, software)
-            };
+            let layout = Layout::new(dims, cuts.with_parts(in_parts));
             let mut kernels: Vec<&str> = (step_of(&layout).iter())
                 .map(|launch| launch.kernel)
                 .filter(|kernel| !kernel.ends_with("_sum_kernel"))
@@ -451,7 +450,7 @@ fn check_update(executor: &Executor, mut minibatch: Minibatch) -> Outcome {
 /// The executor as the training step has it on this adapter, with as many slices as a GPU has, and with
 /// parts, as a GPU has them for large models.
 fn machines(found: &Found, dims: Dims) -> Result<[Executor; 3], Failed> {
-    let [gpu, software] = [false, true].map(|software| Layout::new(dims, software));
+    let [gpu, software] = [Cuts::hardware(&dims), Cuts::WHOLE].map(|cuts| Layout::new(dims, cuts));
     let parts = in_parts(dims);
     let [software, gpu, parts] = [software, gpu, parts].map(|layout| {
         let table = step_of(&layout);
@@ -461,10 +460,7 @@ fn machines(found: &Found, dims: Dims) -> Result<[Executor; 3], Failed> {
 }
 
 fn in_parts(dims: Dims) -> Layout {
-    Layout {
-        in_parts: true,
-        ..Layout::new(dims, false)
-    }
+    Layout::new(dims, Cuts::hardware(&dims).with_parts(true))
 }
 
 fn every_size(found: &Found, kernel: &str) -> Outcome {
@@ -589,7 +585,7 @@ impl Mutation {
         for dims in [few, many] {
             let layout = match file {
                 "staged/parts.wgsl" => in_parts(dims),
-                _ => Layout::new(dims, false),
+                _ => Layout::new(dims, Cuts::hardware(&dims)),
             };
             let table = step_of(&layout);
             let executor = Executor::new(found, layout, &[table], &modules).block_on()?;

@@ -233,6 +233,7 @@ fn whole_run(backend: &str, allowed: Allowed) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     let run = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"))
+        .env("GPU_MAKEMORE_TUNE", "off")
         .args(["train", "--backend", backend, "--out"])
         .arg(&out)
         .output()

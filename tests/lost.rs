@@ -20,6 +20,7 @@ use gpu_makemore::engine::recovery::{Rebuilding, Reopen};
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::kernels::Kernels;
+use gpu_makemore::gpu::layout::Layout;
 use gpu_makemore::gpu::resident::Resident;
 use gpu_makemore::gpu::staged::Staged;
 use gpu_makemore::model::dims::Dims;
@@ -125,9 +126,15 @@ async fn on(
         Schedule::Resident => Resident::several(gpu, found, dims, from_ref(params))
             .await?
             .into(),
-        _ => Staged::on(gpu, found, dims, params, &Kernels::default())
-            .await?
-            .into(),
+        _ => Staged::on(
+            gpu,
+            found,
+            Layout::of(found, dims),
+            params,
+            &Kernels::default(),
+        )
+        .await?
+        .into(),
     })
 }
 

@@ -13,10 +13,12 @@ use gpu_makemore::engine::Engine;
 use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::kernels::Kernels;
-use gpu_makemore::gpu::plan::{Plan, WorkSplit};
+use gpu_makemore::gpu::layout::Layout;
+use gpu_makemore::gpu::plan::Plan;
 use gpu_makemore::gpu::resident::Resident;
 use gpu_makemore::gpu::staged::{STEP, Staged};
 use gpu_makemore::gpu::timestamps::Profiler;
+use gpu_makemore::gpu::tuning::WorkSplit;
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
 use gpu_makemore::model::steps::Steps;
@@ -198,7 +200,8 @@ fn without_timestamps(found: &Found) -> Outcome {
     let split = WorkSplit::of(found, &dims);
     let plan = Plan::new(dims, 1, split, 50_000);
     let of_one = std::slice::from_ref(&params);
-    let mut staged = Staged::on(open()?, found, dims, &params, &Kernels::default()).block_on()?;
+    let layout = Layout::of(found, dims);
+    let mut staged = Staged::on(open()?, found, layout, &params, &Kernels::default()).block_on()?;
     let mut resident =
         Resident::with(open()?, found, plan, of_one, &Kernels::default()).block_on()?;
     staged.set_most(10);
@@ -223,6 +226,7 @@ fn place() -> Result<TempDir, Failed> {
 /// A short training run into the folder `out`.
 fn train_command(found: &Found, place: &TempDir, out: &str, schedule: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
+    command.env("GPU_MAKEMORE_TUNE", "off");
     command
         .current_dir(place.path())
         .args(["train", "--out", out]);

@@ -1074,6 +1074,8 @@ impl Place {
             ["gpu-makemore", rest @ ..] | ["cargo", "run", "--release", "--", rest @ ..] => {
                 let mut command = Command::new(PROGRAM);
                 command.current_dir(&self.folder);
+                // Not into the cache folder of whoever runs the tests.
+                command.env("GPU_MAKEMORE_TUNE", "off");
                 (command, rest)
             }
             ["cargo", rest @ ..] => {

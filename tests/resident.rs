@@ -6,18 +6,20 @@ use std::process::ExitCode;
 
 use common::adapters::{self, Check, OnEach, Outcome, mistake, mistake_name};
 use common::{
-    Inputs, SIZES, Tolerance, bits, compare, f64s, inputs, lecture_steps, part, reference,
+    Inputs, SIZES, Tolerance, bits, compare, f64s, gradients_of_one_step, inputs, lecture_steps,
+    part,
 };
 use gpu_makemore::backend::{Backend, DeviceError};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::kernels::Kernels;
-use gpu_makemore::gpu::plan::{Plan, WorkSplit};
+use gpu_makemore::gpu::plan::Plan;
 use gpu_makemore::gpu::probe::Answers;
 use gpu_makemore::gpu::resident::Resident;
+use gpu_makemore::gpu::tuning::WorkSplit;
 use gpu_makemore::model::dims::Dims;
-use gpu_makemore::model::params::{Params, Tensor};
+use gpu_makemore::model::params::Params;
 use gpu_makemore::model::statistics::Statistics;
 use gpu_makemore::model::steps::Steps;
 use libtest_mimic::{Completion, Failed};
@@ -76,47 +78,17 @@ fn open(
     Ok(Resident::with(Gpu::open(found).block_on()?, found, plan, params, kernels).block_on()?)
 }
 
-/// The loss and the seven gradients of one step. The kernel updates at once and keeps no gradients;
-/// but a step with a learning rate of 2^20 leaves nothing in the parameters but them: what a
-/// parameter was is lost in the rounding.
+/// The loss and the seven gradients of one step.
 fn check_gradients(found: &Found, dims: Dims, split: WorkSplit, kernels: &Kernels) -> Outcome {
-    const LR: f32 = 1048576.0;
-    let Inputs { params, x, y } = inputs(&dims, 11);
-    let model = reference(&dims, &inputs(&dims, 11));
-    let mut device = open(found, dims, split, std::slice::from_ref(&params), kernels)?;
-    let steps = Steps {
-        first: 0,
-        x,
-        y,
-        lr: vec![LR],
-    };
-    let mut losses = Vec::new();
-    device.train(&steps, &mut losses).block_on()?;
-    let loss = model.acts.row_loss.iter().sum::<f64>() / dims.batch as f64;
-    compare("loss", &f64s(&losses), &[loss], Tolerance::F32)?;
-    let after = device.params().block_on()?;
-    let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-    for tensor in Tensor::ALL {
-        let (before, after) = (params.get(tensor), after.get(tensor));
-        let grads: Vec<f64> = (before.iter().zip(after))
-            .map(|(&before, &after)| (f64::from(before) - f64::from(after)) / f64::from(LR))
-            .collect();
-        // db1 is zero but for the rounding of its terms; see tests/gpu.rs.
-        let absolute = match tensor {
-            Tensor::B1 => {
-                let terms = largest(&model.acts.dhprebn) * (dims.batch as f64).sqrt() / 4.0;
-                Tolerance::F32.of_largest * terms
-            }
-            _ => 0.0,
-        };
-        let tolerance = Tolerance {
-            absolute,
-            ..Tolerance::F32_PASS
-        };
-        let name = format!("d{} ({dims}, {split:?})", tensor.name());
-        compare(&name, &grads, model.grads.get(tensor), tolerance)?;
-    }
-    Ok(())
+    let inputs = inputs(&dims, 11);
+    let mut device = open(
+        found,
+        dims,
+        split,
+        std::slice::from_ref(&inputs.params),
+        kernels,
+    )?;
+    gradients_of_one_step(&mut device, &inputs, &format!("{split:?}"))
 }
 
 /// At the sizes that compile within seconds, with the split of this adapter.

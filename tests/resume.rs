@@ -232,6 +232,7 @@ impl Place {
     fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
+            .env("GPU_MAKEMORE_TUNE", "off")
             .current_dir(self.0.path())
             .stdin(Stdio::null())
             .args(args);

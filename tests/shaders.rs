@@ -11,6 +11,7 @@ use common::adapters::{self, Check, Outcome};
 use common::{Inputs, bits, inputs};
 use gpu_makemore::backend::{Backend, Schedule};
 use gpu_makemore::engine::recovery::Reopen;
+use gpu_makemore::engine::tune::Tune;
 use gpu_makemore::engine::{How, Opener, open_with};
 use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::kernels::Kernels;
@@ -106,6 +107,7 @@ impl Place {
 
     fn run(&self, args: &[&str]) -> Result<Ran, Failed> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
+        command.env("GPU_MAKEMORE_TUNE", "off");
         let output = command.args(args).current_dir(self.0.path()).output()?;
         Ok(Ran {
             code: output.status.code(),
@@ -587,6 +589,7 @@ fn opened_again(found: &Found) -> Outcome {
         let mut after = Vec::new();
         for kernels in [&wrong, &Kernels::default()] {
             let how = How {
+                tune: Tune::Fixed,
                 schedule,
                 kernels: kernels.clone(),
             };

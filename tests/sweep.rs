@@ -16,6 +16,7 @@ use gpu_makemore::gpu::adapter::{Found, api_name};
 use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::kernels::Kernels;
 use gpu_makemore::gpu::resident::Resident;
+use gpu_makemore::gpu::tuning::WorkSplit;
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
 use gpu_makemore::rng::TorchGenerator;
@@ -101,6 +102,7 @@ impl Place {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpu-makemore"));
+        command.env("GPU_MAKEMORE_TUNE", "off");
         command.current_dir(self.0.path()).args(args);
         command
     }
@@ -302,6 +304,7 @@ fn wider_than_the_adapter(found: &Found) -> Outcome {
         Gpu::open(found).block_on()?,
         found,
         dims,
+        WorkSplit::of(found, &dims),
         &params,
         65_535,
         &Kernels::default(),

@@ -25,6 +25,8 @@ pub struct BackendInfo {
     pub driver: String,
     /// How the steps are launched: `staged` or `resident`; a CPU launches nothing.
     pub schedule: Option<&'static str>,
+    /// The name of the layout of its step, with which another run has the same bits on this device.
+    pub tuning: Option<String>,
 }
 
 /// A device that can train and evaluate one model.

@@ -105,6 +105,9 @@ pub struct Training {
     pub adapter_option: Option<String>,
     /// How steps were launched, if that was on a GPU.
     pub schedule: Option<String>,
+    /// How a step was laid out there: a name that [`Tuning`](crate::gpu::tuning::Tuning) reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<String>,
     /// The adapter's own name.
     pub adapter: String,
     /// Its driver.

@@ -56,6 +56,7 @@ fn unfinished() -> Checkpoint {
         ratios_every: None,
         adapter_option: Some("llvm".to_owned()),
         schedule: Some("staged".to_owned()),
+        tuning: Some("staged:invocations=1".to_owned()),
         adapter: "llvmpipe".to_owned(),
         driver: "Mesa".to_owned(),
         data_sha256: "0".to_owned(),

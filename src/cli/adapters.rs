@@ -9,10 +9,11 @@ use crate::cli::args::{AdaptersArgs, DeviceArgs};
 use crate::cli::device::Device;
 use crate::cli::error::{Error, install_hint};
 use crate::cli::report::Output;
+use crate::cli::tunings::Tunings;
 use crate::gpu::adapter::{Choice, Found, api_name, enumerate};
 use crate::gpu::device::Gpu;
-use crate::gpu::plan::WorkSplit;
 use crate::gpu::probe::{Answers, Probe, steps_of_a_dispatch};
+use crate::gpu::tuning::WorkSplit;
 use crate::model::dims::Dims;
 use crate::text::one_line;
 
@@ -46,10 +47,67 @@ pub async fn run(args: &AdaptersArgs) -> Result<(), Error> {
     if !device.asked().is_empty() {
         out.line(&taken("a command without options", &device))?;
     }
+    if args.tuning {
+        for line in tunings(&Tunings::of_user()) {
+            out.line(&line)?;
+        }
+    }
     if args.probe {
         probe_all(&found, &mut out).await?;
     }
     Ok(())
+}
+
+/// What was measured on this machine, as a table.
+fn tunings(tunings: &Tunings) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let (all, ignored) = tunings.all();
+    let folder = tunings.folder().map(|folder| folder.display().to_string());
+    let Some(folder) = folder else {
+        lines.push("The system names no cache folder: nothing is remembered.".to_owned());
+        return lines;
+    };
+    if all.is_empty() {
+        lines.push(
+            "No layout was measured on this machine yet: a run on a GPU that is long enough does it."
+                .to_owned(),
+        );
+    } else {
+        lines.push(format!("Measured, and remembered in {folder}:"));
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        table.set_header([
+            "adapter", "batch", "hidden", "block", "embd", "vocab", "us/step", "usual", "timed",
+            "layout",
+        ]);
+        for found in all {
+            let of = &found.meeting;
+            let dims = of.dims();
+            table.add_row([
+                format!("{}, {}", of.adapter, of.backend),
+                dims.batch.to_string(),
+                dims.hidden.to_string(),
+                dims.block.to_string(),
+                dims.embd.to_string(),
+                dims.vocab.to_string(),
+                format!("{:.1}", found.us_per_step),
+                format!("{:.1}", found.usual_us_per_step),
+                format!("{}/{}", found.timed, found.candidates),
+                found.tuning.clone(),
+            ]);
+            for (tuning, reason) in &found.wrong {
+                lines.push(format!("{}: {tuning} is not used: {reason}", of.adapter));
+            }
+        }
+        lines.extend(
+            table
+                .to_string()
+                .lines()
+                .map(|line| line.trim_end().to_owned()),
+        );
+    }
+    lines.extend(ignored);
+    lines
 }
 
 /// Probes one adapter after another. The first failure is kept for the end: the others are probed

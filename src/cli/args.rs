@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::PossibleValue;
 use clap::parser::ValueSource;
@@ -15,6 +16,7 @@ use crate::cli::data::{self, Source};
 use crate::cli::sweep::values::{self, Shard, Values};
 use crate::data::{Encoding, Reading, Split, is_delimiter};
 use crate::gpu::adapter::Pick;
+use crate::gpu::tuning::Tuning;
 use crate::gradcheck::explain::Topic;
 use crate::gradcheck::step::Checked;
 use crate::model::dims::Dims;
@@ -143,6 +145,48 @@ pub enum Command {
     Man(ManArgs),
 }
 
+/// How the layout of a step is found on a GPU.
+#[derive(Args, Clone, Debug)]
+pub struct TuningArgs {
+    /// Measure on a GPU which layout of a step is the fastest
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = TuneMode::Auto,
+        env = "GPU_MAKEMORE_TUNE",
+        hide_env_values = true
+    )]
+    pub tune: TuneMode,
+    /// Seconds that this may take [0.01 to 3600]
+    #[arg(long, default_value = "0.3", value_name = "SECONDS", value_parser = budget, allow_negative_numbers = true)]
+    pub tune_budget: Duration,
+    /// The layout of a step, by the name that another run has shown: the same bits on the same GPU
+    #[arg(long, value_name = "NAME", conflicts_with = "tune_budget")]
+    pub tuning: Option<Tuning>,
+}
+
+impl TuningArgs {
+    /// The option that is given, if one is.
+    pub fn given(&self) -> Option<String> {
+        match (&self.tuning, self.tune) {
+            (Some(tuning), _) => Some(format!("--tuning {tuning}")),
+            (None, TuneMode::Again) => Some("--tune again".to_owned()),
+            (None, TuneMode::Auto | TuneMode::Off) => None,
+        }
+    }
+}
+
+/// `--tune`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TuneMode {
+    /// Once for each device and size, if the run is long enough, and remember it
+    Auto,
+    /// Take what suits the kind of device
+    Off,
+    /// Measure, whatever is remembered
+    Again,
+}
+
 /// How words are read from a file.
 #[derive(Args, Clone, Debug)]
 pub struct ReadingArgs {
@@ -233,6 +277,9 @@ pub struct TrainArgs {
     /// How a GPU's steps are launched; auto takes what is faster for the sizes
     #[arg(long, value_enum, default_value_t = Schedule::Auto)]
     pub schedule: Schedule,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub tuning: TuningArgs,
     /// Kernels to use in place of the program's own: the files in DIR, which `shaders` writes; not on the CPU
     #[arg(long, value_name = "DIR")]
     pub shaders: Option<PathBuf>,
@@ -424,6 +471,9 @@ pub struct SweepArgs {
     /// How a GPU's steps are launched; auto trains many models in a launch unless they are large
     #[arg(long, value_enum, default_value_t = Schedule::Auto)]
     pub schedule: Schedule,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub tuning: TuningArgs,
     /// Kernels to use in place of the program's own: the files in DIR, which `shaders` writes; not on the CPU
     #[arg(long, value_name = "DIR")]
     pub shaders: Option<PathBuf>,
@@ -738,6 +788,9 @@ pub struct AdaptersArgs {
     /// Measure what each driver really does, and which schedules can be used with it
     #[arg(long)]
     pub probe: bool,
+    /// Show the layouts that were measured on this machine, and how fast they are
+    #[arg(long)]
+    pub tuning: bool,
 }
 
 /// `page`
@@ -786,6 +839,14 @@ fn size(range: RangeInclusive<usize>) -> impl Fn(&str) -> Result<u64, String> + 
 /// A whole number from `min` on.
 fn whole(min: u64) -> impl Fn(&str) -> Result<u64, String> + Clone {
     recipe::whole(min..=u64::MAX)
+}
+
+/// A time in seconds.
+fn budget(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.01..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("must be a number from 0.01 to 3600".to_owned()),
+    }
 }
 
 /// A number of steps after which something is done again.

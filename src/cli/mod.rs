@@ -26,6 +26,7 @@ pub mod show;
 pub mod sweep;
 pub mod train;
 pub mod trained;
+pub mod tunings;
 pub mod wait;
 
 use std::io::{self, Write};

@@ -107,6 +107,7 @@ impl CpuBackend {
             adapter: "CPU".to_owned(),
             driver: format!("{} {}", std::env::consts::ARCH, vector_unit()),
             schedule: None,
+            tuning: None,
         };
         let trainer = ByToken::new(dims, &params);
         Self {

@@ -4,7 +4,12 @@ mod dispatch;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod recovery;
+mod scheduled;
+pub mod search;
+mod sizes;
+pub mod tune;
 
+use std::cell::Cell;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -16,18 +21,21 @@ use crate::cpu::CpuBackend;
 use crate::gpu::adapter::{Choice, Found, choose};
 use crate::gpu::device::Gpu;
 use crate::gpu::kernels::Kernels;
-use crate::gpu::plan::WorkSplit;
 use crate::gpu::probe::Probe;
 use crate::gpu::resident::Resident;
 use crate::gpu::shader::ProbeModules;
 use crate::gpu::staged::Staged;
+use crate::gpu::tuning::{Cuts, Tuning, WorkSplit};
 use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
-use crate::rng::TorchGenerator;
 use dispatch::backend_by_match;
 use recovery::{Rebuilding, Reopen};
+pub use scheduled::Scheduled;
+pub use sizes::is_large;
+use sizes::{SMALL, like_names, work};
+use tune::{Bench, Tune, Tuned};
 
 /// Everything that can train and evaluate a model.
 pub enum Engine {
@@ -39,17 +47,7 @@ pub enum Engine {
     Rebuilding(Box<Rebuilding<Opener>>),
 }
 
-/// A schedule on an adapter.
-pub enum Scheduled {
-    /// One launch per operation.
-    Staged(Box<Staged>),
-    /// Many steps per launch.
-    Resident(Box<Resident>),
-}
-
 backend_by_match!([] Engine, Cpu, Scheduled, Rebuilding);
-backend_by_match!([] Scheduled, Staged, Resident);
-
 impl From<CpuBackend> for Engine {
     fn from(cpu: CpuBackend) -> Self {
         Engine::Cpu(Box::new(cpu))
@@ -68,25 +66,16 @@ impl From<Resident> for Engine {
     }
 }
 
-impl From<Staged> for Scheduled {
-    fn from(staged: Staged) -> Self {
-        Scheduled::Staged(Box::new(staged))
-    }
-}
-
-impl From<Resident> for Scheduled {
-    fn from(resident: Resident) -> Self {
-        Scheduled::Resident(Box::new(resident))
-    }
-}
-
-/// How a model is trained on a GPU. A schedule alone stands for the program's own kernels.
+/// How a model is trained on a GPU. A schedule alone stands for the program's own kernels, laid out without a
+/// measurement.
 #[derive(Clone, Debug)]
 pub struct How {
     /// The schedule that is asked for.
     pub schedule: Schedule,
     /// The kernels.
     pub kernels: Kernels,
+    /// How the layout of a step is found.
+    pub tune: Tune,
 }
 
 impl From<Schedule> for How {
@@ -94,6 +83,7 @@ impl From<Schedule> for How {
         Self {
             schedule,
             kernels: Kernels::default(),
+            tune: Tune::Fixed,
         }
     }
 }
@@ -104,6 +94,8 @@ pub struct Opened<B> {
     pub backend: B,
     /// Why it has this schedule.
     pub why: String,
+    /// What a search for its layout found, if there was one.
+    pub tuned: Option<Tuned>,
     /// Messages for the user about what happens to the device later on.
     pub notes: Receiver<String>,
 }
@@ -114,29 +106,10 @@ impl<B> Opened<B> {
         Self {
             backend: backend.into(),
             why: why.to_owned(),
+            tuned: None,
             notes: channel().1,
         }
     }
-}
-
-/// Multiplications of the lecture's forward pass.
-const LECTURE: usize = 32 * 200 * (30 + 27);
-/// Multiplications up to which the resident schedule is taken, and from which on the staged one; in between
-/// both are timed. (Measured with Mesa 22.3.6 on two cores: on llvmpipe both take the same time at twice the
-/// lecture's size; on lavapipe the resident one is still faster at ten times that size.)
-const SMALL: usize = 2 * LECTURE;
-const LARGE: usize = 16 * LECTURE;
-/// How long each of the two is timed.
-const TRIAL: Duration = Duration::from_millis(50);
-
-/// Multiplications of a forward pass.
-fn work(dims: &Dims) -> usize {
-    dims.batch * dims.hidden * (dims.fan_in() + dims.vocab)
-}
-
-/// Whether a model is so large that the staged schedule is taken without a measurement.
-pub fn is_large(dims: &Dims) -> bool {
-    work(dims) >= LARGE
 }
 
 impl Engine {
@@ -193,16 +166,20 @@ pub async fn open(
 ) -> Result<Opened<Engine>, DeviceError> {
     let how = how.into();
     let opened = open_with(found, dims, params, how.clone(), &ProbeModules::new).await?;
-    let schedule = match opened.backend {
-        Scheduled::Staged(_) => Schedule::Staged,
-        Scheduled::Resident(_) => Schedule::Resident,
+    // What is opened again is laid out alike, for the same bits.
+    let tuning = opened.backend.tuning();
+    let how = How {
+        schedule: tuning.schedule(),
+        tune: Tune::Given(tuning),
+        ..how
     };
-    let opener = Opener::new(found, dims, How { schedule, ..how });
+    let opener = Opener::new(found, dims, how);
     let (sender, notes) = channel();
     let rebuilding = Rebuilding::new(opened.backend, params, opener, sender);
     Ok(Opened {
         backend: Engine::Rebuilding(Box::new(rebuilding)),
         why: opened.why,
+        tuned: opened.tuned,
         notes,
     })
 }
@@ -247,49 +224,86 @@ pub async fn open_with(
     how: impl Into<How>,
     modules: &dyn Fn(bool) -> ProbeModules,
 ) -> Result<Opened<Scheduled>, DeviceError> {
-    let How { schedule, kernels } = how.into();
+    let How {
+        schedule,
+        kernels,
+        tune,
+    } = how.into();
     let gpu = Gpu::open(found).await?;
-    let split = WorkSplit::of(found, &dims);
+    let split = match tune {
+        Tune::Given(Tuning::Resident(split)) => split,
+        _ => WorkSplit::of(found, &dims),
+    };
     let probe = Probe::with(&gpu, split, &modules(split.lanes > 1)).await?;
     let answers = probe.ask().await?;
-    let staged = async |why: &str| -> Result<Opened<Scheduled>, DeviceError> {
-        answers.check(Schedule::Staged, &found.info.name)?;
-        let staged = Staged::on(gpu.clone(), found, dims, params, &kernels).await?;
-        Ok(Opened::quiet(staged, why))
+    // How long it took to open the last one.
+    let opening = Cell::new(Duration::ZERO);
+    let open = async |tuning: Tuning, why: &str| -> Result<Opened<Scheduled>, DeviceError> {
+        let begun = Instant::now();
+        let opened = scheduled::open(gpu.clone(), found, dims, tuning, params, &answers, &kernels);
+        let opened = Opened::quiet(opened.await?, why);
+        opening.set(begun.elapsed());
+        Ok(opened)
     };
-    let resident = async |why: &str| -> Result<Opened<Scheduled>, DeviceError> {
-        let params = std::slice::from_ref(params);
-        let opened = Resident::probed(gpu.clone(), found, dims, params, &answers, &kernels);
-        let mut resident = opened.await?;
-        if kernels.are_changed() {
-            resident.compile_evaluation().await?;
-        }
-        Ok(Opened::quiet(resident, why))
+    if let Tune::Given(tuning) = tune {
+        return open(tuning, "as asked for").await;
+    }
+    let staged = async |why: &str| open(Tuning::Staged(Cuts::of(found, &dims)), why).await;
+    let resident = async |why: &str| open(Tuning::Resident(split), why).await;
+    let mut opened = match schedule {
+        Schedule::Staged => staged("as asked for").await?,
+        Schedule::Resident => resident("as asked for").await?,
+        Schedule::Auto if is_large(&dims) => staged("the model is large").await?,
+        Schedule::Auto => match resident("the model is small").await {
+            Ok(small) if work(&dims) <= SMALL => small,
+            Ok(small) => faster([small, staged("").await?], &dims, params).await?,
+            Err(error) => staged(&why_not_resident(error)?).await?,
+        },
     };
-    match schedule {
-        Schedule::Staged => staged("as asked for").await,
-        Schedule::Resident => resident("as asked for").await,
-        Schedule::Auto if is_large(&dims) => staged("the model is large").await,
-        Schedule::Auto => {
-            let why_staged = match resident("the model is small").await {
-                Ok(small) if work(&dims) <= SMALL => return Ok(small),
-                Ok(small) => return faster([small, staged("").await?], &dims, params).await,
-                Err(DeviceError::Limit { limit, .. }) => {
-                    format!("the resident one needs more {limit}")
-                }
-                Err(DeviceError::Loops { .. }) => {
-                    "a step of the resident one needs more loop iterations than the driver does"
-                        .to_owned()
-                }
-                Err(DeviceError::Driver { found, .. }) => {
-                    format!("the resident one cannot be used: {found}")
-                }
-                Err(error) => return Err(error),
-            };
-            staged(&why_staged).await
+    let Tune::Search { budget, steps } = tune else {
+        return Ok(opened);
+    };
+    // Changed kernels need not give the losses of the CPU, by which a search tells right from wrong.
+    if kernels.are_changed() {
+        return Ok(opened);
+    }
+    let first = opened.backend.tuning();
+    let candidates = tune::candidates(found, &dims, schedule, first);
+    let bench = Bench::new(
+        gpu.clone(),
+        found,
+        params,
+        dims,
+        &answers,
+        &kernels,
+        candidates,
+        opening.get(),
+    );
+    let (backend, tuned) = (bench.await?.search(opened.backend, budget, steps)).await?;
+    opened.backend = backend;
+    if let Some(tuned) = &tuned {
+        opened.why = tuned.why();
+    }
+    opened.tuned = tuned;
+    Ok(opened)
+}
+
+/// Why a model has the staged schedule although the resident one is preferred, if that is what an error says.
+fn why_not_resident(error: DeviceError) -> Result<String, DeviceError> {
+    match error {
+        DeviceError::Limit { limit, .. } => Ok(format!("the resident one needs more {limit}")),
+        DeviceError::Loops { .. } => Ok(
+            "a step of the resident one needs more loop iterations than the driver does".to_owned(),
+        ),
+        DeviceError::Driver { found, .. } => {
+            Ok(format!("the resident one cannot be used: {found}"))
         }
+        error => Err(error),
     }
 }
+
+/// How long each of the two is timed.
+const TRIAL: Duration = Duration::from_millis(50);
 
 /// Times both on some steps and returns the faster one.
 async fn faster(
@@ -316,32 +330,6 @@ async fn faster(
     Ok(opened)
 }
 
-/// Examples whose contexts repeat about as often as those of names, since the staged schedule computes each
-/// distinct context once. Of 128 contexts drawn like this 109 are distinct, of 128 of the names 99; of 512,
-/// 413 and 324. Every seventh is the beginning of a name, and some letters are frequent.
-fn like_names(dims: &Dims, count: usize) -> (Vec<Token>, Vec<Token>) {
-    const PARTS: u32 = 1 << 12;
-    let examples = count * dims.batch;
-    let mut draws = vec![0; examples * (dims.block + 2)];
-    TorchGenerator::manual_seed(1).randint_into(PARTS, &mut draws);
-    // The square of a number between 0 and 1.
-    let token = |&draw: &u32| {
-        let square = u64::from(draw).pow(2) / u64::from(PARTS);
-        (dims.vocab as u64 * square / u64::from(PARTS)) as Token
-    };
-    let (mut x, mut y) = (Vec::new(), Vec::new());
-    for draws in draws.chunks_exact(dims.block + 2) {
-        let (begins, draws) = (draws[0] % 7 == 0, &draws[1..]);
-        x.extend(
-            draws[1..]
-                .iter()
-                .map(|draw| if begins { 0 } else { token(draw) }),
-        );
-        y.push(token(&draws[0]));
-    }
-    (x, y)
-}
-
 /// The time of a step, measured over several. The first step, which compiles the kernels, does not count.
 async fn step_time(backend: &mut impl Backend, dims: &Dims) -> Result<Duration, DeviceError> {
     let mut time = async |count: usize| -> Result<Duration, DeviceError> {
@@ -364,28 +352,5 @@ async fn step_time(backend: &mut impl Backend, dims: &Dims) -> Result<Duration, 
             return Ok(took / count as u32);
         }
         count *= 4;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::contexts::Rows;
-
-    /// The numbers that the comment tells, and every token within the vocabulary.
-    #[test]
-    fn contexts_of_a_trial_come_again_as_those_of_names_do() {
-        for (batch, told) in [(128, 109.0), (512, 413.0)] {
-            let dims = Dims::LECTURE.with_batch(batch);
-            let (x, y) = like_names(&dims, 50);
-            assert_eq!((x.len(), y.len()), (50 * batch * dims.block, 50 * batch));
-            let largest = x.iter().chain(&y).copied().max();
-            assert_eq!(largest, Some(26));
-            let rows = x
-                .chunks(batch * dims.block)
-                .map(|x| Rows::merged(x, None, dims.block).len());
-            let mean = rows.sum::<usize>() as f64 / 50.0;
-            assert!((mean / told - 1.0).abs() < 0.02, "{mean} of {batch}");
-        }
     }
 }

@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::adapter::Found;
 use super::device::Gpu;
-use super::plan::WorkSplit;
 use super::shader::{
     Module, Part, Source, chunked_modules, extras_modules, files, resident_module, staged_modules,
 };
+use super::tuning::WorkSplit;
 use crate::backend::{DeviceError, ShaderError};
 use crate::model::dims::Dims;
 use crate::text::hex;
@@ -210,7 +210,7 @@ impl Kernels {
 
 /// Whether the resident kernel works in subgroups on an adapter, which does not depend on the sizes.
 fn in_subgroups(found: &Found) -> bool {
-    WorkSplit::of(found, &Dims::LECTURE).lanes > 1
+    WorkSplit::of(found, &Dims::LECTURE).in_subgroups()
 }
 
 #[cfg(test)]

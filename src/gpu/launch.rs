@@ -1,7 +1,8 @@
 //! The launches of a schedule: which kernel runs on which tensors with how many invocations.
 
 use super::adapter::Needs;
-use super::layout::{Layer, Layout, Slot, WORKGROUP, pitch};
+use super::layout::{Layer, Layout, Slot, pitch};
+use super::tuning::WORKGROUP;
 use crate::backend::DeviceError;
 
 use Size::{Batch, Embd, FanIn, Hidden, Vocab};
@@ -159,7 +160,7 @@ impl Layout {
             ("DX_SLICES", cut.dx_slices),
             ("PARTS", cut.parts),
             ("DX_PARTS", cut.dx_parts),
-            ("INVOCATIONS", self.adders),
+            ("INVOCATIONS", self.cuts.adders),
         ]
         .map(|(name, value)| (name, value as f64))
     }
@@ -206,7 +207,7 @@ impl Layout {
             }
             Invocations::Columns(cols) => {
                 // At least four vectors side by side: one memory transaction.
-                let (columns, most) = (size(cols).div_ceil(4), self.adders / 4);
+                let (columns, most) = (size(cols).div_ceil(4), self.cuts.adders / 4);
                 Cut::slices(self.slices(columns, rows.div_ceil(4), most))
             }
             Invocations::Rows(cols) => {
@@ -253,7 +254,7 @@ impl Layout {
                 let values = weight.next_multiple_of(Self::ALIGN) + pitch(size(fan_out));
                 folded(values / 4)
             }
-            Invocations::Columns(cols) => of(self.adders, size(cols).div_ceil(4)),
+            Invocations::Columns(cols) => of(self.cuts.adders, size(cols).div_ceil(4)),
             Invocations::Rows(_) => of(WORKGROUP, rows),
             Invocations::Embeddings => of(WORKGROUP, self.embeddings()),
         }
@@ -281,7 +282,7 @@ impl Layout {
         });
         let needs = Needs {
             storage_buffers: launches().map(|l| l.binds.len()).max().unwrap_or(0),
-            invocations: WORKGROUP,
+            invocations: WORKGROUP.max(self.cuts.adders),
             workgroups: workgroups.max().unwrap_or(0).into(),
             largest: largest.unwrap_or(0),
         };

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::adapter::Found;
+use super::tuning::Cuts;
 use crate::model::contexts::Rows;
 use crate::model::dims::Dims;
 use crate::model::params::Tensor;
@@ -89,9 +90,6 @@ use LectureTensor as K;
 use Slot as S;
 use Tensor as T;
 
-/// Invocations of a workgroup, except where it adds up columns ([`Layout::adders`]).
-pub(super) const WORKGROUP: usize = 64;
-
 /// Values from the start of one row of a tensor to the start of the next. The kernels read four values at
 /// once, so rows start at multiples of four. The padding is zero.
 pub fn pitch(cols: usize) -> usize {
@@ -111,13 +109,8 @@ pub struct Layout {
     pub offsets: [usize; 7],
     /// Values in that buffer.
     pub params: usize,
-    /// Sums are cut into slices until a launch has this many invocations.
-    pub enough: usize,
-    /// Invocations of a workgroup that adds up columns. Its work is loads: many in flight hide the latency,
-    /// and neighbouring invocations load neighbouring columns.
-    pub adders: usize,
-    /// Whether the long sums of the products are cut into parts.
-    pub in_parts: bool,
+    /// How the sums are cut.
+    pub cuts: Cuts,
     /// Loop iterations of a part of a sum at least, with four terms each.
     pub part_rounds: usize,
 }
@@ -135,9 +128,9 @@ impl Layout {
     /// Words of a chunk's lists of uses: 16 MiB. A list begins with a word for each character.
     const MAX_USES: usize = 1 << 22;
 
-    /// The layout for a model of these sizes on an adapter.
+    /// The layout for a model of these sizes that suits an adapter without a measurement.
     pub fn of(found: &Found, dims: Dims) -> Self {
-        Self::new(dims, found.is_software()).within_limits(found)
+        Self::new(dims, Cuts::of(found, &dims))
     }
 
     /// The layout of [`STEP_IN_PARTS`](super::staged::STEP_IN_PARTS) on an adapter, at any size. Training
@@ -146,32 +139,18 @@ impl Layout {
     /// computing or adding up the parts.
     pub fn in_parts(found: &Found, dims: Dims) -> Self {
         let trained = Self::of(found, dims);
-        if trained.in_parts {
+        if trained.cuts.in_parts() {
             return trained;
         }
+        let cuts = Cuts::hardware(&dims).within(&found.adapter.limits());
         Self {
-            in_parts: true,
             part_rounds: 2,
-            ..Self::new(dims, false).within_limits(found)
+            ..Self::new(dims, cuts.with_parts(true))
         }
     }
 
-    /// Limits the invocations of a workgroup to what the adapter has.
-    fn within_limits(self, found: &Found) -> Self {
-        let limits = found.adapter.limits();
-        let most = limits
-            .max_compute_invocations_per_workgroup
-            .min(limits.max_compute_workgroup_size_x);
-        // Every WebGPU device has 256; some GLES devices have fewer.
-        let fits = self.adders <= most as usize;
-        Self {
-            adders: if fits { self.adders } else { WORKGROUP },
-            ..self
-        }
-    }
-
-    /// The layout for a model of these sizes, on a GPU or on a software adapter.
-    pub fn new(dims: Dims, software: bool) -> Self {
+    /// The layout for a model of these sizes whose sums are cut like this.
+    pub fn new(dims: Dims, cuts: Cuts) -> Self {
         let widest = dims.hidden.max(dims.fan_in()).max(dims.vocab);
         let mut layout = Self {
             dims,
@@ -181,9 +160,7 @@ impl Layout {
                 .clamp(1, Self::MAX_STEPS),
             offsets: [0; 7],
             params: 0,
-            enough: if software { 1 } else { Self::ENOUGH },
-            adders: if software { WORKGROUP } else { Self::ADDERS },
-            in_parts: !software && dims.batch * dims.hidden >= Self::IN_PARTS,
+            cuts,
             part_rounds: Self::PART_ROUNDS,
         };
         for tensor in Tensor::ALL {
@@ -303,34 +280,18 @@ impl Layout {
 
     /// Slices of a sum at most, where workgroups have 64 invocations.
     pub(super) const MAX_SLICES: usize = 16;
-    /// Invocations of a workgroup that adds up columns, on a GPU: `partial` of
-    /// shaders/staged/batchnorm.wgsl has room for this many.
-    const ADDERS: usize = 256;
-    /// From this many values of `h` on, the long sums of the products are cut into parts on a GPU. With
-    /// slices, a workgroup has a few tiles with all of their terms, and hundreds of workgroups load the same
-    /// rows and columns: for the logits of 4,096 rows with 2,048 units 184 MB. In parts, a workgroup has 64
-    /// tiles, and it is 48 MB. (Counted, not
-    /// measured: there was no GPU. On lavapipe with the layout of a GPU, the launches with long sums took
-    /// 651 ms with slices and 352 ms in parts. With whole sums, as software adapters have them, they took
-    /// 521 ms; with minibatches of names, which have a third of the rows, as long as in parts.) Smaller
-    /// products gain less, and adding up the parts costs additional launches.
-    const IN_PARTS: usize = 1 << 20;
-    /// Parts of a sum at most, and loop iterations that each has at least in training.
-    const MAX_PARTS: usize = 16;
+    /// Loop iterations that a part of a sum has at least in training.
     const PART_ROUNDS: usize = 16;
     /// Rounds of a loop that a slice has at least.
     const SLICE_ROUNDS: usize = 2;
-    /// Invocations that keep any GPU busy. On a software adapter slices only add work: with two slices
-    /// everywhere a step of the lecture on lavapipe took 760 us instead of 500 (one thread).
-    const ENOUGH: usize = 1 << 16;
 
-    /// Slices for the sums of a launch: as many as it takes for `enough` invocations. Otherwise most of a GPU
+    /// Slices for the sums of a launch: as many as it takes for enough invocations. Otherwise most of a GPU
     /// is idle while a few invocations add up thousands of terms.
     pub(super) fn slices(&self, results: usize, rounds: usize, most: usize) -> usize {
         let mut slices = 1;
         while 2 * slices <= most
             && 2 * slices * Self::SLICE_ROUNDS <= rounds
-            && 2 * slices * results <= self.enough
+            && 2 * slices * results <= self.cuts.invocations
         {
             slices *= 2;
         }
@@ -343,13 +304,13 @@ impl Layout {
         self.slices(tiles, terms.div_ceil(4), Self::MAX_SLICES)
     }
 
-    /// Parts for tiles of 8 x 4 sums: as many as it takes for `enough` invocations.
+    /// Parts for tiles of 8 x 4 sums: as many as it takes for enough invocations.
     pub(super) fn tile_parts(&self, rows: usize, cols: usize, terms: usize) -> usize {
         let (tiles, rounds) = (rows.div_ceil(8) * cols.div_ceil(4), terms.div_ceil(4));
         let mut parts = 1;
-        while 2 * parts <= Self::MAX_PARTS
+        while 2 * parts <= self.cuts.parts
             && 2 * parts * self.part_rounds <= rounds
-            && parts * tiles < self.enough
+            && parts * tiles < self.cuts.invocations
         {
             parts *= 2;
         }
@@ -438,9 +399,9 @@ mod tests {
 
     #[test]
     fn a_read_back_takes_what_is_read_and_no_more() {
-        for software in [false, true] {
-            for dims in [Dims::LECTURE, Dims::LECTURE.with_batch(4096)] {
-                let layout = Layout::new(dims, software);
+        for dims in [Dims::LECTURE, Dims::LECTURE.with_batch(4096)] {
+            for cuts in [Cuts::hardware(&dims), Cuts::WHOLE] {
+                let layout = Layout::new(dims, cuts);
                 // Two counters, and a loss for each row of each step.
                 assert_eq!(layout.bytes_read(S::Progress, 2), 4 * 2);
                 for losses in [1, 31, 32, layout.steps * dims.batch] {
@@ -453,7 +414,7 @@ mod tests {
             }
         }
         // Rows of 27 values have a pad of one, which lies between those that are read.
-        let layout = Layout::new(Dims::LECTURE, true);
+        let layout = Layout::new(Dims::LECTURE, Cuts::WHOLE);
         for (values, with_pads) in [
             (1, 1),
             (27, 27),
@@ -467,8 +428,14 @@ mod tests {
 
     #[test]
     fn a_software_adapter_gets_one_slice_and_a_gpu_as_many_as_its_terms_allow() {
+        let dims = Dims::LECTURE;
         let slices = |software, results, rounds| {
-            Layout::new(Dims::LECTURE, software).slices(results, rounds, Layout::MAX_SLICES)
+            let cuts = if software {
+                Cuts::WHOLE
+            } else {
+                Cuts::hardware(&dims)
+            };
+            Layout::new(dims, cuts).slices(results, rounds, Layout::MAX_SLICES)
         };
         assert_eq!(slices(true, 28, 50), 1);
         assert_eq!(slices(false, 28, 50), 16); // logits: 28 tiles, 50 rounds

@@ -17,4 +17,5 @@ pub mod single;
 pub mod staged;
 pub mod submission;
 pub mod timestamps;
+pub mod tuning;
 pub mod work;

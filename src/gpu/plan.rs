@@ -1,105 +1,25 @@
-//! How the resident kernel shares a step out among its invocations ([`WorkSplit`]), where everything lies in
-//! its four buffers ([`Plan`]), and the words of a chunk of steps.
+//! Where everything lies in the four buffers of the resident kernel ([`Plan`]), and the words of a chunk of
+//! steps. [`WorkSplit`] says how the kernel shares a step out among its invocations.
 
 use std::ops::Range;
 
 use serde::Serialize;
-use wgpu::{Features, Limits};
 
 use super::adapter::{Found, Needs};
 use super::layout::{packed_words, uses_words};
 use super::packing::list_uses;
+use super::tuning::{MAX_STEPS, TILE_ROWS, WorkSplit};
 use crate::backend::DeviceError;
 use crate::model::dims::{Dims, Token};
 use crate::model::params::{Params, Tensor};
 use crate::model::steps::Steps;
 
-/// Rows of a tile, `TILE_ROWS` of the kernel.
-const TILE_ROWS: usize = 8;
-/// Steps of a chunk at most.
-const MAX_STEPS: usize = 4096;
 /// Words that a chunk may have in one buffer, over all models: 16 MiB.
 const MAX_WORDS: usize = 1 << 22;
 /// Words of a chunk before those of its steps: see `shaders/resident/train.wgsl`.
 const HEADER: usize = 2;
 /// Storage buffers of the kernel, by their names there.
 pub(super) const NAMES: [&str; 4] = ["inputs", "models", "scratch", "results"];
-
-/// How the work of a step is shared out among the invocations of a workgroup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkSplit {
-    /// Invocations of the workgroup.
-    pub workers: usize,
-    /// Invocations that exchange loaded values by subgroup operations: all of them if the workgroup is one
-    /// subgroup, else 1.
-    pub lanes: usize,
-    /// Slices of the sums over all hidden units.
-    pub slices: usize,
-    /// Slices of the sums over all examples in batch norm.
-    pub row_slices: usize,
-    /// Invocations that share a row of logits.
-    pub row_workers: usize,
-}
-
-impl WorkSplit {
-    /// On a GPU: many invocations, each with work in every phase.
-    pub fn hardware(dims: &Dims, limits: &Limits) -> Self {
-        let most = limits
-            .max_compute_invocations_per_workgroup
-            .min(limits.max_compute_workgroup_size_x);
-        Self::with_workers(dims, most.clamp(1, 256) as usize)
-    }
-
-    /// The split of [`WorkSplit::hardware`] for a given number of invocations.
-    pub fn with_workers(dims: &Dims, workers: usize) -> Self {
-        let rows = dims.batch.div_ceil(TILE_ROWS);
-        let tiles = rows * dims.vocab.max(dims.fan_in()).div_ceil(4);
-        Self {
-            workers,
-            lanes: 1,
-            slices: (workers / tiles).max(1),
-            // With more than eight, adding up the slices would take longer than computing one.
-            row_slices: (workers / dims.hidden.div_ceil(4)).clamp(1, 8),
-            row_workers: (workers / dims.batch).clamp(1, dims.vocab.div_ceil(4)),
-        }
-    }
-
-    /// On a software adapter with subgroups of a known size of eight or more: one of them.
-    fn subgroup(found: &Found) -> Option<Self> {
-        let needed = Features::SUBGROUP | Features::SUBGROUP_BARRIER;
-        let size = found.info.subgroup_min_size;
-        let known = size == found.info.subgroup_max_size && (8..=64).contains(&size);
-        (known && found.adapter.features().contains(needed)).then_some(Self {
-            workers: size as usize,
-            lanes: size as usize,
-            slices: 1,
-            row_slices: 1,
-            row_workers: 1,
-        })
-    }
-
-    /// On other software adapters: few invocations, since each costs time at every barrier. (Measured
-    /// on lavapipe, Mesa 22.3.6, a step of the lecture with 64 and 256: 619 and 664 us; on llvmpipe:
-    /// 650 and 770.)
-    pub fn software() -> Self {
-        Self {
-            workers: 32,
-            lanes: 1,
-            slices: 1,
-            row_slices: 1,
-            row_workers: 1,
-        }
-    }
-
-    /// What suits an adapter.
-    pub fn of(found: &Found, dims: &Dims) -> Self {
-        if found.is_software() {
-            Self::subgroup(found).unwrap_or(Self::software())
-        } else {
-            Self::hardware(dims, &found.adapter.limits())
-        }
-    }
-}
 
 /// The `override` constants of `shaders/resident/train.wgsl`, under their names there.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -159,6 +79,8 @@ pub struct Plan {
     pub(super) dims: Dims,
     /// Models that there is room for.
     pub(super) models: usize,
+    /// How the work of a step is shared out.
+    pub(super) split: WorkSplit,
     pub(super) constants: Constants,
     /// Steps that a chunk may have.
     pub(super) capacity: usize,
@@ -174,6 +96,7 @@ impl Plan {
             slices,
             row_slices,
             row_workers,
+            steps,
         } = split;
         let Dims {
             vocab,
@@ -272,10 +195,11 @@ impl Plan {
         let mut plan = Self {
             dims,
             models,
+            split,
             constants,
             capacity,
         };
-        plan.constants.steps = (rounds / plan.rounds()).clamp(1, MAX_STEPS);
+        plan.constants.steps = (rounds / plan.rounds()).clamp(1, steps);
         plan
     }
 
@@ -302,6 +226,11 @@ impl Plan {
             });
         }
         Ok(plan)
+    }
+
+    /// Whether the workgroup is one subgroup, whose invocations load for each other.
+    pub(super) fn in_subgroups(&self) -> bool {
+        self.split.in_subgroups()
     }
 
     /// Steps that a dispatch has at most.

@@ -13,11 +13,12 @@ use super::device::Gpu;
 use super::executor::to_f32;
 use super::kernels::Kernels;
 use super::layout::Layout;
-use super::plan::{Constants, NAMES, Plan, WorkSplit};
+use super::plan::{Constants, NAMES, Plan};
 use super::probe::Answers;
 use super::staged::{STEP, Staged, check_progress, info, mean};
 use super::submission::{Submitted, overlapped, submissions};
 use super::timestamps::Profiler;
+use super::tuning::{Tuning, WorkSplit};
 use super::work::kernels_of;
 use crate::backend::profile::{Kernel, Profile, Work};
 use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
@@ -72,12 +73,22 @@ impl Resident {
         dims: Dims,
         params: &[Params<f32>],
     ) -> Result<Self, DeviceError> {
-        let answers = Answers::of(&gpu, WorkSplit::of(found, &dims)).await?;
-        Self::probed(gpu, found, dims, params, &answers, &Kernels::default()).await
+        let split = WorkSplit::of(found, &dims);
+        let answers = Answers::of(&gpu, split).await?;
+        Self::probed(
+            gpu,
+            found,
+            dims,
+            split,
+            params,
+            &answers,
+            &Kernels::default(),
+        )
+        .await
     }
 
-    /// Makes room for `most` models of one size, each of which begins with `params`. As long as the adapter
-    /// cannot hold them, their number is halved.
+    /// Makes room for `most` models of one size, each of which begins with `params`, whose steps are split like
+    /// this. As long as the adapter cannot hold them, their number is halved.
     ///
     /// # Errors
     ///
@@ -86,11 +97,11 @@ impl Resident {
         gpu: Gpu,
         found: &Found,
         dims: Dims,
+        split: WorkSplit,
         params: &Params<f32>,
         most: usize,
         kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
-        let split = WorkSplit::of(found, &dims);
         let answers = Answers::of(&gpu, split).await?;
         answers.check(Schedule::Resident, &found.info.name)?;
         let mut count = most;
@@ -117,12 +128,14 @@ impl Resident {
         kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         let gpu = Gpu::open(found).await?;
-        let answers = Answers::of(&gpu, WorkSplit::of(found, &dims)).await?;
+        let split = WorkSplit::of(found, &dims);
+        let answers = Answers::of(&gpu, split).await?;
         let params = std::slice::from_ref(params);
-        Self::probed(gpu, found, dims, params, &answers, kernels).await
+        Self::probed(gpu, found, dims, split, params, &answers, kernels).await
     }
 
-    /// Makes room for several models on a device that has been probed, with a plan that its loops allow.
+    /// Makes room for several models on a device that has been probed, with a plan for a split that its loops
+    /// allow.
     ///
     /// # Errors
     ///
@@ -131,12 +144,12 @@ impl Resident {
         gpu: Gpu,
         found: &Found,
         dims: Dims,
+        split: WorkSplit,
         params: &[Params<f32>],
         answers: &Answers,
         kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         answers.check(Schedule::Resident, &found.info.name)?;
-        let split = WorkSplit::of(found, &dims);
         let plan = Plan::for_driver(found, dims, params.len(), split, answers.loops.done)?;
         Self::with(gpu, found, plan, params, kernels).await
     }
@@ -154,7 +167,7 @@ impl Resident {
         kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         plan.check(found)?;
-        let module = kernels.resident(plan.constants.lanes > 1);
+        let module = kernels.resident(plan.in_subgroups());
         let named = plan.named();
         let constants: Vec<_> = named
             .iter()
@@ -176,8 +189,8 @@ impl Resident {
         let resident = Self {
             gpu,
             most: plan.capacity,
+            info: info(found, Tuning::Resident(plan.split)),
             plan,
-            info: info(found, "resident"),
             pipeline,
             bindings,
             inputs,
@@ -193,6 +206,11 @@ impl Resident {
         }
         resident.gpu.check()?;
         Ok(resident)
+    }
+
+    /// How the work of a step is shared out.
+    pub fn split(&self) -> WorkSplit {
+        self.plan.split
     }
 
     /// How many models there is room for.
@@ -388,8 +406,9 @@ impl Resident {
                 staged
             }
             None => {
-                let (gpu, dims) = (self.gpu.clone(), self.plan.dims);
-                Staged::on(gpu, &self.found, dims, &params, &self.kernels).await?
+                let layout = Layout::of(&self.found, self.plan.dims);
+                let gpu = self.gpu.clone();
+                Staged::on(gpu, &self.found, layout, &params, &self.kernels).await?
             }
         };
         Ok(self.staged.insert(staged))

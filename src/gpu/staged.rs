@@ -15,10 +15,10 @@ use super::launch::Size::{Batch, FanIn, Hidden, Vocab};
 use super::launch::{Dx, Invocations, Launch, launch};
 use super::layout::Layer::{First, Second};
 use super::layout::{Layout, Slot};
-use super::plan::WorkSplit;
 use super::probe::Answers;
 use super::submission::{Submitted, overlapped, submissions};
 use super::timestamps::Profiler;
+use super::tuning::{Tuning, WorkSplit};
 use super::work::{kernels_of, work_of};
 use crate::backend::profile::Profile;
 use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
@@ -162,7 +162,7 @@ pub const EVALUATE: [Launch; 5] = [
 
 /// The launches of a step in a layout.
 pub fn step_of(layout: &Layout) -> &'static [Launch] {
-    if layout.in_parts {
+    if layout.cuts.in_parts() {
         &STEP_IN_PARTS
     } else {
         &STEP
@@ -220,10 +220,10 @@ impl Staged {
         let gpu = Gpu::open(found).await?;
         let answers = Answers::of(&gpu, WorkSplit::of(found, &dims)).await?;
         answers.check(Schedule::Staged, &found.info.name)?;
-        Self::on(gpu, found, dims, params, kernels).await
+        Self::on(gpu, found, layout, params, kernels).await
     }
 
-    /// Compiles the kernels and uploads `params` on a device that is open and has been probed.
+    /// Compiles the kernels for a layout and uploads `params` on a device that is open and has been probed.
     ///
     /// # Errors
     ///
@@ -231,11 +231,10 @@ impl Staged {
     pub async fn on(
         gpu: Gpu,
         found: &Found,
-        dims: Dims,
+        layout: Layout,
         params: &Params<f32>,
         kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
-        let layout = Layout::of(found, dims);
         let tables = tables(&layout);
         layout.check(&tables, &found.adapter.limits(), &found.info.name)?;
         let executor = Executor::on(gpu, layout, &tables, &kernels.staged()).await?;
@@ -266,7 +265,7 @@ impl Staged {
         let table = step_of(&executor.layout);
         executor.compile(&[(table, dims.batch), (&CALIBRATE, rows), (&EVALUATE, rows)]);
         let staged = Self {
-            info: info(found, "staged"),
+            info: info(found, Tuning::Staged(executor.layout.cuts)),
             table,
             step: executor.pass(table, dims.batch)?,
             calibrate: executor.pass(&CALIBRATE, rows)?,
@@ -394,12 +393,16 @@ pub(super) fn check_progress(first: u64, asked: u32, done: u32) -> Result<(), De
 }
 
 /// The description of a backend on this adapter.
-pub(super) fn info(found: &Found, schedule: &'static str) -> BackendInfo {
+pub(super) fn info(found: &Found, tuning: Tuning) -> BackendInfo {
     BackendInfo {
         backend: api_name(found.info.backend),
         adapter: found.info.name.clone(),
         driver: found.driver(),
-        schedule: Some(schedule),
+        schedule: Some(match tuning {
+            Tuning::Staged(_) => "staged",
+            Tuning::Resident(_) => "resident",
+        }),
+        tuning: Some(tuning.to_string()),
     }
 }
 
@@ -493,6 +496,7 @@ impl Backend for Staged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::tuning::Cuts;
 
     #[test]
     fn a_chunk_that_was_not_done_in_full_is_an_error() {
@@ -515,7 +519,7 @@ mod tests {
         };
         let enough = wgpu::Limits::default();
         let check = |dims, limits: &wgpu::Limits| {
-            let layout = Layout::new(dims, false);
+            let layout = Layout::new(dims, Cuts::hardware(&dims));
             layout.check(&tables(&layout), limits, "GPU")
         };
         assert!(check(Dims::LECTURE, &enough).is_ok());
@@ -563,8 +567,8 @@ mod tests {
             hidden: 2048,
             batch: 4096,
         };
-        for software in [false, true] {
-            let layout = Layout::new(largest, software);
+        for cuts in [Cuts::hardware(&largest), Cuts::WHOLE] {
+            let layout = Layout::new(largest, cuts);
             for launch in tables(&layout).into_iter().flatten() {
                 let cut = layout.cut_of(launch.invocations, layout.rows);
                 let groups = layout.groups_of(launch.invocations, layout.rows, cut);

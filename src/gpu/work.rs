@@ -107,6 +107,7 @@ pub fn kernels_of(table: &[Launch], layout: &Layout) -> Vec<Kernel> {
 mod tests {
     use super::*;
     use crate::gpu::staged::STEP;
+    use crate::gpu::tuning::Cuts;
 
     /// By hand, for sizes of which no two are the same: kernel, operations, values moved.
     #[test]
@@ -152,8 +153,8 @@ mod tests {
             ("embedding_backward_kernel", 54, 2 + 24 + 54 + 15),
             ("sgd_kernel", 2 * params, 2 + 1 + 3 * params),
         ];
-        for software in [false, true] {
-            let kernels = kernels_of(&STEP, &Layout::new(dims, software));
+        for cuts in [Cuts::hardware(&dims), Cuts::WHOLE] {
+            let kernels = kernels_of(&STEP, &Layout::new(dims, cuts));
             assert_eq!(kernels.len(), want.len());
             for (kernel, (name, flops, values)) in kernels.iter().zip(want) {
                 let flops = (flops > 0).then_some(f64::from(flops));
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_two_linear_layers_can_be_told_apart() {
-        let kernels = kernels_of(&STEP, &Layout::new(Dims::LECTURE, true));
+        let kernels = kernels_of(&STEP, &Layout::new(Dims::LECTURE, Cuts::WHOLE));
         let names = |weight| -> Vec<&str> {
             let of_weight = kernels.iter().filter(|k| k.weight == weight);
             of_weight.map(|k| k.name).collect()

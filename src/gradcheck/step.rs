@@ -11,11 +11,13 @@ use super::engine::{Engine, Kernels};
 use crate::backend::{Backend, DeviceError, Schedule};
 use crate::cores::cores;
 use crate::cpu::CpuBackend;
+use crate::engine::tune::Tune;
 use crate::engine::{self, How};
 use crate::gpu::adapter::Found;
 use crate::gpu::layout::{Layout, Slot};
 use crate::gpu::resident::Resident;
 use crate::gpu::staged::Staged;
+use crate::gpu::tuning::Cuts;
 use crate::model::contexts::Numbering;
 use crate::model::dims::Dims;
 use crate::model::params::{Params, Tensor};
@@ -113,11 +115,12 @@ impl Engine {
         let how = How {
             schedule: Schedule::Auto,
             kernels: kernels.clone(),
+            tune: Tune::Fixed,
         };
         let opened = engine::open(found, inputs.dims, &inputs.params, how).await?;
         Ok(match opened.backend.info().schedule {
             Some("resident") => Code::Resident,
-            _ if Layout::of(found, inputs.dims).in_parts => Code::InParts,
+            _ if Layout::of(found, inputs.dims).cuts.in_parts() => Code::InParts,
             _ => Code::Staged,
         })
     }
@@ -213,10 +216,10 @@ async fn staged(
 ) -> Result<Staged, DeviceError> {
     let layout = match code {
         Code::InParts => Layout::in_parts(found, inputs.dims),
-        _ => Layout {
-            in_parts: false,
-            ..Layout::of(found, inputs.dims)
-        },
+        _ => {
+            let cuts = Cuts::of(found, &inputs.dims).with_parts(false);
+            Layout::new(inputs.dims, cuts)
+        }
     };
     Staged::with_layout(found, layout, &inputs.params, kernels).await
 }

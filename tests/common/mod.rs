@@ -257,3 +257,49 @@ pub fn two_thousand_steps<B: Backend>(
     }
     Ok(())
 }
+
+/// The loss and the seven gradients of one step of a backend that has the parameters of `inputs`. A step updates
+/// at once and keeps no gradients; but one with a learning rate of 2^20 leaves nothing in the parameters but them:
+/// what a parameter was is lost in the rounding.
+pub fn gradients_of_one_step(
+    device: &mut impl Backend,
+    inputs: &Inputs,
+    what: &str,
+) -> Result<(), Failed> {
+    const LR: f32 = 1048576.0;
+    let dims = *device.dims();
+    let model = reference(&dims, inputs);
+    let steps = Steps {
+        first: 0,
+        x: inputs.x.clone(),
+        y: inputs.y.clone(),
+        lr: vec![LR],
+    };
+    let mut losses = Vec::new();
+    device.train(&steps, &mut losses).block_on()?;
+    let loss = model.acts.row_loss.iter().sum::<f64>() / dims.batch as f64;
+    compare("loss", &f64s(&losses), &[loss], Tolerance::F32)?;
+    let after = device.params().block_on()?;
+    let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    for tensor in Tensor::ALL {
+        let (before, after) = (inputs.params.get(tensor), after.get(tensor));
+        let grads: Vec<f64> = (before.iter().zip(after))
+            .map(|(&before, &after)| (f64::from(before) - f64::from(after)) / f64::from(LR))
+            .collect();
+        // db1 is zero but for the rounding of its terms; see tests/gpu.rs.
+        let absolute = match tensor {
+            Tensor::B1 => {
+                let terms = largest(&model.acts.dhprebn) * (dims.batch as f64).sqrt() / 4.0;
+                Tolerance::F32.of_largest * terms
+            }
+            _ => 0.0,
+        };
+        let tolerance = Tolerance {
+            absolute,
+            ..Tolerance::F32_PASS
+        };
+        let name = format!("d{} ({dims}, {what})", tensor.name());
+        compare(&name, &grads, model.grads.get(tensor), tolerance)?;
+    }
+    Ok(())
+}

@@ -13,9 +13,10 @@ use common::{Inputs, SIZES, Tolerance, compare, compare_params, f64s, inputs, re
 use gpu_makemore::gpu::chunked::CHUNKED;
 use gpu_makemore::gpu::launch::{Cut, Invocations, Launch};
 use gpu_makemore::gpu::layout::{Layout, Slot};
-use gpu_makemore::gpu::plan::{Plan, WorkSplit};
+use gpu_makemore::gpu::plan::Plan;
 use gpu_makemore::gpu::shader::{Module, Source, chunked_modules, resident_module, staged_modules};
 use gpu_makemore::gpu::staged::{CALIBRATE, EVALUATE, step_of};
+use gpu_makemore::gpu::tuning::{Cuts, WorkSplit};
 use gpu_makemore::interpreter::{Buffers, Finding, Kernel, Rules};
 use gpu_makemore::model::contexts::Rows;
 use gpu_makemore::model::dims::{Dims, Token};
@@ -150,12 +151,8 @@ fn merging(dims: &Dims, seed: u64) -> Inputs {
 
 /// The layouts that a step is run in: as on software adapters; and on a GPU with slices, and in parts.
 fn layouts(dims: Dims) -> [Layout; 3] {
-    let gpu = Layout::new(dims, false);
-    let in_parts = Layout {
-        in_parts: true,
-        ..gpu.clone()
-    };
-    [Layout::new(dims, true), gpu, in_parts]
+    let gpu = Cuts::hardware(&dims);
+    [Cuts::WHOLE, gpu, gpu.with_parts(true)].map(|cuts| Layout::new(dims, cuts))
 }
 
 /// A step by kernels of `modules`: the rows merged and a few of them filled up, or one for each example.
@@ -207,7 +204,7 @@ fn no_kernel_of_the_staged_schedule_races() {
         for layout in layouts(dims) {
             for merged in [true, false] {
                 if let Err((kernel, message)) = step(&layout, staged_modules(), merged) {
-                    let parts = layout.in_parts;
+                    let parts = layout.cuts.in_parts();
                     panic!("{dims}, in parts {parts}, merged {merged}: {kernel}: {message}");
                 }
             }
@@ -218,10 +215,10 @@ fn no_kernel_of_the_staged_schedule_races() {
 #[test]
 fn no_kernel_of_an_evaluation_races() {
     for dims in sizes() {
-        for software in [true, false] {
+        for cuts in [Cuts::WHOLE, Cuts::hardware(&dims)] {
             let given = merging(&dims, 9);
             let contexts = Rows::merged(&given.x, Some(&given.y), dims.block);
-            let layout = Layout::new(dims, software);
+            let layout = Layout::new(dims, cuts);
             let mut tensors = Tensors::new(layout, staged_modules(), &given.params);
             tensors.write(&contexts, contexts.len(), &[], 0.0);
             let rows = contexts.len();
@@ -242,10 +239,10 @@ fn no_kernel_of_an_evaluation_races() {
 #[test]
 fn no_kernel_of_the_chunked_pass_races() {
     for dims in sizes() {
-        for software in [true, false] {
+        for cuts in [Cuts::WHOLE, Cuts::hardware(&dims)] {
             let given = inputs(&dims, 6);
             let minibatch = Rows::apart(&given.x, &given.y, dims.block);
-            let layout = Layout::new(dims, software);
+            let layout = Layout::new(dims, cuts);
             let mut tensors = Tensors::new(layout, chunked_modules(), &given.params);
             tensors.write(&minibatch, dims.batch, &given.y, 0.0);
             if let Err((kernel, message)) = tensors.run(&CHUNKED, dims.batch) {
@@ -336,6 +333,35 @@ fn the_resident_kernel_does_not_race() {
             if let Err((_, message)) = resident(dims, split, &source.text(), &source) {
                 panic!("{dims}, {split:?}: {message}");
             }
+        }
+    }
+}
+
+/// At sizes of one tile and a half.
+const SMALL: Dims = Dims {
+    vocab: 27,
+    block: 3,
+    embd: 4,
+    hidden: 20,
+    batch: 12,
+};
+
+#[test]
+fn no_layout_that_a_search_tries_races() {
+    let limits = wgpu::Limits::default();
+    let source = resident_module(false).source;
+    let splits = WorkSplit::candidates(split(&SMALL), &limits, &SMALL);
+    assert!(splits.len() > 10, "{splits:?}");
+    for split in splits {
+        if let Err((_, message)) = resident(SMALL, split, &source.text(), &source) {
+            panic!("{split:?}: {message}");
+        }
+    }
+    let all = Cuts::candidates(Cuts::hardware(&SMALL), &limits);
+    assert!(all.len() > 10, "{all:?}");
+    for cuts in all {
+        if let Err((kernel, message)) = step(&Layout::new(SMALL, cuts), staged_modules(), true) {
+            panic!("{cuts:?}: {kernel}: {message}");
         }
     }
 }

@@ -210,6 +210,7 @@ impl Session {
         lines.extend(set_up_lines(&recipe, &dataset, &dims));
         let record = Record {
             schedule: info.schedule.map(str::to_owned),
+            tuning: info.tuning.clone(),
             adapter: info.adapter.clone(),
             driver: info.driver.clone(),
             data_sha256: config.data_sha256.clone().unwrap_or_default(),

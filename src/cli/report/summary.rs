@@ -37,6 +37,9 @@ pub struct Summary {
     pub driver: String,
     /// How the steps were launched: `staged` or `resident`; `None` without a GPU.
     pub schedule: Option<String>,
+    /// The layout of a step on that GPU, as `--tuning` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<String>,
     /// The kernels, if they were not the program's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shaders: Option<Changed>,
@@ -102,6 +105,7 @@ mod tests {
             adapter: "Some GPU".to_owned(),
             driver: "Some driver 1.0".to_owned(),
             schedule: None,
+            tuning: None,
             shaders: None,
             recipe: Recipe::default(),
             vocab_size: 27,

@@ -41,6 +41,7 @@ use crate::cli::report::{Progress, RunDir};
 use crate::cli::shaders::Shaders;
 use crate::data::Dataset;
 use crate::engine::How;
+use crate::engine::tune::Tune;
 use crate::gpu::adapter::Choice;
 use crate::model::recipe::{FIELDS, Field, Recipe, tenth};
 pub use error::SweepError;
@@ -63,6 +64,9 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
     let points = grid.points()?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let device = Device::choose(&args.device).await?;
+    if let Some(option) = args.tuning.given() {
+        device.needs_gpu(&option)?;
+    }
     if args.schedule != Schedule::Auto {
         device.needs_gpu(&format!("--schedule {}", args.schedule))?;
     }
@@ -86,6 +90,7 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
     let how = How {
         schedule: args.schedule,
         kernels: shaders.kernels().clone(),
+        tune: Tune::Fixed,
     };
     if let (Choice::Gpu { found, .. }, true) = (device.choice(), how.kernels.are_changed()) {
         // Before there is a folder, for the first of the sizes.
@@ -153,7 +158,7 @@ pub async fn run(args: &SweepArgs) -> Result<(), Error> {
         Choice::Gpu { found, .. } => {
             let mut worked = Ok(());
             for jobs in by_size(jobs) {
-                worked = work::on_gpu(&jobs, found, &how, width, &mut sink).await;
+                worked = work::on_gpu(&jobs, found, &how, &args.tuning, width, &mut sink).await;
                 if worked.is_err() {
                     break;
                 }
@@ -385,6 +390,7 @@ impl Sweep {
             backend: finished.info.backend.to_owned(),
             adapter: finished.info.adapter,
             schedule: finished.info.schedule.map(str::to_owned),
+            tuning: finished.info.tuning,
         };
         match finished.end {
             End::Diverged(what) => record.diverged = Some(what),
@@ -558,6 +564,7 @@ mod tests {
             backend: "cpu".to_owned(),
             adapter: "CPU".to_owned(),
             schedule: None,
+            tuning: None,
         }
     }
 

@@ -48,6 +48,9 @@ pub struct Record {
     pub adapter: String,
     /// How the steps were launched; none on the CPU.
     pub schedule: Option<String>,
+    /// The layout of a step there, as `--tuning` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<String>,
 }
 
 /// The file's name.

@@ -13,19 +13,22 @@ use super::error::SweepError;
 use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::packed::{config, finish, statistics};
+use crate::cli::args::TuningArgs;
 use crate::cli::drive::{Ended, drive};
 use crate::cli::error::Error;
+use crate::cli::tunings::Asked;
 use crate::cli::wait::block_on;
 use crate::cores::{both, cores, share_out};
 use crate::cpu::CpuBackend;
 use crate::data::Dataset;
+use crate::engine::tune::{Tune, Tuned};
 use crate::engine::{Engine, How, is_large, open_with};
 use crate::gpu::adapter::Found;
 use crate::gpu::device::Gpu;
 use crate::gpu::kernels::Kernels;
 use crate::gpu::resident::Resident;
 use crate::gpu::shader::ProbeModules;
-use crate::gpu::staged::Staged;
+use crate::gpu::tuning::{Cuts, Tuning, WorkSplit};
 use crate::model::dims::{Dims, Token};
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
@@ -239,6 +242,7 @@ pub async fn on_gpu(
     jobs: &[Job<'_>],
     found: &Found,
     how: &How,
+    args: &TuningArgs,
     width: Option<usize>,
     sink: Sink<'_>,
 ) -> Result<(), Error> {
@@ -247,20 +251,41 @@ pub async fn on_gpu(
     };
     let (asked, kernels) = (how.schedule, &how.kernels);
     let (dims, (params, _)) = (first.dims, first.start());
-    // Which schedule it is depends on the sizes alone: a sweep that is continued takes the same one.
+    let steps = jobs
+        .iter()
+        .fold(0, |steps, job| job.recipe.steps.saturating_add(steps));
+    let tuning = tuned(found, dims, &params, how, args, steps, sink).await?;
+    let split = match tuning {
+        Some(Tuning::Resident(split)) => split,
+        _ => WorkSplit::of(found, &dims),
+    };
+    let is_staged = args
+        .tuning
+        .is_some_and(|tuning| tuning.schedule() == Schedule::Staged);
+    // Which schedule it is depends on options and sizes alone: a sweep that is continued takes the same one.
     let mut note = "as asked for".to_owned();
-    if asked == Schedule::Resident || (asked == Schedule::Auto && !is_large(&dims)) {
-        match room(found, dims, &params, kernels, jobs.len(), width).await {
+    if asked == Schedule::Resident || (asked == Schedule::Auto && !is_large(&dims) && !is_staged) {
+        match room(found, dims, split, &params, kernels, jobs.len(), width).await {
             Ok(resident) => return waves(resident, jobs, width, sink).await,
             Err(error) => note = why_staged(error, asked)?,
         }
-    } else if asked == Schedule::Auto {
+    } else if asked == Schedule::Auto && !is_staged {
         note = "the model is large".to_owned();
     }
+    let cuts = match tuning {
+        Some(Tuning::Staged(cuts)) => cuts,
+        _ => Cuts::of(found, &dims),
+    };
     sink(Event::Note(format!(
         "{dims}: staged, one after another; {note}"
     )))?;
-    let mut staged = Engine::from(Staged::with_kernels(found, dims, &params, kernels).await?);
+    let how = How {
+        schedule: Schedule::Staged,
+        kernels: kernels.clone(),
+        tune: Tune::Given(Tuning::Staged(cuts)),
+    };
+    let staged = open_with(found, dims, &params, how, &ProbeModules::new).await?;
+    let mut staged = Engine::Scheduled(staged.backend);
     for job in jobs {
         job.alone(&mut staged, sink).await?;
     }
@@ -285,10 +310,46 @@ fn why_staged(error: DeviceError, asked: Schedule) -> Result<String, DeviceError
     }
 }
 
+/// The layout that `train` would take for a model of these sizes, if that is not the usual one.
+async fn tuned(
+    found: &Found,
+    dims: Dims,
+    params: &Params<f32>,
+    how: &How,
+    args: &TuningArgs,
+    steps: u64,
+    sink: Sink<'_>,
+) -> Result<Option<Tuning>, Error> {
+    let asked = Asked::new(args, found, &dims, how.schedule, steps, &how.kernels, None)?;
+    let mut told: Vec<String> = asked.note.iter().cloned().collect();
+    let tuning = match asked.tune {
+        Tune::Fixed => None,
+        Tune::Given(tuning) => Some(tuning),
+        Tune::Search { .. } => {
+            let how = How {
+                tune: asked.tune,
+                ..how.clone()
+            };
+            let opened = open_with(found, dims, params, how, &ProbeModules::new).await?;
+            told.extend(opened.tuned.iter().flat_map(Tuned::warnings));
+            told.extend(asked.remember(opened.tuned.as_ref()));
+            opened.tuned.map(|tuned| tuned.chosen)
+        }
+    };
+    for text in told {
+        sink(Event::Note(text))?;
+    }
+    if let Some(tuning) = tuning {
+        sink(Event::Note(format!("{dims}: {tuning}")))?;
+    }
+    Ok(tuning)
+}
+
 /// Room for as many models as are useful, or as the adapter can hold.
 async fn room(
     found: &Found,
     dims: Dims,
+    split: WorkSplit,
     params: &Params<f32>,
     kernels: &Kernels,
     jobs: usize,
@@ -301,7 +362,7 @@ async fn room(
     };
     let most = width.unwrap_or(useful).min(jobs);
     let gpu = Gpu::open(found).await?;
-    Resident::at_most(gpu, found, dims, params, most, kernels).await
+    Resident::at_most(gpu, found, dims, split, params, most, kernels).await
 }
 
 /// Opens a model as the sweep does, and closes it again: so that a mistake in changed kernels shows before

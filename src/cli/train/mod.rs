@@ -25,8 +25,11 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::model_file;
 use crate::cli::report::{ProfileReport, Progress, RunDir, Summary, loss_png};
 use crate::cli::shaders::Shaders;
+use crate::cli::tunings::Asked;
 use crate::data::Dataset;
+use crate::engine::tune::Tuned;
 use crate::engine::{How, Opened};
+use crate::gpu::adapter::Choice;
 use crate::gpu::kernels::Changed;
 use crate::model::dims::Dims;
 use crate::model::params::Params;
@@ -92,18 +95,38 @@ async fn run_on<B: Backend>(
             state
         }
     };
+    let tuning = match device.choice() {
+        Choice::Gpu { found, .. } => Asked::new(
+            &args.tuning,
+            found,
+            &dims,
+            args.schedule,
+            recipe.steps - state.now.steps,
+            shaders.kernels(),
+            (resumed.as_ref()).and_then(|resumed| resumed.tune(found, args.schedule)),
+        )?,
+        Choice::Cpu { .. } => {
+            if let Some(option) = args.tuning.given() {
+                device.needs_gpu(&option)?;
+            }
+            Asked::NOTHING
+        }
+    };
     let opening = Instant::now();
     let how = How {
         schedule: args.schedule,
         kernels: shaders.kernels().clone(),
+        tune: tuning.tune,
     };
     let opened = open(&device, dims, &state.now.params, how).await;
     let Opened {
         mut backend,
         why,
+        tuned,
         notes,
     } = opened.map_err(|error| shaders.explain(error))?;
     let opened = opening.elapsed();
+    let why = tuning.why.clone().unwrap_or(why);
     let init_loss = match &start {
         Some(start) => Some(start.loss(&mut backend, &dataset).await?),
         None => resumed
@@ -125,6 +148,9 @@ async fn run_on<B: Backend>(
         }
         None => (RunDir::begin(args.out.as_deref())?, None),
     };
+    let remembered = tuning.remember(tuned.as_ref());
+    lines.extend(tuned.iter().flat_map(Tuned::warnings).map(note));
+    lines.extend(tuning.note.into_iter().chain(remembered).map(note));
     lines.push(format!("output      {}", run_dir.path().display()));
     let record = Record {
         init_loss,
@@ -452,6 +478,7 @@ impl<B: Backend> Run<'_, B> {
             adapter: info.adapter.clone(),
             driver: info.driver.clone(),
             schedule: info.schedule.map(str::to_owned),
+            tuning: info.tuning.clone(),
             shaders: self.shaders.clone(),
             recipe: recipe.clone(),
             vocab_size: self.dims.vocab,
@@ -551,12 +578,18 @@ fn standing(
         ratios_every: args.ratios_every,
         adapter_option: args.device.adapter.clone(),
         schedule: info.schedule.map(str::to_owned),
+        tuning: info.tuning.clone(),
         adapter: info.adapter.clone(),
         driver: info.driver.clone(),
         data_sha256: config.data_sha256.clone().unwrap_or_default(),
         data_path,
         ..past.unwrap_or_default()
     }
+}
+
+/// A line for something that the user should know.
+fn note(text: String) -> String {
+    format!("note        {text}")
 }
 
 /// The lines that say what is about to be done.
@@ -575,6 +608,7 @@ fn set_up(
     ];
     if let Some(schedule) = info.schedule {
         lines.push(format!("schedule    {schedule}; {why}"));
+        lines.extend((info.tuning.iter()).map(|tuning| format!("tuning      {tuning}")));
     } else if !why.is_empty() {
         lines.push(format!("cores       {why}"));
     }

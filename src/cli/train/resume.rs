@@ -16,8 +16,10 @@ use crate::cli::model_file;
 use crate::cli::report::{RunDir, RunDirError, Summary};
 use crate::cli::trained::{self, vocabulary};
 use crate::data::{Dataset, Reading};
-use crate::gpu::adapter::Pick;
+use crate::engine::tune::Tune;
+use crate::gpu::adapter::{Found, Pick, api_name};
 use crate::gpu::kernels::Kernels;
+use crate::gpu::tuning::Tuning;
 
 use super::error::TrainError;
 use crate::model::recipe::{FIELDS, Recipe};
@@ -177,6 +179,24 @@ impl Resumed {
         state.ok_or_else(|| self.no_run())
     }
 
+    /// How a run that continues on the same device lays its steps out: as it was begun, for the same bits. On
+    /// another device, that is open again.
+    pub(crate) fn tune(&self, found: &Found, schedule: Schedule) -> Option<Tune> {
+        let same = self.record.adapter == found.info.name
+            && self.record.driver == found.driver()
+            && self.checkpoint.config.backend == api_name(found.info.backend);
+        if !same {
+            return None;
+        }
+        let Some(name) = &self.record.tuning else {
+            // Before there were names, each device had one layout.
+            return Some(Tune::Fixed);
+        };
+        let tuning: Tuning = name.parse().ok()?;
+        let fits = [Schedule::Auto, tuning.schedule()].contains(&schedule);
+        (fits && tuning.check(found).is_ok()).then_some(Tune::Given(tuning))
+    }
+
     /// Refuses other kernels than the run was begun with: the steps that are left would not be the same.
     ///
     /// # Errors
@@ -206,6 +226,7 @@ impl Resumed {
         let mut lines = vec![format!("resumed     after {done} of {all} steps")];
         let (then, record) = (&self.checkpoint.config, &self.record);
         let schedule = |name: Option<&str>| name.unwrap_or("none").to_owned();
+        let tuning = schedule;
         let changed: Vec<String> = [
             ("backend", then.backend.clone(), info.backend.to_owned()),
             ("adapter", record.adapter.clone(), info.adapter.clone()),
@@ -214,6 +235,12 @@ impl Resumed {
                 "schedule",
                 schedule(record.schedule.as_deref()),
                 schedule(info.schedule),
+            ),
+            (
+                "tuning",
+                // Runs that were begun before there were names have none to compare.
+                tuning(record.tuning.as_deref().or(info.tuning.as_deref())),
+                tuning(info.tuning.as_deref()),
             ),
             ("version", then.version.clone(), crate::VERSION.to_owned()),
         ]
@@ -256,6 +283,7 @@ fn runs_on(given: &TrainArgs, begun: TrainArgs) -> TrainArgs {
             Schedule::Auto if same => begun.schedule,
             schedule => schedule,
         },
+        tuning: given.tuning.clone(),
         ..begun
     }
 }

@@ -1,0 +1,407 @@
+//! The search for the fastest of some candidates, by short measurements and within a budget of time.
+//!
+//! What is measured is noisy: other work on the machine, clocks that change, a driver that compiles. So candidates
+//! are measured in turn, round after round, each round beginning with another one: what makes a round slow slows
+//! all of them. After each round those are left out that are slower by more than the noise explains, and the
+//! others get the rest of the time. It ends early once the noise is small. Of those that are left, the first in
+//! the list within [`MARGIN`] of the fastest is chosen: lists begin with the simplest.
+
+use std::time::Duration;
+
+/// How much slower than the fastest one a simpler candidate may be.
+pub const MARGIN: f64 = 0.03;
+
+/// The share of the budget in which candidates are made ready. One that is begun is finished.
+const READYING: f64 = 0.6;
+
+/// Measurements of each candidate before any is left out.
+const FIRST: usize = 4;
+
+/// A candidate is left out where its time is beyond the margin by so many standard errors.
+const ERRORS: f64 = 2.5;
+
+/// Standard errors that are small enough to end the search, as a share of the time.
+const SMALL: f64 = 0.004;
+
+/// The share of a candidate's measurements, the shortest ones, of which the mean is taken. The others may have
+/// been disturbed.
+const KEPT: f64 = 0.75;
+
+/// What a search is about: candidates by their numbers, from 0.
+#[allow(async_fn_in_trait)] // one thread drives a search and its futures: see `Backend`
+pub trait Trials {
+    /// What ends a search without a result.
+    type Error;
+
+    /// The time since something that comes before the first candidate is made ready.
+    fn now(&self) -> Duration;
+
+    /// Makes a candidate ready and holds its results against known ones.
+    async fn prepare(&mut self, candidate: usize) -> Result<Ready, Self::Error>;
+
+    /// One short measurement of a candidate that is ready: seconds per step.
+    async fn measure(&mut self, candidate: usize) -> Result<f64, Self::Error>;
+
+    /// Lets go of what a candidate holds.
+    fn release(&mut self, candidate: usize);
+}
+
+/// Whether a candidate can be measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// It is ready, and right.
+    Yes,
+    /// The device has no room for it.
+    Unfit,
+    /// Its results are wrong: how.
+    Wrong(String),
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Findings {
+    /// The candidate to take.
+    pub chosen: usize,
+    /// Seconds per step of each candidate that was measured, in the order of their numbers.
+    pub times: Vec<(usize, f64)>,
+    /// Candidates whose results are wrong, and how.
+    pub wrong: Vec<(usize, String)>,
+    /// Whether other candidates than the first one were asked for.
+    pub searched: bool,
+    /// What it took.
+    pub took: Duration,
+}
+
+/// A candidate that is ready, with its measurements.
+struct Measured {
+    candidate: usize,
+    times: Vec<f64>,
+}
+
+impl Measured {
+    /// Seconds per step, and the standard error of that.
+    fn time(&self) -> (f64, f64) {
+        let mut times = self.times.clone();
+        times.sort_by(f64::total_cmp);
+        let kept = (times.len() as f64 * KEPT).ceil().max(1.0);
+        let kept = &times[..(kept as usize).min(times.len())];
+        let count = kept.len() as f64;
+        let mean = kept.iter().sum::<f64>() / count;
+        let squares = kept.iter().map(|time| (time - mean).powi(2)).sum::<f64>();
+        let variance = squares / (count - 1.0).max(1.0);
+        (mean, (variance / count).sqrt())
+    }
+}
+
+/// Searches among the candidates `0..count`, for about `budget`. The first one is made ready and measured in
+/// any case. From its time per step, `pays` tells how long the search may take at most; none, if it does not
+/// pay.
+///
+/// # Errors
+///
+/// Those of the trials; `None` if no candidate can be taken.
+pub async fn search<T: Trials>(
+    trials: &mut T,
+    count: usize,
+    budget: Duration,
+    pays: impl FnOnce(f64) -> Option<Duration>,
+) -> Result<Option<Findings>, T::Error> {
+    let (mut wrong, mut times) = (Vec::new(), Vec::new());
+    let mut field: Vec<Measured> = ready(trials, 0, &mut wrong).await?.into_iter().collect();
+    // What the first one takes is no part of the search: a run without one would take it too. But it tells how
+    // long the next one may take.
+    let begun = trials.now();
+    let spent = |trials: &T| trials.now() - begun;
+    let mut longest = begun;
+    let budget = match field.first().map(|first| pays(first.time().0)) {
+        None => budget,
+        Some(Some(most)) => budget.min(most),
+        Some(None) => {
+            times.extend(field.iter().map(|first| (0, first.time().0)));
+            return Ok(Some(Findings {
+                chosen: 0,
+                times,
+                wrong,
+                searched: false,
+                took: Duration::ZERO,
+            }));
+        }
+    };
+    for candidate in 1..count {
+        // One more is made ready only if it is likely to be done in time.
+        if !field.is_empty() && spent(trials) + longest > budget.mul_f64(READYING) {
+            break;
+        }
+        let start = trials.now();
+        field.extend(ready(trials, candidate, &mut wrong).await?);
+        longest = longest.max(trials.now() - start);
+    }
+    if field.is_empty() {
+        return Ok(None);
+    }
+    let mut round = 0;
+    // At least one round, however little is left: a first measurement alone would be a poor judge.
+    while field.len() > 1 && (round == 0 || spent(trials) < budget) {
+        for i in 0..field.len() {
+            let place = (round + i) % field.len();
+            let measured = &mut field[place];
+            let time = trials.measure(measured.candidate).await?;
+            measured.times.push(time);
+        }
+        round += 1;
+        if round + 1 < FIRST {
+            continue;
+        }
+        for measured in leave_out(&mut field) {
+            trials.release(measured.candidate);
+            times.push((measured.candidate, measured.time().0));
+        }
+        let is_known = |measured: &Measured| {
+            let (time, error) = measured.time();
+            error <= SMALL * time
+        };
+        if field.iter().all(is_known) {
+            break;
+        }
+    }
+    let fastest = field.iter().map(|measured| measured.time().0);
+    let fastest = fastest.fold(f64::MAX, f64::min);
+    let chosen = (field.iter())
+        .find(|measured| measured.time().0 <= fastest * (1.0 + MARGIN))
+        .map_or(0, |measured| measured.candidate);
+    for measured in &field {
+        times.push((measured.candidate, measured.time().0));
+        if measured.candidate != chosen {
+            trials.release(measured.candidate);
+        }
+    }
+    times.sort_by_key(|(candidate, _)| *candidate);
+    Ok(Some(Findings {
+        chosen,
+        times,
+        wrong,
+        searched: true,
+        took: spent(trials),
+    }))
+}
+
+/// A candidate with its first measurement, if it can be taken.
+async fn ready<T: Trials>(
+    trials: &mut T,
+    candidate: usize,
+    wrong: &mut Vec<(usize, String)>,
+) -> Result<Option<Measured>, T::Error> {
+    match trials.prepare(candidate).await? {
+        Ready::Yes => {
+            let times = vec![trials.measure(candidate).await?];
+            return Ok(Some(Measured { candidate, times }));
+        }
+        Ready::Unfit => {}
+        Ready::Wrong(how) => wrong.push((candidate, how)),
+    }
+    trials.release(candidate);
+    Ok(None)
+}
+
+/// Takes those out of the field that are slower than the fastest by more than the margin and the noise.
+fn leave_out(field: &mut Vec<Measured>) -> Vec<Measured> {
+    let fastest = field.iter().map(Measured::time);
+    let Some((best, error)) = fastest.min_by(|a, b| a.0.total_cmp(&b.0)) else {
+        return Vec::new();
+    };
+    let is_near = |measured: &Measured| {
+        let (time, own) = measured.time();
+        time - best * (1.0 + MARGIN) <= ERRORS * own.hypot(error)
+    };
+    let (kept, out) = std::mem::take(field).into_iter().partition(is_near);
+    *field = kept;
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::FutureExt as _;
+    use rand::{RngExt as _, SeedableRng as _};
+
+    use super::*;
+    use crate::rng::PythonRandom;
+
+    /// A device that does not exist: true times, and all that disturbs a measurement.
+    struct Simulated {
+        /// Seconds per step.
+        times: Vec<f64>,
+        /// Those that give wrong results.
+        wrong: Vec<usize>,
+        /// Seconds that it takes to make a candidate ready.
+        preparing: f64,
+        /// The standard deviation of a measurement, as a share of it.
+        noise: f64,
+        /// How much slower the device becomes in a second, as a share.
+        drift: f64,
+        /// One of so many measurements is disturbed, and takes four times as long.
+        outliers: u32,
+        random: PythonRandom,
+        now: f64,
+        released: Vec<usize>,
+    }
+
+    /// The time of a candidate for which the device has no room.
+    const UNFIT: f64 = 0.0;
+    /// Steps of a measurement.
+    const STEPS: f64 = 4.0;
+
+    impl Simulated {
+        fn new(times: &[f64], seed: u64) -> Self {
+            Self {
+                times: times.to_vec(),
+                wrong: Vec::new(),
+                preparing: 0.002,
+                noise: 0.0,
+                drift: 0.0,
+                outliers: u32::MAX,
+                random: PythonRandom::seed_from_u64(seed),
+                now: 0.0,
+                released: Vec::new(),
+            }
+        }
+
+        /// A standard normal number, as the sum of twelve uniform ones.
+        fn normal(&mut self) -> f64 {
+            (0..12).map(|_| self.random.random::<f64>()).sum::<f64>() - 6.0
+        }
+
+        fn search(&mut self, budget: f64) -> Findings {
+            let (count, budget) = (self.times.len(), Duration::from_secs_f64(budget));
+            search(self, count, budget, |_| Some(Duration::MAX))
+                .block_on()
+                .unwrap()
+                .unwrap()
+        }
+    }
+
+    impl Trials for Simulated {
+        type Error = std::convert::Infallible;
+
+        fn now(&self) -> Duration {
+            Duration::from_secs_f64(self.now)
+        }
+
+        async fn prepare(&mut self, candidate: usize) -> Result<Ready, Self::Error> {
+            self.now += self.preparing;
+            Ok(match self.wrong.contains(&candidate) {
+                true => Ready::Wrong(format!("candidate {candidate} is wrong")),
+                false if self.times[candidate] == UNFIT => Ready::Unfit,
+                false => Ready::Yes,
+            })
+        }
+
+        async fn measure(&mut self, candidate: usize) -> Result<f64, Self::Error> {
+            let mut time = self.times[candidate] * (1.0 + self.drift * self.now);
+            time *= (1.0 + self.noise * self.normal()).max(0.2);
+            if self.random.random_range(0..self.outliers) == 0 {
+                time *= 4.0;
+            }
+            self.now += STEPS * time;
+            Ok(time)
+        }
+
+        fn release(&mut self, candidate: usize) {
+            self.released.push(candidate);
+        }
+    }
+
+    /// Times of `count` candidates between 200 and 800 us, each for a seed.
+    fn times(count: usize, seed: u64) -> Vec<f64> {
+        let mut random = PythonRandom::seed_from_u64(seed);
+        let time = |_| random.random_range(200e-6..800e-6);
+        (0..count).map(time).collect()
+    }
+
+    #[test]
+    fn without_noise_the_best_is_found_or_a_simpler_one_that_is_as_good() {
+        for seed in 0..50 {
+            let times = times(12, seed);
+            let best = times.iter().copied().fold(f64::MAX, f64::min);
+            let mut device = Simulated::new(&times, seed);
+            let found = device.search(0.3);
+            let simplest = times.iter().position(|time| *time <= best * 1.03);
+            assert_eq!(Some(found.chosen), simplest, "{times:?}");
+            assert_eq!(found.times.len(), 12);
+            // Whatever is not taken is let go of.
+            device.released.sort_unstable();
+            let others: Vec<usize> = (0..12).filter(|i| *i != found.chosen).collect();
+            assert_eq!(device.released, others);
+        }
+    }
+
+    #[test]
+    fn with_a_noise_of_a_fifth_with_drift_and_outliers_the_choice_is_within_5_percent_in_95_of_100()
+    {
+        let mut good = 0;
+        for seed in 0..400 {
+            let times = times(12, seed);
+            let best = times.iter().copied().fold(f64::MAX, f64::min);
+            let mut device = Simulated::new(&times, seed);
+            (device.noise, device.drift, device.outliers) = (0.2, 0.5, 20);
+            let found = device.search(0.3);
+            good += u32::from(times[found.chosen] <= best * 1.05);
+        }
+        assert!(good >= 380, "{good} of 400");
+    }
+
+    #[test]
+    fn the_budget_is_kept_to_a_measurement_and_what_is_begun() {
+        for (budget, preparing, tried) in [
+            (0.3, 0.002, 12),
+            (0.3, 0.05, 4),
+            (0.06, 0.01, 3),
+            (0.3, 0.5, 1),
+        ] {
+            let mut device = Simulated::new(&times(12, 1), 1);
+            device.preparing = preparing;
+            let found = device.search(budget);
+            // A round that is begun is finished.
+            let most = budget + 12.0 * STEPS * 800e-6;
+            assert!(found.took.as_secs_f64() <= most, "{found:?}");
+            assert_eq!(found.times.len(), tried, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_candidates_are_left_out_however_fast_they_are() {
+        let mut device = Simulated::new(&[300e-6, 20e-6, 280e-6, 200e-6, 10e-6], 3);
+        device.wrong = vec![1, 4];
+        let found = device.search(0.3);
+        assert_eq!(found.chosen, 3);
+        let told: Vec<(usize, String)> = [1, 4]
+            .map(|i| (i, format!("candidate {i} is wrong")))
+            .into();
+        assert_eq!(found.wrong, told);
+        // The fixed choice can be wrong, too.
+        device = Simulated::new(&[100e-6, 200e-6], 3);
+        device.wrong = vec![0];
+        assert_eq!(device.search(0.3).chosen, 1);
+        // And all of them.
+        device = Simulated::new(&[100e-6, 200e-6], 3);
+        device.wrong = vec![0, 1];
+        let all = search(&mut device, 2, Duration::from_secs(1), |_| {
+            Some(Duration::MAX)
+        });
+        assert_eq!(all.block_on().unwrap(), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_without_a_word() {
+        let mut device = Simulated::new(&[UNFIT, 300e-6, UNFIT, 200e-6], 3);
+        let found = device.search(0.3);
+        assert_eq!((found.chosen, found.wrong.len()), (3, 0));
+    }
+
+    #[test]
+    fn where_it_does_not_pay_only_the_first_one_is_made_ready() {
+        let mut device = Simulated::new(&times(5, 9), 9);
+        let found = search(&mut device, 5, Duration::from_secs(1), |_| None);
+        let found = found.block_on().unwrap().unwrap();
+        assert_eq!((found.chosen, found.times.len()), (0, 1));
+    }
+}
