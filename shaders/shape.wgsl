@@ -47,6 +47,9 @@ override INVOCATIONS: u32 = 64u;
 override SLICES: u32 = 1u;
 override DX_SLICES: u32 = 1u; // the slices of dx in a launch that computes dW and dx
 
+// Invocations of a subgroup, where the products hand rows out by subgroup operations: staged/through_subgroup.wgsl.
+override LANES: u32 = 1u;
+
 // The sums of a large product are cut into PARTS. Each part has its own workgroups and its own result, and
 // another launch adds the results: see staged/parts.wgsl. Unlike slices, the tiles of a workgroup then belong
 // to one part and share the rows and columns that they load.

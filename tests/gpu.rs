@@ -5,12 +5,12 @@ mod common;
 use std::ops::Range;
 use std::process::ExitCode;
 
-use common::adapters::{self, Check, OnEach, Outcome, mistake};
+use common::adapters::{self, Check, OnEach, Outcome, mistake, mistake_name};
 use common::{
     Inputs, SIZES, Tolerance, bits, compare, compare_params, f64s, inputs, lecture_steps, part,
     reference,
 };
-use gpu_makemore::backend::Backend;
+use gpu_makemore::backend::{Backend, Schedule};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Batch};
 use gpu_makemore::engine::Engine;
@@ -19,9 +19,9 @@ use gpu_makemore::gpu::chunked::CHUNKED;
 use gpu_makemore::gpu::executor::{Executor, Pass};
 use gpu_makemore::gpu::launch::Launch;
 use gpu_makemore::gpu::layout::{Layout, Slot, pitch};
-use gpu_makemore::gpu::shader::{chunked_modules, staged_modules};
+use gpu_makemore::gpu::shader::{chunked_modules, staged_modules, staged_modules_of};
 use gpu_makemore::gpu::staged::{Staged, step_of};
-use gpu_makemore::gpu::tuning::Cuts;
+use gpu_makemore::gpu::tuning::{Cuts, Sharing, Tuning};
 use gpu_makemore::model::contexts::Rows;
 use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::params::{Params, Tensor};
@@ -31,7 +31,7 @@ use gpu_makemore::model::steps::{LearningRate, Steps};
 use gpu_makemore::reference::Model;
 use gpu_makemore::rng::TorchGenerator;
 use gpu_makemore::training::Stream;
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 use pollster::FutureExt as _;
 
 /// What is asked of every adapter.
@@ -80,12 +80,30 @@ fn main() -> ExitCode {
     });
     let mistakes = MUTATIONS.iter().map(|mutation| {
         mistake(mutation.kernel, mutation.name, |found| {
-            mutation.is_caught(found)
+            mutation.is_caught(found, WORKGROUP)
         })
         .long()
     });
+    let sharing = LINEAR.into_iter().flat_map(|kernel| {
+        let through_workgroup = OnEach::new(
+            format!("{kernel}::rows_are_handed_out_in_a_workgroup"),
+            move |found| shared(found, kernel, WORKGROUP),
+        );
+        let through_subgroup = OnEach::ignorable(
+            format!("{kernel}::rows_are_handed_out_in_a_subgroup"),
+            move |found| in_subgroups(found, |lanes| shared(found, kernel, lanes)),
+        );
+        [through_workgroup, through_subgroup]
+    });
+    let of_subgroups = SUBGROUP_MUTATIONS.iter().map(|mutation| {
+        let name = mistake_name(mutation.kernel, mutation.name);
+        let test =
+            move |found: &Found| in_subgroups(found, |lanes| mutation.is_caught(found, lanes));
+        OnEach::ignorable(name, test).long()
+    });
     let all = Trial::test("every_kernel_of_a_step_is_tested", all_kernels);
-    adapters::run(checks.chain(kernels).chain(pads).chain(mistakes), vec![all])
+    let checks = checks.chain(kernels).chain(sharing).chain(pads);
+    adapters::run(checks.chain(mistakes).chain(of_subgroups), vec![all])
 }
 
 /// The kernels of a step; those that add the parts of a sum up are tested with the kernel that makes
@@ -459,6 +477,50 @@ fn machines(found: &Found, dims: Dims) -> Result<[Executor; 3], Failed> {
     Ok([software?, gpu?, parts?])
 }
 
+/// The kernels of the linear layers.
+const LINEAR: [&str; 3] = [
+    "linear_forward_kernel",
+    "linear_tanh_backward_kernel",
+    "linear_backward_kernel",
+];
+
+/// Invocations that hand rows out through workgroup memory.
+const WORKGROUP: usize = 64;
+
+/// A test with the size of an adapter's subgroups, where rows can be handed out in them.
+fn in_subgroups(found: &Found, test: impl FnOnce(usize) -> Outcome) -> Result<Completion, Failed> {
+    let all = Tuning::candidates(found, &Dims::LECTURE, Schedule::Staged);
+    let lanes = all.iter().find_map(|tuning| match tuning {
+        Tuning::Staged(cuts) if cuts.sharing() == Sharing::Subgroup => Some(cuts.lanes),
+        _ => None,
+    });
+    match lanes {
+        Some(lanes) => test(lanes).map(|()| Completion::Completed),
+        None => Ok(Completion::ignored_with("subgroups of a known size: none")),
+    }
+}
+
+/// The executor of a layout in which invocations load rows for each other.
+fn sharing(found: &Found, layout: Layout) -> Result<Executor, Failed> {
+    let table = step_of(&layout);
+    let modules = staged_modules_of(layout.cuts.sharing());
+    Ok(Executor::new(found, layout, &[table], &modules).block_on()?)
+}
+
+/// A linear kernel at every size, with whole sums and with sums in parts.
+fn shared(found: &Found, kernel: &str, lanes: usize) -> Outcome {
+    for (_, dims) in SIZES {
+        for in_parts in [false, true] {
+            let cuts = Cuts {
+                lanes,
+                ..Cuts::hardware(&dims).with_parts(in_parts)
+            };
+            check_kernel(&sharing(found, Layout::new(dims, cuts))?, kernel, 3)?;
+        }
+    }
+    Ok(())
+}
+
 fn in_parts(dims: Dims) -> Layout {
     Layout::new(dims, Cuts::hardware(&dims).with_parts(true))
 }
@@ -502,7 +564,7 @@ const fn mutation(
 /// One mistake at a time. A missing barrier shows on lavapipe, where the invocations of a workgroup
 /// run one after another, eight at a time.
 #[rustfmt::skip]
-static MUTATIONS: [Mutation; 26] = [
+static MUTATIONS: [Mutation; 38] = [
     mutation("a slice of the sum lost", "linear_forward_kernel", "staged/linear.wgsl",
         "        sum += partial[i];", "        sum = partial[i];"),
     mutation("the last rows of the slices left out", "linear_forward_kernel", "staged/linear.wgsl",
@@ -555,11 +617,44 @@ static MUTATIONS: [Mutation; 26] = [
         "PARTS * stride + i - stride", "i"),
     mutation("the last column left out", "linear_tanh_backward_kernel", "staged/parts.wgsl",
         "i < stride + cols", "i + 1u < stride + cols"),
+    mutation("the last inputs left out, with shared rows", "linear_forward_kernel", "staged/shared_linear.wgsl",
+        "part_terms; i < end; i++", "part_terms; i + 1u < end; i++"),
+    mutation("the bias halved, with shared rows", "linear_forward_kernel", "staged/shared_linear.wgsl",
+        "s0 = b[col];", "s0 = 0.5 * b[col];"),
+    mutation("only four of the shared rows", "linear_forward_kernel", "staged/shared_linear.wgsl",
+        "first + lane % 8u", "first + lane % 4u"),
+    mutation("the first rows of W for all, with shared rows", "linear_forward_kernel", "staged/shared_linear.wgsl",
+        "4u * i * cols + col", "col"),
+    mutation("a row that is not there counted, with shared rows", "linear_tanh_backward_kernel", "staged/shared_linear.wgsl",
+        "there.w * dy[dys.w]", "dy[dys.w]"),
+    mutation("the halves of a row swapped", "linear_tanh_backward_kernel", "staged/shared_linear.wgsl",
+        "lane % 2u == 1u", "lane % 2u == 0u"),
+    mutation("a wrong one of four rows", "linear_tanh_backward_kernel", "staged/shared_linear.wgsl",
+        "lane % 8u / 2u", "lane % 4u"),
+    mutation("a row left out of db, with shared rows", "linear_tanh_backward_kernel", "staged/shared_linear.wgsl",
+        "(right[2] + right[3])", "right[2]"),
+    mutation("the first output for all, with shared rows", "linear_tanh_backward_kernel", "staged/shared_linear.wgsl",
+        "4u * col * terms + o", "4u * col * terms"),
+    mutation("the last row twice, with shared rows", "linear_tanh_backward_kernel", "staged/shared_linear.wgsl",
+        "put_dx(lower.w, s7, is_tanh)", "put_dx(lower.w, s6, is_tanh)"),
+    mutation("rows of other neighbours", "linear_forward_kernel", "staged/through_workgroup.wgsl",
+        "lane / 8u * 8u", "lane / 16u * 16u"),
+    mutation("a row from the wrong neighbour", "linear_forward_kernel", "staged/through_workgroup.wgsl",
+        "handed[first + 5u]", "handed[first + 4u]"),
+];
+
+/// Mistakes in what only a subgroup does, for the forms of subgroups of eight.
+#[rustfmt::skip]
+static SUBGROUP_MUTATIONS: [Mutation; 2] = [
+    mutation("a row from the wrong lane", "linear_forward_kernel", "staged/through_subgroup.wgsl",
+        "subgroupBroadcast(mine, 5u)", "subgroupBroadcast(mine, 4u)"),
+    mutation("the last row from the first lane", "linear_tanh_backward_kernel", "staged/through_subgroup.wgsl",
+        "subgroupBroadcast(mine, 7u)", "subgroupBroadcast(mine, 0u)"),
 ];
 
 impl Mutation {
-    /// The test of the kernel fails, and says that it is this kernel.
-    fn is_caught(&self, found: &Found) -> Outcome {
+    /// The test of the kernel fails, and says that it is this kernel. Where rows are handed out, `lanes` take part.
+    fn is_caught(&self, found: &Found, lanes: usize) -> Outcome {
         let &Self {
             kernel,
             file,
@@ -567,7 +662,11 @@ impl Mutation {
             to,
             ..
         } = self;
-        let mut modules = staged_modules();
+        let is_shared = file.starts_with("staged/through_") || file == "staged/shared_linear.wgsl";
+        let lanes = if is_shared { lanes } else { 1 };
+        let with_lanes = |cuts: Cuts| Cuts { lanes, ..cuts };
+        let sharing = with_lanes(Cuts::WHOLE).sharing();
+        let mut modules = staged_modules_of(sharing);
         for module in &mut modules {
             if module.source.parts().iter().any(|p| p.file == file) {
                 let replaced = module.source.replaced(file, from, to);
@@ -585,7 +684,7 @@ impl Mutation {
         for dims in [few, many] {
             let layout = match file {
                 "staged/parts.wgsl" => in_parts(dims),
-                _ => Layout::new(dims, Cuts::hardware(&dims)),
+                _ => Layout::new(dims, with_lanes(Cuts::hardware(&dims))),
             };
             let table = step_of(&layout);
             let executor = Executor::new(found, layout, &[table], &modules).block_on()?;

@@ -326,6 +326,9 @@ const COMMANDS: &[Entry] = &[
     run("gpu-makemore adapters", |ran, _| {
         ran.prints(&["--backend auto takes "])
     }),
+    run("gpu-makemore adapters --tuning", |ran, _| {
+        ran.prints(&["--backend auto takes "])
+    }),
     run("gpu-makemore adapters --probe", |ran, _| {
         ran.prints(&["loops", "subnormals"])
     })

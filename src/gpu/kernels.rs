@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 use super::adapter::Found;
 use super::device::Gpu;
 use super::shader::{
-    Module, Part, Source, chunked_modules, extras_modules, files, resident_module, staged_modules,
+    Module, Part, Source, chunked_modules, extras_modules, files, resident_module,
+    shared_linear_module, staged_modules_of,
 };
-use super::tuning::WorkSplit;
+use super::tuning::{Sharing, WorkSplit};
 use crate::backend::{DeviceError, ShaderError};
 use crate::model::dims::Dims;
 use crate::text::hex;
@@ -89,6 +90,9 @@ impl Kernels {
                 }
             }
         }
+        if self.subgroup == Some(false) {
+            files.retain(|part| part.file != "staged/through_subgroup.wgsl");
+        }
         if let Some(subgroup) = self.subgroup {
             let other = resident_module(!subgroup).source;
             let here = resident_module(subgroup).source;
@@ -126,9 +130,9 @@ impl Kernels {
         })
     }
 
-    /// The modules of the staged schedule.
-    pub fn staged(&self) -> Vec<Module> {
-        self.applied(staged_modules())
+    /// The modules of the staged schedule whose products come by their rows like this.
+    pub fn staged(&self, sharing: Sharing) -> Vec<Module> {
+        self.applied(staged_modules_of(sharing))
     }
 
     /// The modules of the chunked pass, which include those of the staged schedule.
@@ -149,6 +153,10 @@ impl Kernels {
     /// Every module that can run on an adapter.
     fn all(&self, found: &Found) -> Vec<Module> {
         let mut modules = self.chunked();
+        let shared = [false, true]
+            .into_iter()
+            .take(1 + usize::from(in_subgroups(found)));
+        modules.extend(shared.map(|subgroup| self.apply(shared_linear_module(subgroup))));
         modules.push(self.resident(in_subgroups(found)));
         modules.extend(self.extras());
         modules
@@ -225,6 +233,12 @@ mod tests {
         assert!(!own.are_changed() && own.record().is_none());
         assert_eq!(kernels.changed().collect::<Vec<_>>(), ["tanh.wgsl"]);
         let mut modules = kernels.chunked();
+        modules.extend([Sharing::Workgroup, Sharing::Subgroup].map(|sharing| {
+            let shared = kernels.staged(sharing).into_iter();
+            let mut shared =
+                shared.filter(|module| module.source.name() == "staged/shared_linear.wgsl");
+            shared.next().unwrap()
+        }));
         modules.extend([false, true].map(|subgroup| kernels.resident(subgroup)));
         let mut seen = 0;
         for part in modules.iter().flat_map(|module| module.source.parts()) {
@@ -232,7 +246,7 @@ mod tests {
             assert_eq!(is_changed, part.file == "tanh.wgsl", "{}", part.file);
             seen += usize::from(is_changed);
         }
-        assert_eq!(seen, 5); // linear, batch norm, tanh by itself, and two forms of the resident kernel
+        assert_eq!(seen, 7); // three forms of linear, batch norm, tanh by itself, and two forms of the resident kernel
         assert!(own.clone().with_file("tanh.wgs", "").is_none());
     }
 
@@ -267,9 +281,9 @@ mod tests {
         let with = |file: &str| kernels.clone().with_file(file, "x").is_some();
         assert!(with("resident/workgroup.wgsl") && with("resident/train.wgsl"));
         assert!(with("staged/linear.wgsl") && with("extras/repeat_kv.wgsl"));
-        assert!(!with("resident/subgroup.wgsl"));
+        assert!(!with("resident/subgroup.wgsl") && !with("staged/through_subgroup.wgsl"));
         let all = Kernels::default().files().len();
-        assert_eq!(kernels.files().len(), all - 1);
+        assert_eq!(kernels.files().len(), all - 2);
     }
 
     #[test]

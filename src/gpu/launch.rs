@@ -154,13 +154,14 @@ impl Layout {
     }
 
     /// The constants of a pipeline whose sums are cut like this, by their names in the shaders.
-    pub fn constants(&self, cut: Cut) -> [(&'static str, f64); 5] {
+    pub fn constants(&self, cut: Cut) -> [(&'static str, f64); 6] {
         [
             ("SLICES", cut.slices),
             ("DX_SLICES", cut.dx_slices),
             ("PARTS", cut.parts),
             ("DX_PARTS", cut.dx_parts),
             ("INVOCATIONS", self.cuts.adders),
+            ("LANES", self.cuts.lanes),
         ]
         .map(|(name, value)| (name, value as f64))
     }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::adapter::Found;
-use super::tuning::Cuts;
+use super::tuning::{Cuts, Sharing};
 use crate::model::contexts::Rows;
 use crate::model::dims::Dims;
 use crate::model::params::Tensor;
@@ -300,6 +300,9 @@ impl Layout {
 
     /// Slices for tiles of 8 x 4 sums.
     pub(super) fn tile_slices(&self, rows: usize, cols: usize, terms: usize) -> usize {
+        if self.cuts.sharing() != Sharing::Alone {
+            return 1; // all invocations of a tile's neighbours go through every round together
+        }
         let tiles = rows.div_ceil(8) * cols.div_ceil(4);
         self.slices(tiles, terms.div_ceil(4), Self::MAX_SLICES)
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::tuning::Sharing;
 use crate::backend::{DeviceError, ShaderError};
 use crate::text::without_drawing;
 
@@ -198,8 +199,49 @@ impl Module {
     }
 }
 
+/// The entry points of the linear layers.
+const LINEAR: [&str; 3] = [
+    "linear_forward_kernel",
+    "linear_backward_kernel",
+    "linear_tanh_backward_kernel",
+];
+
+/// The module of the linear layers in which invocations load rows for each other, through workgroup memory or by
+/// subgroup operations.
+pub fn shared_linear_module(subgroup: bool) -> Module {
+    Module {
+        source: Source::new([
+            SHAPE,
+            part!("linear.wgsl"),
+            TANH,
+            part!("staged/tiles.wgsl"),
+            if subgroup {
+                part!("staged/through_subgroup.wgsl")
+            } else {
+                part!("staged/through_workgroup.wgsl")
+            },
+            part!("staged/shared_linear.wgsl"),
+        ]),
+        entry_points: &LINEAR,
+    }
+}
+
+/// The modules of the staged schedule whose products come by their rows like this.
+pub fn staged_modules_of(sharing: Sharing) -> Vec<Module> {
+    let mut modules = staged_modules();
+    if sharing != Sharing::Alone {
+        for module in modules
+            .iter_mut()
+            .filter(|module| module.entry_points == LINEAR)
+        {
+            *module = shared_linear_module(sharing == Sharing::Subgroup);
+        }
+    }
+    modules
+}
+
 /// The modules of the staged schedule, one for each operation: its formulas and the entry points that use
-/// them.
+/// them. Each invocation of a product loads what it needs.
 pub fn staged_modules() -> Vec<Module> {
     vec![
         Module {
@@ -216,13 +258,10 @@ pub fn staged_modules() -> Vec<Module> {
                 SHAPE,
                 part!("linear.wgsl"),
                 TANH,
+                part!("staged/tiles.wgsl"),
                 part!("staged/linear.wgsl"),
             ]),
-            entry_points: &[
-                "linear_forward_kernel",
-                "linear_backward_kernel",
-                "linear_tanh_backward_kernel",
-            ],
+            entry_points: &LINEAR,
         },
         Module {
             source: Source::new([SHAPE, part!("staged/parts.wgsl")]),
@@ -348,7 +387,8 @@ pub fn resident_module(subgroup: bool) -> Module {
 /// The files of the kernels that train and that are checked, each once: formulas first, then what uses them.
 pub fn files() -> Vec<Part> {
     let modules = chunked_modules().into_iter();
-    let modules = modules.chain([resident_module(false), resident_module(true)]);
+    let modules = modules.chain([false, true].map(shared_linear_module));
+    let modules = modules.chain([false, true].map(resident_module));
     let mut files: Vec<Part> = Vec::new();
     for part in modules.flat_map(|module| module.source.parts) {
         if files.iter().all(|known| known.file != part.file) {

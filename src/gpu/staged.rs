@@ -237,7 +237,8 @@ impl Staged {
     ) -> Result<Self, DeviceError> {
         let tables = tables(&layout);
         layout.check(&tables, &found.adapter.limits(), &found.info.name)?;
-        let executor = Executor::on(gpu, layout, &tables, &kernels.staged()).await?;
+        let modules = kernels.staged(layout.cuts.sharing());
+        let executor = Executor::on(gpu, layout, &tables, &modules).await?;
         Self::with(executor, found, params)
     }
 
@@ -253,7 +254,8 @@ impl Staged {
         kernels: &Kernels,
     ) -> Result<Self, DeviceError> {
         let tables = tables(&layout);
-        let executor = Executor::new(found, layout, &tables, &kernels.staged()).await?;
+        let modules = kernels.staged(layout.cuts.sharing());
+        let executor = Executor::new(found, layout, &tables, &modules).await?;
         Self::with(executor, found, params)
     }
 

@@ -51,6 +51,20 @@ pub struct Cuts {
     /// Parts into which the long sums of the products are cut at most; 1 leaves them whole. Another launch
     /// adds the parts up.
     pub parts: usize,
+    /// Invocations that load rows for each other in the products: 1 if each loads what it needs, [`WORKGROUP`] if
+    /// they do so through workgroup memory, else the size of a subgroup.
+    pub lanes: usize,
+}
+
+/// How invocations of the staged schedule's products come by the rows that they multiply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Each loads all of them.
+    Alone,
+    /// Each loads some, and hands them out through workgroup memory.
+    Workgroup,
+    /// Each loads some, and hands them out by subgroup operations.
+    Subgroup,
 }
 
 /// How the resident schedule shares the work of a step out among the invocations of its workgroup.
@@ -93,6 +107,7 @@ impl Cuts {
         invocations: 1,
         adders: WORKGROUP,
         parts: 1,
+        lanes: 1,
     };
 
     /// What suits a GPU, for a model of these sizes.
@@ -100,7 +115,7 @@ impl Cuts {
         Self {
             invocations: Self::ENOUGH,
             adders: Self::MOST_ADDERS,
-            parts: 1,
+            ..Self::WHOLE
         }
         .with_parts(dims.batch * dims.hidden >= Self::IN_PARTS)
     }
@@ -112,6 +127,11 @@ impl Cuts {
         } else {
             Self::hardware(dims).within(&found.adapter.limits())
         }
+    }
+
+    /// The size of an adapter's subgroups if rows can be handed out in them.
+    fn subgroup(found: &Found) -> Option<usize> {
+        WorkSplit::subgroup_size(found).filter(|&size| size < WORKGROUP)
     }
 
     /// The same with or without parts.
@@ -132,14 +152,31 @@ impl Cuts {
         }
     }
 
+    /// How the products come by their rows.
+    pub fn sharing(&self) -> Sharing {
+        match self.lanes {
+            1 => Sharing::Alone,
+            WORKGROUP => Sharing::Workgroup,
+            _ => Sharing::Subgroup,
+        }
+    }
+
     /// Whether the long sums of the products are cut into parts.
     pub fn in_parts(&self) -> bool {
         self.parts > 1
     }
 
-    /// Those worth trying on a device with these limits, after the usual one.
-    pub fn candidates(usual: Self, limits: &Limits) -> Vec<Self> {
+    /// Those worth trying on a device with these limits, after the usual one. `subgroup` is the size of its
+    /// subgroups, if it has such as the kernels can use.
+    pub fn candidates(usual: Self, limits: &Limits, subgroup: Option<usize>) -> Vec<Self> {
         let mut all = vec![usual];
+        let lanes = subgroup.into_iter().chain([WORKGROUP, 1]);
+        for lanes in lanes.filter(|&lanes| lanes != usual.lanes) {
+            all.extend(
+                [usual.in_parts(), !usual.in_parts()]
+                    .map(|in_parts| Self { lanes, ..usual }.with_parts(in_parts)),
+            );
+        }
         for in_parts in [usual.in_parts(), !usual.in_parts()] {
             for adders in [usual.adders, WORKGROUP, Self::MOST_ADDERS] {
                 for invocations in [usual.invocations, 1, 1 << 14, 1 << 16, 1 << 18] {
@@ -155,11 +192,12 @@ impl Cuts {
         distinct(all)
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut usize); 3] {
+    fn fields(&mut self) -> [(&'static str, &mut usize); 4] {
         [
             ("invocations", &mut self.invocations),
             ("adders", &mut self.adders),
             ("parts", &mut self.parts),
+            ("lanes", &mut self.lanes),
         ]
     }
 
@@ -173,6 +211,9 @@ impl Cuts {
         }
         if !powers(self.parts, 1..=Self::MOST_PARTS) {
             return Some("parts is 1, 2, 4, 8 or 16".to_owned());
+        }
+        if self.lanes != 1 && !powers(self.lanes, 8..=WORKGROUP) {
+            return Some("lanes is 1, the size of a subgroup from 8 on, or 64".to_owned());
         }
         None
     }
@@ -311,7 +352,8 @@ impl Tuning {
         let limits = found.adapter.limits();
         match schedule {
             Schedule::Staged => {
-                let all = Cuts::candidates(Cuts::of(found, dims), &limits);
+                let subgroup = Cuts::subgroup(found);
+                let all = Cuts::candidates(Cuts::of(found, dims), &limits, subgroup);
                 all.into_iter().map(Self::Staged).collect()
             }
             Schedule::Resident | Schedule::Auto => {
@@ -382,10 +424,15 @@ impl Tuning {
     /// Its workgroup is to be one subgroup, and the adapter's subgroups have another size, or none that its
     /// driver guarantees.
     pub fn check(&self, found: &Found) -> Result<(), Unsuited> {
-        match self {
-            Self::Resident(split) if split.in_subgroups() => {
+        let lanes = match self {
+            Self::Resident(split) if split.in_subgroups() => Some(split.lanes),
+            Self::Staged(cuts) if cuts.sharing() == Sharing::Subgroup => Some(cuts.lanes),
+            _ => None,
+        };
+        match lanes {
+            Some(lanes) => {
                 let own = WorkSplit::subgroup_size(found);
-                if own == Some(split.lanes) {
+                if own == Some(lanes) {
                     return Ok(());
                 }
                 let own = match own {
@@ -394,10 +441,10 @@ impl Tuning {
                 };
                 Err(Unsuited {
                     tuning: *self,
-                    needs: format!("subgroups of {} invocations, and {own}", split.lanes),
+                    needs: format!("subgroups of {lanes} invocations, and {own}"),
                 })
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }
@@ -511,6 +558,13 @@ mod tests {
                 "staged:invocations=65536,adders=256,parts=16",
             ),
             (
+                Tuning::Staged(Cuts {
+                    lanes: 8,
+                    ..Cuts::WHOLE
+                }),
+                "staged:invocations=1,lanes=8",
+            ),
+            (
                 Tuning::Resident(WorkSplit::software()),
                 "resident:workers=32",
             ),
@@ -554,6 +608,10 @@ mod tests {
             ),
             ("resident:workers=64,steps=5000", "steps is 4096 at most"),
             ("staged:invocations=1,adders=96", "adders is 64, 128 or 256"),
+            (
+                "staged:invocations=1,lanes=7",
+                "lanes is 1, the size of a subgroup from 8 on, or 64",
+            ),
             ("staged:invocations=1,parts=3", "parts is 1, 2, 4, 8 or 16"),
         ] {
             let error = name.parse::<Tuning>().unwrap_err().to_string();

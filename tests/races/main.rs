@@ -14,9 +14,11 @@ use gpu_makemore::gpu::chunked::CHUNKED;
 use gpu_makemore::gpu::launch::{Cut, Invocations, Launch};
 use gpu_makemore::gpu::layout::{Layout, Slot};
 use gpu_makemore::gpu::plan::Plan;
-use gpu_makemore::gpu::shader::{Module, Source, chunked_modules, resident_module, staged_modules};
+use gpu_makemore::gpu::shader::{
+    Module, Source, chunked_modules, resident_module, staged_modules, staged_modules_of,
+};
 use gpu_makemore::gpu::staged::{CALIBRATE, EVALUATE, step_of};
-use gpu_makemore::gpu::tuning::{Cuts, WorkSplit};
+use gpu_makemore::gpu::tuning::{Cuts, Sharing, WorkSplit};
 use gpu_makemore::interpreter::{Buffers, Finding, Kernel, Rules};
 use gpu_makemore::model::contexts::Rows;
 use gpu_makemore::model::dims::{Dims, Token};
@@ -357,10 +359,14 @@ fn no_layout_that_a_search_tries_races() {
             panic!("{split:?}: {message}");
         }
     }
-    let all = Cuts::candidates(Cuts::hardware(&SMALL), &limits);
-    assert!(all.len() > 10, "{all:?}");
+    let all = Cuts::candidates(Cuts::hardware(&SMALL), &limits, None);
+    assert!(
+        all.iter().any(|cuts| cuts.sharing() == Sharing::Workgroup),
+        "{all:?}"
+    );
     for cuts in all {
-        if let Err((kernel, message)) = step(&Layout::new(SMALL, cuts), staged_modules(), true) {
+        let modules = staged_modules_of(cuts.sharing());
+        if let Err((kernel, message)) = step(&Layout::new(SMALL, cuts), modules, true) {
             panic!("{cuts:?}: {kernel}: {message}");
         }
     }
@@ -429,6 +435,30 @@ fn staged_without_a_barrier_of(file: &str) {
 }
 
 const BARRIER: &str = "workgroupBarrier();";
+
+/// Rows that are handed out through workgroup memory: without the barrier, and with one place for all rounds.
+#[test]
+fn linear_layers_with_shared_rows_race_without_their_barrier_and_without_their_second_place() {
+    const FILE: &str = "staged/through_workgroup.wgsl";
+    let cuts = Cuts {
+        lanes: 64,
+        ..Cuts::hardware(&SMALL)
+    };
+    let layout = Layout::new(SMALL, cuts);
+    for (from, to) in [(BARRIER, ""), ("round % 2u * 64u", "0u * round")] {
+        let mut modules = staged_modules_of(cuts.sharing());
+        let mut tried = 0;
+        for module in &mut modules {
+            if let Some(source) = module.source.replaced(FILE, from, to) {
+                module.source = source;
+                tried += 1;
+            }
+        }
+        assert_eq!(tried, 1, "{from}");
+        let (_, message) = step(&layout, modules, true).expect_err(from);
+        assert!(message.contains("barrier"), "{message}");
+    }
+}
 
 /// The files of the staged kernels that have barriers. Each has a test below.
 const WITH_BARRIERS: [&str; 4] = [
