@@ -228,17 +228,21 @@ fn write_copy(root: &Path, copy: &Path) -> Outcome {
     )?;
     fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock"))?;
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
-    // The tests are not copied, so nothing may be told of them.
+    // The tests and the page are not copied, so nothing may be told of them.
     let mut tables: Vec<&str> = manifest.split("\n[[").collect();
     tables.retain(|table| !table.starts_with("test]]"));
-    let manifest = tables
-        .join("\n[[")
+    let manifest = tables.join("\n[[");
+    let lines = manifest
+        .lines()
+        .filter(|line| !line.starts_with("members ="));
+    let manifest = lines
+        .collect::<Vec<_>>()
+        .join("\n")
         .replace(
             "name = \"gpu-makemore\"\npath",
             "name = \"with-mistakes\"\npath",
         )
-        .replace("default-run = \"gpu-makemore\"\n", "")
-        .replace("members = [\".\", \"web\"]", "members = [\".\"]"); // the page is not copied
+        .replace("default-run = \"gpu-makemore\"\n", "");
     fs::write(copy.join("Cargo.toml"), manifest)?;
 
     let lib = copy.join("src/lib.rs");

@@ -3,7 +3,7 @@
 //! Everything that a model is made of happens in the engine; the page shows what comes back and keeps the
 //! bytes that it is given. Whoever calls waits for one call before making the next.
 //!
-//! It is built twice. The `trainer` is what every visit loads. The `lessons`, which bring a compiler for WGSL and
+//! It is two packages, which differ in one feature. The `trainer` is what every visit loads. The `lessons`, which bring a compiler for WGSL and
 //! its interpreter, are loaded when the exercises are opened.
 
 mod device;
