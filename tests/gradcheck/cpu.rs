@@ -206,7 +206,7 @@ fn build() -> Result<PathBuf, Failed> {
         // Code of one build runs all of them: its own speed does not matter.
         .args([
             "--config",
-            &format!("profile.{profile}.package.gpu-makemore.opt-level=1"),
+            &format!("profile.{profile}.package.gpu-makemore.opt-level=0"),
         ])
         .arg("--target-dir")
         .arg(target)
