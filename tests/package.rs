@@ -173,6 +173,22 @@ fn the_metadata_is_complete() {
     assert_eq!(features, ["cli", "default", "faults", "page"]);
 }
 
+/// tests/run builds the files that need a feature with it, by their `required-features`, and the others without: a
+/// test that needs one in another file would never run.
+#[test]
+fn what_needs_a_feature_is_a_file_of_its_own() {
+    // In two parts, since this file is one of those that are read.
+    let [without, with] = [concat!("not(fea", "ture = "), concat!("fea", "ture = \"")];
+    let files = below("tests");
+    let files: Vec<_> = files.iter().filter(|file| file.ends_with(".rs")).collect();
+    assert!(files.len() > 20, "{files:?}");
+    for file in files {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let needs = text.replace(without, "").contains(with);
+        assert!(!needs, "{file} has a test that needs a feature");
+    }
+}
+
 /// No dependency of any platform asks for a newer compiler than the package promises, so that
 /// `cargo +VERSION install` is not refused. `.ci/rust-version` builds with that compiler.
 #[test]

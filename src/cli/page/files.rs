@@ -7,7 +7,11 @@ use sha2::{Digest, Sha256};
 use crate::text::hex;
 
 /// Addresses and contents, as build.rs found them in web/dist.
+#[cfg(feature = "page")]
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
+/// What the tests of a program without the page have in its place.
+#[cfg(not(feature = "page"))]
+static FILES: &[(&str, &[u8])] = &[("index.html", b"<html></html>")];
 
 /// A file that can be asked for.
 pub(super) struct File {

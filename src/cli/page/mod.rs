@@ -1,8 +1,9 @@
 //! `gpu-makemore page`: serves the page on this machine, if the program was built with it (the feature `page`).
 
-#[cfg(feature = "page")]
+// Their tests need no page, and so run with those of every program.
+#[cfg(any(feature = "page", test))]
 mod files;
-#[cfg(feature = "page")]
+#[cfg(any(feature = "page", test))]
 mod request;
 #[cfg(feature = "page")]
 mod server;
