@@ -222,6 +222,16 @@ fn same_bits(found: &Found) -> Outcome {
         first.model != whole.model,
         "another layout gave the same bits"
     );
+    // But not if rows are handed out by other invocations.
+    let shared = place.train(found, "shared", &short("staged:invocations=1,lanes=64"))?;
+    assert!(shared.model == whole.model, "handing rows out changed bits");
+    let usual = place.train(found, "usual", &["--steps", "60", "--schedule", "staged"])?;
+    if found.is_software() {
+        assert!(
+            usual.model == whole.model,
+            "the usual layout has other bits than whole sums"
+        );
+    }
     let wrong = place
         .command(&["train", "--backend", "cpu", "--tuning", name])
         .output()?;

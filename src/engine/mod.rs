@@ -248,7 +248,8 @@ pub async fn open_with(
     if let Tune::Given(tuning) = tune {
         return open(tuning, "as asked for").await;
     }
-    let staged = async |why: &str| open(Tuning::Staged(Cuts::of(found, &dims)), why).await;
+    let cuts = Cuts::usual(found, &dims, kernels.are_changed());
+    let staged = async |why: &str| open(Tuning::Staged(cuts), why).await;
     let resident = async |why: &str| open(Tuning::Resident(split), why).await;
     let mut opened = match schedule {
         Schedule::Staged => staged("as asked for").await?,

@@ -274,7 +274,7 @@ pub async fn on_gpu(
     }
     let cuts = match tuning {
         Some(Tuning::Staged(cuts)) => cuts,
-        _ => Cuts::of(found, &dims),
+        _ => Cuts::usual(found, &dims, kernels.are_changed()),
     };
     sink(Event::Note(format!(
         "{dims}: staged, one after another; {note}"
