@@ -3,8 +3,11 @@
 use std::num::NonZeroU64;
 
 use super::{Checkpoint, Config, MetricsMark, Training};
-use crate::backend::{Backend, BackendInfo, DeviceError};
+use crate::backend::{Backend, BackendInfo, DeviceError, Schedule};
 use crate::data::{Dataset, Examples};
+use crate::engine::tune::Tune;
+use crate::gpu::adapter::{Found, api_name};
+use crate::gpu::tuning::Tuning;
 use crate::model::params::Params;
 use crate::model::recipe::Recipe;
 use crate::model::statistics::Statistics;
@@ -118,6 +121,38 @@ pub fn state(checkpoint: &Checkpoint, log_every: u64, steps: u64) -> Option<Stat
         log: LossLog::from_step(log_every, done, since),
         curve: curve.with_total(steps),
     })
+}
+
+/// How a run that continues on the adapter that it was begun on lays its steps out: as before, for the same bits.
+/// On another adapter, or with another schedule, that is open again: `None`.
+///
+/// # Errors
+///
+/// Why the layout of the run cannot be taken.
+pub fn tune(
+    checkpoint: &Checkpoint,
+    found: &Found,
+    schedule: Schedule,
+) -> Result<Option<Tune>, String> {
+    let Some(record) = &checkpoint.training else {
+        return Ok(None);
+    };
+    let same = record.adapter == found.info.name
+        && record.driver == found.driver()
+        && checkpoint.config.backend == api_name(found.info.backend);
+    if !same {
+        return Ok(None);
+    }
+    let Some(name) = &record.tuning else {
+        // Before there were names, each device had one layout.
+        return Ok(Some(Tune::Fixed));
+    };
+    let tuning: Tuning = name.parse().map_err(|error| format!("{error}"))?;
+    if ![Schedule::Auto, tuning.schedule()].contains(&schedule) {
+        return Ok(None);
+    }
+    tuning.check(found).map_err(|error| error.to_string())?;
+    Ok(Some(Tune::Given(tuning)))
 }
 
 /// The record of a run with what changes from checkpoint to checkpoint: the generator, the curve and the

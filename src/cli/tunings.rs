@@ -1,20 +1,21 @@
 //! What searches for a layout have found on this machine, kept in the user's cache folder: a file for each
 //! adapter, driver, size and version of the program that have met.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::backend::Schedule;
 use crate::cli::args::{TuneMode, TuningArgs};
 use crate::cli::error::Usage;
 use crate::cli::files::{FileError, read_text, write_atomic};
+use crate::engine::remembered::{Meeting, Remembered};
 use crate::engine::tune::{Tune, Tuned};
-use crate::gpu::adapter::{Found, api_name};
+use crate::gpu::adapter::Found;
 use crate::gpu::kernels::Kernels;
 use crate::gpu::tuning::Tuning;
 use crate::model::dims::Dims;
@@ -22,134 +23,14 @@ use crate::model::dims::Dims;
 /// A file is smaller than this.
 const MOST: u64 = 1 << 16;
 
-/// What a search was about: with the same of all of these, what it found holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Meeting {
-    /// The version of the program.
-    pub version: String,
-    /// The API.
-    pub backend: String,
-    /// The adapter's own name.
-    pub adapter: String,
-    /// Its driver.
-    pub driver: String,
-    /// The schedules that were in question.
-    pub schedule: String,
-    /// Characters.
-    pub vocab: usize,
-    /// Characters of context.
-    pub block: usize,
-    /// Length of an embedding.
-    pub embd: usize,
-    /// Hidden units.
-    pub hidden: usize,
-    /// Examples of a minibatch.
-    pub batch: usize,
-}
-
-impl Meeting {
-    /// That of an adapter with a model of these sizes.
-    pub fn new(found: &Found, dims: &Dims, schedule: Schedule) -> Self {
-        Self {
-            version: crate::VERSION.to_owned(),
-            backend: api_name(found.info.backend).to_owned(),
-            adapter: found.info.name.clone(),
-            driver: found.driver(),
-            schedule: schedule.to_string(),
-            vocab: dims.vocab,
-            block: dims.block,
-            embd: dims.embd,
-            hidden: dims.hidden,
-            batch: dims.batch,
-        }
+/// The name of the file of what was found about a meeting.
+fn file(meeting: &Meeting) -> String {
+    let mut name = String::new();
+    for byte in &Sha256::digest(meeting.key())[..12] {
+        // Writing into a string does not fail.
+        let _ = write!(name, "{byte:02x}");
     }
-
-    /// The sizes, for people.
-    pub fn dims(&self) -> Dims {
-        Dims {
-            vocab: self.vocab,
-            block: self.block,
-            embd: self.embd,
-            hidden: self.hidden,
-            batch: self.batch,
-        }
-    }
-
-    fn file(&self) -> String {
-        let text = serde_json::to_string(self).unwrap_or_default();
-        let mut name = String::new();
-        for byte in &Sha256::digest(text)[..12] {
-            // Writing into a string does not fail.
-            let _ = write!(name, "{byte:02x}");
-        }
-        name + ".json"
-    }
-}
-
-/// What a search found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Remembered {
-    /// What it was about.
-    #[serde(flatten)]
-    pub meeting: Meeting,
-    /// The name of the layout that was chosen.
-    pub tuning: String,
-    /// Microseconds per step with it.
-    pub us_per_step: f64,
-    /// The layout that would have been taken without a search.
-    pub usual: String,
-    /// Microseconds per step with that.
-    pub usual_us_per_step: f64,
-    /// How many layouts were timed.
-    pub timed: usize,
-    /// How many there are.
-    pub candidates: usize,
-    /// Layouts whose results were wrong, and how.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub wrong: Vec<(String, String)>,
-}
-
-impl Remembered {
-    /// What a search found.
-    pub fn new(meeting: Meeting, tuned: &Tuned) -> Self {
-        let time = |tuning: Tuning| {
-            let found = tuned.times.iter().find(|(other, _)| *other == tuning);
-            found.map_or(f64::NAN, |(_, time)| (1e8 * time).round() / 100.0)
-        };
-        let usual = tuned
-            .times
-            .first()
-            .map_or(tuned.chosen, |(first, _)| *first);
-        Self {
-            meeting,
-            tuning: tuned.chosen.to_string(),
-            us_per_step: time(tuned.chosen),
-            usual: usual.to_string(),
-            usual_us_per_step: time(usual),
-            timed: tuned.times.len(),
-            candidates: tuned.candidates,
-            wrong: (tuned.wrong.iter())
-                .map(|(tuning, how)| (tuning.to_string(), how.clone()))
-                .collect(),
-        }
-    }
-}
-
-impl Remembered {
-    /// Why a run takes this layout.
-    fn why(&self) -> String {
-        let why = format!("measured before: {:.0} us per step", self.us_per_step);
-        match self.timed {
-            1 => format!(
-                "{why}; --tune again --tune-budget 30 would try the other {} layouts",
-                self.candidates.saturating_sub(1)
-            ),
-            timed => format!(
-                "{why}, the usual layout {:.0}; {timed} of {} were timed",
-                self.usual_us_per_step, self.candidates
-            ),
-        }
-    }
+    name + ".json"
 }
 
 /// The folder of what is remembered.
@@ -166,28 +47,45 @@ impl Tunings {
         }
     }
 
+    /// That of the user, unless they want nothing of it: `GPU_MAKEMORE_TUNE=off` stands for `--tune off` where
+    /// a command does not have that option.
+    pub fn wanted() -> Self {
+        match env::var_os("GPU_MAKEMORE_TUNE").is_some_and(|mode| mode == "off") {
+            true => Self { folder: None },
+            false => Self::of_user(),
+        }
+    }
+
     /// Where it is.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
     }
 
     /// What a search about this has found, if there was one; or why its file is ignored.
-    pub fn load(&self, meeting: &Meeting) -> Result<Option<(Tuning, Remembered)>, String> {
+    pub fn load(
+        &self,
+        meeting: &Meeting,
+        found: &Found,
+    ) -> Result<Option<(Tuning, Remembered)>, String> {
+        let loaded = self.file(meeting)?;
+        if let Some((tuning, _)) = &loaded {
+            // A driver may have lost a feature and kept its version.
+            (tuning.check(found))
+                .map_err(|error| format!("what is remembered is ignored: {error}"))?;
+        }
+        Ok(loaded)
+    }
+
+    /// What the file about this says.
+    fn file(&self, meeting: &Meeting) -> Result<Option<(Tuning, Remembered)>, String> {
         let Some(folder) = &self.folder else {
             return Ok(None);
         };
-        let path = folder.join(meeting.file());
+        let path = folder.join(file(meeting));
         if !path.exists() {
             return Ok(None);
         }
-        let (tuning, found) = read(&path)?;
-        match found.meeting == *meeting {
-            true => Ok(Some((tuning, found))),
-            false => Err(format!(
-                "{} is ignored: it is about something else than its name says",
-                path.display()
-            )),
-        }
+        read(&path, |text| Remembered::read_about(meeting, text)).map(Some)
     }
 
     /// Remembers what a search found. Where there is no cache folder, nothing is.
@@ -200,7 +98,7 @@ impl Tunings {
             return Ok(());
         };
         fs::create_dir_all(folder).map_err(FileError::at("create", folder))?;
-        write_atomic(&folder.join(found.meeting.file()), |w| {
+        write_atomic(&folder.join(file(&found.meeting)), |w| {
             serde_json::to_writer_pretty(&mut *w, found)?;
             w.write_all(b"\n")
         })
@@ -214,7 +112,7 @@ impl Tunings {
             .iter()
             .filter_map(|folder| fs::read_dir(folder).ok());
         for path in files.flatten().flatten().map(|entry| entry.path()) {
-            match read(&path) {
+            match read(&path, Remembered::read) {
                 Ok((_, found)) => all.push(found),
                 Err(reason) => ignored.push(reason),
             }
@@ -232,15 +130,31 @@ impl Tunings {
     }
 }
 
-/// The layout that a file names, and the whole of it; or why it is ignored.
-fn read(path: &Path) -> Result<(Tuning, Remembered), String> {
-    let ignored = |reason: String| format!("{} is ignored: {reason}", path.display());
-    let text = read_text(path, MOST).map_err(|error| ignored(error.to_string()))?;
-    let found: Remembered = serde_json::from_str(&text)
-        .map_err(|error| ignored(format!("it cannot be read: {error}")))?;
-    let tuning = found.tuning.parse();
-    let tuning = tuning.map_err(|error| ignored(format!("{error}")))?;
-    Ok((tuning, found))
+/// The layout that a file names, and the whole of it, by `of_text`; or why it is ignored.
+fn read(
+    path: &Path,
+    of_text: impl FnOnce(&str) -> Result<(Tuning, Remembered), String>,
+) -> Result<(Tuning, Remembered), String> {
+    let text = read_text(path, MOST).map_err(|error| error.to_string());
+    let read = text.and_then(|text| of_text(&text));
+    read.map_err(|reason| format!("{} is ignored: {reason}", path.display()))
+}
+
+/// What asks for a search with more time.
+pub const AGAIN: &str = "--tune again --tune-budget 30";
+
+/// Refuses a `--tuning` that contradicts `--schedule`, or that the adapter cannot run.
+///
+/// # Errors
+///
+/// It is such a one.
+pub fn needs_suited(tuning: Tuning, schedule: Schedule, found: &Found) -> Result<(), Usage> {
+    if ![Schedule::Auto, tuning.schedule()].contains(&schedule) {
+        return Err(Usage(format!(
+            "--tuning {tuning} cannot be combined with --schedule {schedule}"
+        )));
+    }
+    (tuning.check(found)).map_err(|error| Usage(format!("--tuning: {error}")))
 }
 
 /// How a run finds the layout of its steps, and what to tell of it.
@@ -280,16 +194,11 @@ impl Asked {
         begun: Option<Tune>,
     ) -> Result<Self, Usage> {
         if let Some(tuning) = args.tuning {
-            if ![Schedule::Auto, tuning.schedule()].contains(&schedule) {
-                return Err(Usage(format!(
-                    "--tuning {tuning} cannot be combined with --schedule {schedule}"
-                )));
-            }
+            needs_suited(tuning, schedule, found)?;
             if args.tune == TuneMode::Again {
                 let text = format!("--tuning {tuning} cannot be combined with --tune again");
                 return Err(Usage(text));
             }
-            (tuning.check(found)).map_err(|error| Usage(format!("--tuning: {error}")))?;
             return Ok(Self {
                 tune: Tune::Given(tuning),
                 ..Self::NOTHING
@@ -309,11 +218,11 @@ impl Asked {
         let meeting = Meeting::new(found, dims, schedule);
         let mut note = None;
         if args.tune == TuneMode::Auto {
-            match Tunings::of_user().load(&meeting) {
-                Ok(Some((tuning, found))) => {
+            match Tunings::of_user().load(&meeting, found) {
+                Ok(Some((tuning, remembered))) => {
                     return Ok(Self {
                         tune: Tune::Given(tuning),
-                        why: Some(found.why()),
+                        why: Some(remembered.why(AGAIN)),
                         ..Self::NOTHING
                     });
                 }
@@ -379,9 +288,9 @@ mod tests {
             folder: Some(dir.path().join("cache/tunings")),
         };
         let saved = remembered();
-        assert_eq!(tunings.load(&saved.meeting), Ok(None));
+        assert_eq!(tunings.file(&saved.meeting), Ok(None));
         tunings.save(&saved).unwrap();
-        let (tuning, found) = tunings.load(&saved.meeting).unwrap().unwrap();
+        let (tuning, found) = tunings.file(&saved.meeting).unwrap().unwrap();
         assert_eq!(
             (tuning.to_string(), found),
             (saved.tuning.clone(), saved.clone())
@@ -431,7 +340,7 @@ mod tests {
                 ..of.clone()
             },
         ] {
-            assert_eq!(tunings.load(&other), Ok(None), "{other:?}");
+            assert_eq!(tunings.file(&other), Ok(None), "{other:?}");
         }
     }
 
@@ -442,7 +351,7 @@ mod tests {
             folder: Some(dir.path().to_owned()),
         };
         let saved = remembered();
-        let path = dir.path().join(saved.meeting.file());
+        let path = dir.path().join(file(&saved.meeting));
         let mut renamed = saved.clone();
         renamed.meeting.hidden = 300;
         let mut unknown = saved.clone();
@@ -457,7 +366,7 @@ mod tests {
             ("x".repeat(1 << 17), "it is too long"),
         ] {
             fs::write(&path, text).unwrap();
-            let error = tunings.load(&saved.meeting).unwrap_err();
+            let error = tunings.file(&saved.meeting).unwrap_err();
             assert!(error.contains(reason), "{error}");
             assert!(error.contains(&*path.to_string_lossy()), "{error}");
         }

@@ -4,6 +4,7 @@ mod dispatch;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod recovery;
+pub mod remembered;
 mod scheduled;
 pub mod search;
 mod sizes;

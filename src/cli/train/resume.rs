@@ -17,9 +17,8 @@ use crate::cli::report::{RunDir, RunDirError, Summary};
 use crate::cli::trained::{self, vocabulary};
 use crate::data::{Dataset, Reading};
 use crate::engine::tune::Tune;
-use crate::gpu::adapter::{Found, Pick, api_name};
+use crate::gpu::adapter::{Found, Pick};
 use crate::gpu::kernels::Kernels;
-use crate::gpu::tuning::Tuning;
 
 use super::error::TrainError;
 use crate::model::recipe::{FIELDS, Recipe};
@@ -179,22 +178,10 @@ impl Resumed {
         state.ok_or_else(|| self.no_run())
     }
 
-    /// How a run that continues on the same device lays its steps out: as it was begun, for the same bits. On
-    /// another device, that is open again.
+    /// How the run lays its steps out where it continues on the same device. A layout that cannot be taken is
+    /// told by [`Resumed::lines`].
     pub(crate) fn tune(&self, found: &Found, schedule: Schedule) -> Option<Tune> {
-        let same = self.record.adapter == found.info.name
-            && self.record.driver == found.driver()
-            && self.checkpoint.config.backend == api_name(found.info.backend);
-        if !same {
-            return None;
-        }
-        let Some(name) = &self.record.tuning else {
-            // Before there were names, each device had one layout.
-            return Some(Tune::Fixed);
-        };
-        let tuning: Tuning = name.parse().ok()?;
-        let fits = [Schedule::Auto, tuning.schedule()].contains(&schedule);
-        (fits && tuning.check(found).is_ok()).then_some(Tune::Given(tuning))
+        packed::tune(&self.checkpoint, found, schedule).unwrap_or(None)
     }
 
     /// Refuses other kernels than the run was begun with: the steps that are left would not be the same.
