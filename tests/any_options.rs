@@ -230,6 +230,10 @@ const GRADCHECK: Options = &[
         Word(&["bnvar", "C", "dlogits", "h", "logprobs"]),
     ),
     ("--schedule", Word(&["auto", "staged", "resident", "all"])),
+    (
+        "--tuning",
+        Word(&["staged:invocations=1", "resident:workers=32", "staged"]),
+    ),
     ("--verbose", Nothing),
     ("--json", Nothing),
     ("--adapter", Text(&["llvmpipe", "x", "2"])),

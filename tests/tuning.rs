@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         OnEach::new("what_a_search_chose_is_remembered", remembers),
         OnEach::new("a_layout_by_its_name_gives_the_same_bits", same_bits),
         OnEach::new("a_run_goes_on_with_its_layout", goes_on),
+        OnEach::new("gradcheck_checks_the_layout_that_train_takes", checks),
         // Each of some fifty layouts is compiled, and GL's compiler takes three seconds for most.
         OnEach::new("every_layout_gives_the_gradients", every_layout).long(),
     ];
@@ -202,6 +203,55 @@ fn remembers(found: &Found) -> Outcome {
         &place.output(&["adapters", "--tuning"])?,
         "is ignored: it cannot be read",
     )
+}
+
+fn checks(found: &Found) -> Outcome {
+    let place = Place::new()?;
+    let api = api_name(found.info.backend);
+    let on = ["--backend", api, "--adapter", &found.info.name];
+    let check = |args: &[&str]| place.output(&[&["gradcheck"][..], &on, args].concat());
+    // At the sizes that the check has by itself.
+    let sizes = ["--n-hidden", "64", "--steps", "20", "--out", "run"];
+    let measured = ["--schedule", "staged", "--tune", "again"];
+    let said = place.output(&[&["train"][..], &on, &sizes, &measured].concat())?;
+    let run = place.run("run", said)?;
+    let staged = check(&["--schedule", "staged"])?;
+    holds(
+        &staged,
+        &format!("tuning    {}; measured before: ", run.tuning),
+    )?;
+    // The schedule was given then, so it says nothing of the choice between the two.
+    holds(&check(&["--schedule", "auto"])?, "; the usual one\n")?;
+    let name = "staged:invocations=16384";
+    let asked = format!("tuning    {name}; as asked for\n");
+    let given = check(&["--schedule", "auto", "--tuning", name])?;
+    holds(&given, &asked)?;
+    holds(&given, "staged    the training step")?;
+    for (wrong, why) in [
+        (
+            &["--schedule", "resident", "--tuning", name][..],
+            "cannot be combined with --schedule resident",
+        ),
+        (
+            &["--backend", "cpu", "--tuning", name],
+            "is about GPUs, and this run is on the CPU",
+        ),
+    ] {
+        let on = if wrong.contains(&"cpu") { &[] } else { &on[..] };
+        let args = [&["gradcheck"][..], on, wrong].concat();
+        let output = place.command(&args).output()?;
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        holds(&String::from_utf8_lossy(&output.stderr), why)?;
+    }
+    // Who wants nothing of what is remembered gets the usual layouts.
+    let mut off = place.command(&[&["gradcheck"][..], &on, &["--schedule", "staged"]].concat());
+    let off = off.env("GPU_MAKEMORE_TUNE", "off").output()?;
+    let text = String::from_utf8_lossy(&off.stdout);
+    holds(&text, "; the usual one\n")?;
+    match text.contains("measured before") {
+        false => Ok(()),
+        true => Err(text.into_owned().into()),
+    }
 }
 
 fn same_bits(found: &Found) -> Outcome {

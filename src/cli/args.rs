@@ -718,6 +718,9 @@ pub struct GradcheckArgs {
         conflicts_with_all = ["exercise", "against"]
     )]
     pub schedule: Checked,
+    /// The layout to check, by the name that a run has shown [default: the one that train would take]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["exercise", "against"])]
+    pub tuning: Option<Tuning>,
     /// Kernels to use in place of the program's own: the files in DIR, which `shaders` writes; not on the CPU
     #[arg(long, value_name = "DIR", conflicts_with = "explain")]
     pub shaders: Option<PathBuf>,
@@ -743,7 +746,7 @@ pub struct GradcheckArgs {
         num_args = 0..=1,
         conflicts_with_all = [
             "backend", "adapter", "seed", "batch_size", "block_size", "n_embd", "n_hidden", "schedule",
-            "out", "against", "json", "verbose"
+            "tuning", "out", "against", "json", "verbose"
         ]
     )]
     pub explain: Option<Option<Topic>>,

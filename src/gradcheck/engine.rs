@@ -2,6 +2,7 @@
 
 use super::GradcheckError;
 use super::Inputs;
+use super::code::Layouts;
 use crate::backend::DeviceError;
 use crate::gpu::adapter::{Choice, Found};
 use crate::gpu::chunked::{Chunked, in_training_step};
@@ -104,8 +105,8 @@ impl Pass<f64> {
 pub enum Engine {
     /// The processor: the fast step, and the twin in `f32` for what that step never stores.
     Cpu,
-    /// An adapter, and the kernels to run on it.
-    Gpu(Box<Found>, Kernels),
+    /// An adapter, the kernels to run on it, and the layouts of their steps.
+    Gpu(Box<Found>, Kernels, Layouts),
 }
 
 impl Engine {
@@ -118,20 +119,33 @@ impl Engine {
     pub fn with_kernels(choice: &Choice, kernels: Kernels) -> Self {
         match choice {
             Choice::Cpu { .. } => Engine::Cpu,
-            Choice::Gpu { found, .. } => Engine::Gpu(found.clone(), kernels),
+            Choice::Gpu { found, .. } => Engine::Gpu(found.clone(), kernels, Layouts::default()),
+        }
+    }
+
+    /// The same with other layouts than the usual ones. On the CPU there is nothing to lay out.
+    #[must_use]
+    pub fn with_layouts(self, layouts: Layouts) -> Self {
+        match self {
+            Engine::Cpu => Engine::Cpu,
+            Engine::Gpu(found, kernels, _) => Engine::Gpu(found, kernels, layouts),
         }
     }
 
     /// The engine for an adapter.
     pub fn on(found: &Found) -> Self {
-        Engine::Gpu(Box::new(found.clone()), Kernels::of(found))
+        Engine::Gpu(
+            Box::new(found.clone()),
+            Kernels::of(found),
+            Layouts::default(),
+        )
     }
 
     /// The files of the kernels whose text is not the program's own.
     pub fn changed(&self) -> Vec<&'static str> {
         match self {
             Engine::Cpu => Vec::new(),
-            Engine::Gpu(_, kernels) => kernels.changed().collect(),
+            Engine::Gpu(_, kernels, _) => kernels.changed().collect(),
         }
     }
 
@@ -139,7 +153,7 @@ impl Engine {
     pub fn name(&self) -> String {
         match self {
             Engine::Cpu => "cpu".to_owned(),
-            Engine::Gpu(found, _) => found.to_string(),
+            Engine::Gpu(found, ..) => found.to_string(),
         }
     }
 
@@ -147,7 +161,7 @@ impl Engine {
     pub fn driver(&self) -> Option<String> {
         match self {
             Engine::Cpu => None,
-            Engine::Gpu(found, _) => Some(found.driver()),
+            Engine::Gpu(found, ..) => Some(found.driver()),
         }
     }
 
@@ -159,7 +173,7 @@ impl Engine {
     pub async fn pass(&self, inputs: &Inputs) -> Result<Pass<f32>, GradcheckError> {
         match self {
             Engine::Cpu => Ok(twin(inputs, |v| v)),
-            Engine::Gpu(found, kernels) => {
+            Engine::Gpu(found, kernels, _) => {
                 let (values, grads) = chunked(found, kernels, inputs).await?.chunked().await?;
                 Ok(Pass { values, grads })
             }
@@ -175,7 +189,7 @@ impl Engine {
     pub async fn fused(&self, inputs: &Inputs) -> Result<LectureTensors<f32>, GradcheckError> {
         match self {
             Engine::Cpu => Ok(fused_twin(inputs)),
-            Engine::Gpu(found, kernels) => {
+            Engine::Gpu(found, kernels, _) => {
                 Ok(chunked(found, kernels, inputs).await?.fused().await?)
             }
         }

@@ -215,7 +215,7 @@ pub async fn run(engine: &Engine, seed: u64) -> Result<Vec<ExtraRow>, GradcheckE
     let inputs = Inputs::new(SIZES, seed);
     let got = match engine {
         Engine::Cpu => inputs.twin(|v| v),
-        Engine::Gpu(found, kernels) => {
+        Engine::Gpu(found, kernels, _) => {
             let device = Extras::new(found, &kernels.extras()).await?;
             inputs.kernels(&device).await?
         }

@@ -1,6 +1,7 @@
 //! Known mistakes in the kernels. The tests prove that `gradcheck` finds each of them; a learner can make them
 //! on purpose and watch what they do.
 
+use super::code::Layouts;
 use super::engine::{Engine, Kernels};
 use crate::gpu::adapter::Found;
 use crate::model::tensors::LectureTensor;
@@ -291,6 +292,10 @@ impl Mistake {
         let Self { file, from, to, .. } = *self;
         let broken = Kernels::default().replaced(file, from, to);
         let broken = broken.ok_or_else(|| format!("{from:?} is not in shaders/{file} once"))?;
-        Ok(Engine::Gpu(Box::new(found.clone()), broken))
+        Ok(Engine::Gpu(
+            Box::new(found.clone()),
+            broken,
+            Layouts::default(),
+        ))
     }
 }

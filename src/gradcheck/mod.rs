@@ -2,6 +2,7 @@
 
 pub mod against;
 mod check;
+mod code;
 pub mod compare;
 pub mod engine;
 mod error;

@@ -7,6 +7,7 @@
 
 use super::GradcheckError;
 use super::Inputs;
+pub use super::code::{Code, Layouts};
 use super::engine::{Engine, Kernels};
 use crate::backend::{Backend, DeviceError, Schedule};
 use crate::cores::cores;
@@ -14,10 +15,13 @@ use crate::cpu::CpuBackend;
 use crate::engine::tune::Tune;
 use crate::engine::{self, How};
 use crate::gpu::adapter::Found;
+use crate::gpu::device::Gpu;
 use crate::gpu::layout::{Layout, Slot};
+use crate::gpu::probe::Answers;
 use crate::gpu::resident::Resident;
+use crate::gpu::shader::ProbeModules;
 use crate::gpu::staged::Staged;
-use crate::gpu::tuning::Cuts;
+use crate::gpu::tuning::{Cuts, Tuning, WorkSplit};
 use crate::model::contexts::Numbering;
 use crate::model::dims::Dims;
 use crate::model::params::{Params, Tensor};
@@ -28,56 +32,6 @@ use crate::reference::chunked::chunk_of;
 /// The learning rate that leaves nothing of a parameter but its gradient: 2^40. A gradient of 1e-7, the
 /// rounding of one that is zero, becomes 1e5; one of 1e26 would still be finite.
 const LR: f32 = (1u64 << 40) as f32;
-
-/// The code that computes a gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// The lecture's pass: one operation per line of the notebook.
-    Chunked,
-    /// The step of `--backend cpu`, by distinct contexts and tokens.
-    Cpu,
-    /// The staged schedule, every sum in one launch.
-    Staged,
-    /// The staged schedule with its long sums cut into parts.
-    InParts,
-    /// The resident schedule.
-    Resident,
-}
-
-impl Code {
-    /// The code that shows what a file under `shaders/` computes. Formulas are in all of them; the staged
-    /// schedule runs at every size.
-    pub fn of_file(file: &str) -> Self {
-        match file.split_once('/') {
-            Some(("chunked", _)) => Code::Chunked,
-            Some(("resident", _)) => Code::Resident,
-            Some(("staged", "parts.wgsl")) => Code::InParts,
-            _ => Code::Staged,
-        }
-    }
-
-    /// As the table calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Code::Chunked => "chunked",
-            Code::Cpu => "cpu",
-            Code::Staged => "staged",
-            Code::InParts => "parts",
-            Code::Resident => "resident",
-        }
-    }
-
-    /// What it is, for the lines above the table.
-    pub fn about(self) -> &'static str {
-        match self {
-            Code::Chunked => "one operation per line of the notebook, for what no step stores",
-            Code::Cpu => "the training step of --backend cpu",
-            Code::Staged => "the training step, one launch per operation",
-            Code::InParts => "the same for large models: long sums are cut into parts",
-            Code::Resident => "the training step, many steps in one launch",
-        }
-    }
-}
 
 /// `gradcheck --schedule`: which of an adapter's training steps are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,20 +63,31 @@ impl Engine {
     ///
     /// The device cannot train a model of these sizes.
     pub async fn trained(&self, inputs: &Inputs) -> Result<Code, GradcheckError> {
-        let Engine::Gpu(found, kernels) = self else {
+        let Engine::Gpu(found, kernels, layouts) = self else {
             return Ok(Code::Cpu);
         };
         let how = How {
             schedule: Schedule::Auto,
             kernels: kernels.clone(),
-            tune: Tune::Fixed,
+            tune: layouts.trained.map_or(Tune::Fixed, Tune::Given),
         };
-        let opened = engine::open(found, inputs.dims, &inputs.params, how).await?;
-        Ok(match opened.backend.info().schedule {
-            Some("resident") => Code::Resident,
-            _ if Layout::of(found, inputs.dims).cuts.in_parts() => Code::InParts,
-            _ => Code::Staged,
-        })
+        let modules = &ProbeModules::new;
+        let opened = engine::open_with(found, inputs.dims, &inputs.params, how, modules).await?;
+        Ok(Code::of(&opened.backend.tuning()))
+    }
+
+    /// The layout of the step that is checked by a code; none on the CPU, and for the chunked pass.
+    pub fn layout(&self, code: Code, dims: &Dims) -> Option<Tuning> {
+        let Engine::Gpu(found, _, layouts) = self else {
+            return None;
+        };
+        match code {
+            Code::Chunked | Code::Cpu => None,
+            Code::Staged | Code::InParts => Some(Tuning::Staged(
+                staged_layout(found, layouts, code, *dims).cuts,
+            )),
+            Code::Resident => Some(Tuning::Resident(split(found, layouts, dims))),
+        }
     }
 
     /// The codes to check. Whether an adapter can run each of them shows when it does.
@@ -151,8 +116,12 @@ impl Engine {
     pub async fn step(&self, code: Code, inputs: &Inputs) -> Result<Step, GradcheckError> {
         let mut grads = LectureTensors::from_fn(|_| Vec::new());
         let after = match self {
-            Engine::Gpu(found, kernels) if matches!(code, Code::Staged | Code::InParts) => {
-                let mut staged = staged(found, kernels, code, inputs).await?;
+            Engine::Gpu(found, kernels, layouts)
+                if matches!(code, Code::Staged | Code::InParts) =>
+            {
+                let layout = staged_layout(found, layouts, code, inputs.dims);
+                let mut staged =
+                    Staged::with_layout(found, layout, &inputs.params, kernels).await?;
                 let after = one_step(&mut staged, inputs).await?;
                 let rows = Contexts::of(inputs).count;
                 for (chunk, slot) in STORED {
@@ -189,12 +158,16 @@ impl Engine {
             Engine::Cpu => CpuBackend::new(*dims, params.clone())
                 .with_cores(cores())
                 .into(),
-            Engine::Gpu(found, kernels) if code == Code::Resident => {
-                Resident::with_kernels(found, *dims, params, kernels)
+            Engine::Gpu(found, kernels, layouts) if code == Code::Resident => {
+                let split = split(found, layouts, dims);
+                resident(found, kernels, split, inputs).await?.into()
+            }
+            Engine::Gpu(found, kernels, layouts) => {
+                let layout = staged_layout(found, layouts, code, *dims);
+                Staged::with_layout(found, layout, params, kernels)
                     .await?
                     .into()
             }
-            Engine::Gpu(found, kernels) => staged(found, kernels, code, inputs).await?.into(),
         })
     }
 }
@@ -208,20 +181,34 @@ const STORED: [(LectureTensor, Slot); 5] = [
     (LectureTensor::Emb, Slot::Dembcat),
 ];
 
-async fn staged(
+/// The layout of the staged schedule by a code.
+fn staged_layout(found: &Found, layouts: &Layouts, code: Code, dims: Dims) -> Layout {
+    match (layouts.of_code(code), code) {
+        (Some(Tuning::Staged(cuts)), _) => Layout::new(dims, cuts),
+        (_, Code::InParts) => Layout::in_parts(found, dims),
+        _ => Layout::new(dims, Cuts::of(found, &dims).with_parts(false)),
+    }
+}
+
+/// How the resident schedule shares a step out.
+fn split(found: &Found, layouts: &Layouts, dims: &Dims) -> WorkSplit {
+    match layouts.of_code(Code::Resident) {
+        Some(Tuning::Resident(split)) => split,
+        _ => WorkSplit::of(found, dims),
+    }
+}
+
+async fn resident(
     found: &Found,
     kernels: &Kernels,
-    code: Code,
+    split: WorkSplit,
     inputs: &Inputs,
-) -> Result<Staged, DeviceError> {
-    let layout = match code {
-        Code::InParts => Layout::in_parts(found, inputs.dims),
-        _ => {
-            let cuts = Cuts::of(found, &inputs.dims).with_parts(false);
-            Layout::new(inputs.dims, cuts)
-        }
-    };
-    Staged::with_layout(found, layout, &inputs.params, kernels).await
+) -> Result<Resident, DeviceError> {
+    let Inputs { dims, params, .. } = inputs;
+    let gpu = Gpu::open(found).await?;
+    let answers = Answers::of(&gpu, split).await?;
+    let params = std::slice::from_ref(params);
+    Resident::probed(gpu, found, *dims, split, params, &answers, kernels).await
 }
 
 /// The parameters after one step with the rate that leaves nothing but gradients.

@@ -8,7 +8,7 @@ use gpu_makemore::gpu::shader::files;
 use gpu_makemore::gradcheck::Inputs;
 use gpu_makemore::gradcheck::engine::{Engine as Checked, Kernels};
 use gpu_makemore::gradcheck::mistakes::{By, MISTAKES, Mistake as Known};
-use gpu_makemore::gradcheck::step::Code;
+use gpu_makemore::gradcheck::step::{Code, Layouts};
 use gpu_makemore::model::recipe::default_log_every;
 use gpu_makemore::{Engine, Event, Instant, Recipe, State, Training};
 use tsify::{Ts, Tsify};
@@ -201,7 +201,7 @@ impl Trial {
     ) -> Result<Self, JsError> {
         let found = on(choice).map_err(failure)?;
         let kernels = kernels(found, file, text)?;
-        let engine = Checked::Gpu(Box::new(found.clone()), kernels);
+        let engine = Checked::Gpu(Box::new(found.clone()), kernels, Layouts::default());
         Self::new(engine, Code::of_file(file), next, set).await
     }
 

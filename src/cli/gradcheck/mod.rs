@@ -2,6 +2,7 @@
 
 pub mod exercise;
 pub mod file;
+mod layouts;
 pub mod report;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use crate::gradcheck::step::{Checked, Contexts};
 use crate::gradcheck::{Check, Inputs, Row, check};
 use crate::model::dims::Dims;
 use crate::text::one_line;
+use layouts::Asked;
 
 /// Gradients differ from the reference.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +70,10 @@ pub async fn run(args: &GradcheckArgs) -> Result<(), Error> {
     };
     let device = Device::choose(&args.device).await?;
     let shaders = kernels(&device, args).await?;
-    let engine = Engine::with_kernels(device.choice(), shaders.kernels().clone());
-    let checked = run_on(&device, &engine, &shaders, &inputs, args, &mut out).await;
+    let asked = Asked::new(args, &device, shaders.kernels(), &inputs.dims)?;
+    let engine = Engine::with_kernels(device.choice(), shaders.kernels().clone())
+        .with_layouts(asked.layouts.clone());
+    let checked = run_on(&device, &engine, &shaders, &asked, &inputs, args, &mut out).await;
     checked.map_err(|error| shaders.explain(error))
 }
 
@@ -96,6 +100,7 @@ async fn run_on(
     device: &Device,
     engine: &Engine,
     shaders: &Shaders,
+    asked: &Asked,
     inputs: &Inputs,
     args: &GradcheckArgs,
     out: &mut Output,
@@ -112,6 +117,9 @@ async fn run_on(
         out.line(&report::json(engine, &inputs.dims, &rows, None)?)?;
     } else {
         head(device, shaders, &inputs.dims, out)?;
+        for line in asked.lines(engine, &codes, &inputs.dims) {
+            out.line(&line)?;
+        }
         for line in report::codes(&rows, Contexts::of(inputs).count, inputs.dims.batch) {
             out.line(&line)?;
         }
