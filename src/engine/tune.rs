@@ -85,8 +85,12 @@ impl Tuned {
 const FIRST: usize = 3;
 /// How far a loss may be from the CPU's. (With the right kernels they differ by 1e-6 at most.)
 const CLOSE: f32 = 1e-4;
-/// A measurement takes about so long.
-const MEASURED: Duration = Duration::from_millis(2);
+/// A measurement takes about so long. In a browser, clocks may tick in milliseconds, and an answer takes about one
+/// to arrive.
+const MEASURED: Duration = Duration::from_millis(if IN_BROWSER { 10 } else { 2 });
+/// Steps of a measurement at most.
+const MOST: f64 = if IN_BROWSER { 2048.0 } else { 256.0 };
+const IN_BROWSER: bool = cfg!(target_arch = "wasm32");
 /// The share of a run's time that a search may take.
 const SHARE: u32 = 10;
 /// A search for less than this finds nothing.
@@ -280,12 +284,23 @@ impl Trials for Bench<'_> {
             }
         }
         if candidate == 0 {
-            // The kernels are compiled now, and a few steps say how many fit a measurement.
-            let start = Instant::now();
-            backend.train(&first, &mut losses).await?;
-            let one = start.elapsed().as_secs_f64().max(1e-6) / FIRST as f64;
-            let count = (MEASURED.as_secs_f64() / one).clamp(1.0, 256.0) as usize;
-            self.idle = steps(&self.dims, count, 0.0);
+            // The kernels are compiled now, and a few steps say how many fit a measurement. Where most of their
+            // time is the way to the device and back, so many more say it better.
+            let mut count = FIRST as f64;
+            loop {
+                self.idle = steps(&self.dims, count as usize, 0.0);
+                let start = Instant::now();
+                backend.train(&self.idle, &mut losses).await?;
+                let took = start.elapsed();
+                let next = count * MEASURED.as_secs_f64() / took.as_secs_f64().max(1e-6);
+                let next = next.clamp(1.0, MOST).floor();
+                if took >= MEASURED / 2 || next <= count {
+                    count = next;
+                    break;
+                }
+                count = next;
+            }
+            self.idle = steps(&self.dims, count as usize, 0.0);
         }
         self.open[candidate] = Some(backend);
         Ok(Ready::Yes)
