@@ -12,6 +12,8 @@ mod floats;
 mod hunt;
 #[cfg(feature = "trainer")]
 mod inspection;
+#[cfg(feature = "trainer")]
+mod layout;
 #[cfg(feature = "lessons")]
 mod lessons;
 #[cfg(feature = "trainer")]

@@ -36,6 +36,9 @@ pub struct Setup {
     pub fields: std::collections::BTreeMap<String, String>,
     /// `auto`, `webgpu` or `cpu`.
     pub backend: String,
+    /// How the layout of a step is found on a GPU: `auto`, which is meant where nothing is said, `off` or `again`.
+    #[tsify(optional)]
+    pub tune: Option<String>,
     /// The words, unless `data` among the fields names a data set of the program.
     #[tsify(optional)]
     pub file: Option<Words>,

@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 
-use gpu_makemore::backend::Backend;
-use gpu_makemore::backend::Schedule;
+use gpu_makemore::backend::{Backend, Schedule};
 use gpu_makemore::checkpoint::packed::{self, CALIBRATED, Measured};
 use gpu_makemore::checkpoint::{Checkpoint, Config, Training as Record};
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Dataset, Format, Options, Reading, Source, Split, Vocabulary};
 use gpu_makemore::engine::{Opened, open_on};
+use gpu_makemore::gpu::adapter::Choice;
+use gpu_makemore::gpu::tuning::Tuning;
 use gpu_makemore::gradcheck::engine::Engine as Checked;
 use gpu_makemore::gradcheck::mistakes::Mistake;
-use gpu_makemore::gradcheck::step::Code;
+use gpu_makemore::gradcheck::step::{Code, Layouts};
 use gpu_makemore::gradcheck::{Inputs, extras};
 use gpu_makemore::model::dims::{Dims, Token};
 use gpu_makemore::model::plane::Plane;
@@ -31,6 +32,7 @@ use crate::device::Device;
 use crate::failure;
 use crate::hunt::planted;
 use crate::inspection::inspect;
+use crate::layout::{Asked, Mode, Tunings, Wish};
 use crate::messages::{
     About, Curve, Extra, Extras, Finished, Inspection, Name, Names, Next, Progress, Setup,
     SourceErrors, ValidationPoint, Words,
@@ -59,14 +61,19 @@ pub struct Session {
     sent: usize,
 }
 
-/// Begins a training.
+/// Begins a training. `tunings` is what the browser remembers of layouts.
 ///
 /// # Errors
 ///
 /// A setting, the data or the device cannot be had; the message says why.
 #[wasm_bindgen]
-pub async fn open(setup: Ts<Setup>) -> Result<Session, JsError> {
+pub async fn open(setup: Ts<Setup>, tunings: Option<Tunings>) -> Result<Session, JsError> {
     let setup = setup.to_rust()?;
+    let wish = Wish {
+        mode: Mode::of(setup.tune.as_deref()).map_err(failure)?,
+        begun: Ok(None),
+        tunings,
+    };
     let recipe = recipe(&setup.fields).map_err(failure)?;
     let (recipe, dataset) = load(recipe, setup.file.as_ref())?;
     let dims = recipe.dims(dataset.vocab.len()).map_err(failure)?;
@@ -78,11 +85,12 @@ pub async fn open(setup: Ts<Setup>) -> Result<Session, JsError> {
         checkpoint_every: default_checkpoint_every(recipe.steps),
         ..Record::default()
     };
-    Session::new(recipe, dataset, device, state, record).await
+    Session::new(recipe, dataset, device, state, record, wish).await
 }
 
 /// Continues a training from the bytes that [`Session::save`] gave, or the program's `last.safetensors`; or opens
-/// a finished model, `model.safetensors`, to look into it.
+/// a finished model, `model.safetensors`, to look into it. On the adapter of before it keeps its layout, unless
+/// `tune` is `again`.
 ///
 /// # Errors
 ///
@@ -92,7 +100,10 @@ pub async fn resume(
     bytes: &[u8],
     file: Option<Ts<Words>>,
     backend: String,
+    tune: Option<String>,
+    tunings: Option<Tunings>,
 ) -> Result<Session, JsError> {
+    let mode = Mode::of(tune.as_deref()).map_err(failure)?;
     let file = file.map(|file| file.to_rust()).transpose()?;
     let checkpoint = Checkpoint::from_bytes(bytes).map_err(failure)?;
     let config = &checkpoint.config;
@@ -146,7 +157,16 @@ pub async fn resume(
         )));
     }
     let device = Device::of(&backend).await.map_err(failure)?;
-    let mut session = Session::new(recipe, dataset, device, state, record).await?;
+    let begun = match &device.choice {
+        Choice::Gpu { found, .. } => packed::tune(&checkpoint, found, Schedule::Auto),
+        Choice::Cpu { .. } => Ok(None),
+    };
+    let wish = Wish {
+        mode,
+        begun,
+        tunings,
+    };
+    let mut session = Session::new(recipe, dataset, device, state, record, wish).await?;
     session.lines.push(line);
     Ok(session)
 }
@@ -189,15 +209,30 @@ impl Session {
         mut device: Device,
         state: State,
         record: Record,
+        wish: Wish,
     ) -> Result<Self, JsError> {
         let dims = recipe.dims(dataset.vocab.len()).map_err(failure)?;
         let params = state.now.params.clone();
-        let mut opened = open_on(&device.choice, dims, &params, Schedule::Auto).await;
+        let left = recipe.steps.saturating_sub(state.now.steps);
+        let mut asked = match &device.choice {
+            Choice::Gpu { found, .. } => Asked::new(&wish, found, &dims, left).await,
+            Choice::Cpu { .. } => Asked::NOTHING,
+        };
+        let mut opened = open_on(&device.choice, dims, &params, asked.how()).await;
+        if let (Err(error), Choice::Gpu { found, .. }) = (&opened, &device.choice)
+            && let Some(instead) = asked.instead(error, &wish, found, &dims, left)
+        {
+            asked = instead;
+            opened = open_on(&device.choice, dims, &params, asked.how()).await;
+        }
         if let (Err(error), true) = (&opened, device.or_cpu) {
             device = Device::cpu(format!("WebGPU is there and cannot be used: {error}"));
-            opened = open_on(&device.choice, dims, &params, Schedule::Auto).await;
+            asked = Asked::NOTHING;
+            opened = open_on(&device.choice, dims, &params, asked.how()).await;
         }
         let opened = opened.map_err(failure)?;
+        let tuned = opened.tuned.as_ref();
+        asked.remember(tuned, wish.tunings.as_ref()).await;
         let info = opened.backend.info();
         let config = packed::config(&recipe, &dataset, info);
         let mut lines = vec![
@@ -205,9 +240,22 @@ impl Session {
             format!("why         {}", device.why),
         ];
         if let Some(schedule) = info.schedule {
-            lines.push(format!("schedule    {schedule}; {}", opened.why));
+            let why = asked.why.as_ref().unwrap_or(&opened.why);
+            lines.push(format!("schedule    {schedule}; {why}"));
+            lines.extend((info.tuning.iter()).map(|tuning| format!("tuning      {tuning}")));
         }
         lines.extend(set_up_lines(&recipe, &dataset, &dims));
+        if let (Some(then), Some(now)) = (&record.tuning, &info.tuning)
+            && then != now
+        {
+            asked.notes.push(format!(
+                "the tuning was {then} and is {now} now: the model's bits may differ from those of a run that \
+                 had the same throughout"
+            ));
+        }
+        let warnings = tuned.iter().flat_map(|tuned| tuned.warnings());
+        let notes = asked.notes.into_iter().chain(warnings);
+        lines.extend(notes.map(|note| format!("note        {note}")));
         let record = Record {
             schedule: info.schedule.map(str::to_owned),
             tuning: info.tuning.clone(),
@@ -503,12 +551,13 @@ impl Session {
     ///
     /// The device failed.
     pub async fn inspect(&self) -> Result<Ts<Inspection>, JsError> {
-        let engine = Checked::new(&self.device.choice);
-        let code = match self.opened.backend.info().schedule {
-            None => Code::Cpu,
-            Some("resident") => Code::Resident,
-            Some(_) => Code::Staged,
-        };
+        let mut engine = Checked::new(&self.device.choice);
+        let mut code = Code::Cpu;
+        if let Some(name) = &self.opened.backend.info().tuning {
+            let tuning: Tuning = name.parse().map_err(failure)?;
+            engine = engine.with_layouts(Layouts::of(tuning));
+            code = Code::of(&tuning);
+        }
         let step = self.training.state().now.steps;
         let inputs = self.inputs();
         let found = inspect(&engine, code, &inputs, &self.dataset.vocab, step);

@@ -103,14 +103,17 @@ class Page implements App {
       if (query !== null) this.train.form(settings);
       this.inside.know(derivations);
       const fields = Object.fromEntries(query ?? []);
-      const known = [...settings.map(({ name }) => name), ...OTHERS, "backend", "start"];
+      const known = [...settings.map(({ name }) => name), ...OTHERS, "backend", "tune", "start"];
       const unknown = Object.keys(fields).find((name) => !known.includes(name));
       if (unknown !== undefined) {
         throw new Error(`The address has "${unknown}", which is no setting. There are: ${known.join(", ")}.`);
       }
-      const { backend, start, ...recipe } = fields;
+      const { backend, tune, start, ...recipe } = fields;
       if (backend !== undefined && !["auto", "webgpu", "cpu"].includes(backend)) {
         throw new Error(`The address has backend=${backend}. There are: auto, webgpu, cpu.`);
+      }
+      if (tune !== undefined && !["auto", "off", "again"].includes(tune)) {
+        throw new Error(`The address has tune=${tune}. There are: auto, off, again.`);
       }
       if (start !== undefined && !["0", "1"].includes(start)) {
         throw new Error(`The address has start=${start}. It is 1 to begin at once.`);
@@ -118,7 +121,7 @@ class Page implements App {
       if (recipe["data"] !== undefined && !["names", "municipalities"].includes(recipe["data"])) {
         throw new Error(`The address has data=${recipe["data"]}. There are: names, municipalities; other words are opened here.`);
       }
-      if (query !== null) this.train.fill(recipe, backend, undefined);
+      if (query !== null) this.train.fill(recipe, backend, undefined, tune);
       if (current !== null && Object.keys(fields).length === 0) {
         say(button("continue"), `Continue the run (step ${whole(current.step)} of ${whole(current.steps)})`);
         this.offer(true);
@@ -405,7 +408,7 @@ class Page implements App {
     if (phase === "training") await this.pause();
     try {
       const bytes = new Uint8Array(await file.arrayBuffer());
-      await this.proceed(() => this.engine.call("resume", bytes, this.train.words(), this.train.asked));
+      await this.proceed(() => this.engine.call("resume", bytes, this.train.words(), this.train.asked, this.train.tune));
       this.notice(`${file.name} is open.`, false);
     } catch (error) {
       if (error instanceof Fatal || error instanceof Replaced) {
@@ -418,10 +421,11 @@ class Page implements App {
   }
 
   private async link(): Promise<void> {
-    const { fields, backend, file } = this.train.setup();
+    const { fields, backend, tune, file } = this.train.setup();
     const query = new URLSearchParams(fields);
     if (query.get("data") === "names") query.delete("data");
     if (backend !== "auto") query.set("backend", backend);
+    if (tune !== undefined && tune !== "auto") query.set("tune", tune);
     const address = new URL(location.pathname, location.href);
     address.search = query.toString();
     const rest = file === undefined ? "" : " It does not carry the words: they are on this machine only.";

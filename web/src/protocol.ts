@@ -62,7 +62,7 @@ export interface Calls {
   /** Opens a session. The run before it stays as the earlier one. */
   open(setup: Setup): Opened;
   /** Continues a run from a file. */
-  resume(bytes: Uint8Array, file: Words | undefined, backend: string): Opened;
+  resume(bytes: Uint8Array, file: Words | undefined, backend: string, tune: string): Opened;
   /** Continues the run that the browser keeps. */
   proceed(): Opened;
   /** Brings back the earlier run; the present one takes its place. */

@@ -193,8 +193,8 @@ function take(session: Session, id: string, backend: string, file: Words | undef
 }
 
 /** Continues a run. One that is at its end tells its losses and names again. */
-async function again(run: Pick<Run, "bytes" | "id" | "backend"> & Before, file: Words | undefined): Promise<Opened> {
-  const session = await resume(run.bytes, file, run.backend);
+async function again(run: Pick<Run, "bytes" | "id" | "backend"> & Before, file: Words | undefined, tune = "auto"): Promise<Opened> {
+  const session = await resume(run.bytes, file, run.backend, tune, store.tunings);
   await close();
   const opened = take(session, run.id, run.backend, file, run);
   if (now?.finished) void finish(now).catch(stopped);
@@ -271,11 +271,11 @@ answer<Calls>({
   open: (setup: Setup) =>
     exclusive(async () => {
       await close();
-      return take(await open(setup), newId(), setup.backend, setup.file);
+      return take(await open(setup, store.tunings), newId(), setup.backend, setup.file);
     }),
 
-  resume: (bytes, file, backend) =>
-    exclusive(() => again({ bytes, id: newId(), backend, log: [], validation: [] }, file)),
+  resume: (bytes, file, backend, tune) =>
+    exclusive(() => again({ bytes, id: newId(), backend, log: [], validation: [] }, file, tune)),
 
   proceed: () =>
     exclusive(async () => {

@@ -218,9 +218,9 @@ test("words of one's own", { timeout: 300_000 }, async (t) => {
 
 test("the kernels train on WebGPU, and all 26 rows agree", { timeout: 600_000 }, async (t) => {
   const { at, page } = await visit(t, { webgpu: true });
-  await page.goto(at("?steps=200&backend=webgpu&start=1"));
+  await page.goto(at("?steps=200&backend=webgpu&tune=off&start=1"));
   const log = await logWhen(page, "finished", 300_000);
-  assert.match(log, /schedule    resident; the model is small/);
+  assert.match(log, /schedule    resident; the model is small\ntuning      resident:workers=/);
   assert.match(log, /^ {6}0\/ {4}200: 3\.9508$/m);
   await page.getByRole("tab", { name: "One step" }).click();
   await page.waitForFunction(() => document.querySelectorAll("#cmp tbody tr").length === 26, undefined, { timeout: 120_000 });

@@ -28,6 +28,7 @@ export class TrainView {
   private readonly chart: Chart;
   private readonly data = byId("field-data", HTMLSelectElement);
   private readonly backend = byId("field-backend", HTMLSelectElement);
+  private readonly layout = byId("field-tune", HTMLSelectElement);
   private readonly pasted = byId("pasted", HTMLTextAreaElement);
   private readonly log = box("log");
   private readonly inputs = new Map<string, HTMLInputElement>();
@@ -50,7 +51,11 @@ export class TrainView {
       if (this.data.value === "file" && this.file === undefined) byId("chosen", HTMLInputElement).focus();
       this.changed(false);
     });
-    this.backend.addEventListener("change", () => this.changed(false));
+    this.backend.addEventListener("change", () => {
+      this.choices();
+      this.changed(false);
+    });
+    this.layout.addEventListener("change", () => this.changed(false));
     this.pasted.addEventListener("input", () => this.changed(true));
     byId("chosen", HTMLInputElement).addEventListener("change", (event) => {
       const [file] = (event.target as HTMLInputElement).files ?? [];
@@ -107,7 +112,7 @@ export class TrainView {
   }
 
   /** Sets fields, from a link or a run that is continued. */
-  fill(fields: Readonly<Record<string, string>>, backend: string | undefined, file: Words | undefined): void {
+  fill(fields: Readonly<Record<string, string>>, backend: string | undefined, file: Words | undefined, tune?: string): void {
     this.chosen.clear();
     this.file = file;
     for (const { name, default: value } of this.settings) {
@@ -126,6 +131,7 @@ export class TrainView {
     else if (["names", "municipalities"].includes(fields["data"] ?? "names")) this.data.value = fields["data"] ?? "names";
     if (file?.name === PASTED) this.pasted.value = new TextDecoder().decode(file.bytes);
     if (backend !== undefined) this.backend.value = backend;
+    if (tune !== undefined) this.layout.value = tune;
     this.choices();
     this.mark();
   }
@@ -142,7 +148,7 @@ export class TrainView {
       if (text) fields[name] = text;
     }
     for (const [name, input] of this.switches) if (input.checked) fields[name] = "true";
-    const setup: Setup = { fields, backend: this.backend.value };
+    const setup: Setup = { fields, backend: this.backend.value, tune: this.tune };
     const file = this.words();
     if (file !== undefined) setup.file = file;
     else fields["data"] = this.data.value;
@@ -166,6 +172,11 @@ export class TrainView {
     return this.backend.value;
   }
 
+  /** How the layout of a step is found: the program's `--tune`. */
+  get tune(): string {
+    return this.layout.value;
+  }
+
   /** Takes a file of words that was chosen or dropped. */
   async take(file: File): Promise<void> {
     this.file = { name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) };
@@ -184,6 +195,7 @@ export class TrainView {
     this.write(log);
     this.chart.begin(about.steps, about.curve, validation, this.isLectures(about));
     this.axis();
+    this.choices();
     say(box("backend"), about.backend);
     say(box("device"), about.device);
     say(box("why"), about.why || "–");
@@ -324,6 +336,9 @@ export class TrainView {
   private choices(): void {
     box("paste").hidden = this.data.value !== "paste";
     box("choose").hidden = this.data.value !== "file";
+    // The CPU's step has one layout.
+    const { value } = this.backend;
+    this.layout.disabled = value === "cpu" || (value === "auto" && this.about?.backend === "cpu");
     const file = this.data.value === "file" ? this.file : undefined;
     say(box("chosen-name"), file ? `${file.name}, ${whole(file.bytes.length)} bytes` : "No file is chosen.");
   }
