@@ -311,7 +311,7 @@ fn main() -> Result<(), Error> {
         }
         for schedule in [Schedule::Resident, Schedule::Staged] {
             let usual = match schedule {
-                Schedule::Staged => Tuning::Staged(Cuts::usual(&found, &dims, false)),
+                Schedule::Staged => Tuning::Staged(Cuts::usual(&found, &dims, &[])),
                 _ => Tuning::Resident(WorkSplit::of(&found, &dims)),
             };
             let candidates = candidates(&found, &dims, schedule, usual);

@@ -249,7 +249,7 @@ pub async fn open_with(
     if let Tune::Given(tuning) = tune {
         return open(tuning, "as asked for").await;
     }
-    let cuts = Cuts::usual(found, &dims, kernels.are_changed());
+    let cuts = Cuts::usual(found, &dims, &kernels.changed().collect::<Vec<_>>());
     let staged = async |why: &str| open(Tuning::Staged(cuts), why).await;
     let resident = async |why: &str| open(Tuning::Resident(split), why).await;
     let mut opened = match schedule {

@@ -132,14 +132,23 @@ impl Cuts {
     /// What training takes without a measurement. On software adapters rows are handed out in subgroups, which
     /// adds the same terms in the same order and changes no bit. (Measured on lavapipe, Mesa 22.3.6, steps with
     /// the one and the other in turn, on a machine that did other work: 1.03 to 1.4 times as fast at four sizes,
-    /// 21.9 ms instead of 33.5 with 1,024 examples and 1,024 hidden units.) But whoever changes kernels finds the
-    /// plain ones in use.
-    pub fn usual(found: &Found, dims: &Dims, are_changed: bool) -> Self {
-        let plain = Self::of(found, dims);
-        let lanes = Self::subgroup(found).filter(|_| found.is_software() && !are_changed);
+    /// 21.9 ms instead of 33.5 with 1,024 examples and 1,024 hidden units.) But whoever changes a kernel, one of
+    /// `changed` under `shaders/`, finds it in use.
+    pub fn usual(found: &Found, dims: &Dims, changed: &[&str]) -> Self {
+        let is_changed = |file: &str| changed.contains(&file);
+        let subgroup = Self::subgroup(found);
+        let lanes = if is_changed("staged/through_subgroup.wgsl") {
+            subgroup
+        } else if is_changed("staged/through_workgroup.wgsl")
+            || is_changed("staged/shared_linear.wgsl")
+        {
+            Some(WORKGROUP)
+        } else {
+            subgroup.filter(|_| found.is_software() && changed.is_empty())
+        };
         Self {
             lanes: lanes.unwrap_or(1),
-            ..plain
+            ..Self::of(found, dims)
         }
     }
 
@@ -367,7 +376,7 @@ impl Tuning {
         match schedule {
             Schedule::Staged => {
                 let subgroup = Cuts::subgroup(found);
-                let all = Cuts::candidates(Cuts::usual(found, dims, false), &limits, subgroup);
+                let all = Cuts::candidates(Cuts::usual(found, dims, &[]), &limits, subgroup);
                 all.into_iter().map(Self::Staged).collect()
             }
             Schedule::Resident | Schedule::Auto => {

@@ -78,13 +78,13 @@ impl Engine {
 
     /// The layout of the step that is checked by a code; none on the CPU, and for the chunked pass.
     pub fn layout(&self, code: Code, dims: &Dims) -> Option<Tuning> {
-        let Engine::Gpu(found, _, layouts) = self else {
+        let Engine::Gpu(found, kernels, layouts) = self else {
             return None;
         };
         match code {
             Code::Chunked | Code::Cpu => None,
             Code::Staged | Code::InParts => Some(Tuning::Staged(
-                staged_layout(found, layouts, code, *dims).cuts,
+                staged_layout(found, kernels, layouts, code, *dims).cuts,
             )),
             Code::Resident => Some(Tuning::Resident(split(found, layouts, dims))),
         }
@@ -119,7 +119,7 @@ impl Engine {
             Engine::Gpu(found, kernels, layouts)
                 if matches!(code, Code::Staged | Code::InParts) =>
             {
-                let layout = staged_layout(found, layouts, code, inputs.dims);
+                let layout = staged_layout(found, kernels, layouts, code, inputs.dims);
                 let mut staged =
                     Staged::with_layout(found, layout, &inputs.params, kernels).await?;
                 let after = one_step(&mut staged, inputs).await?;
@@ -163,7 +163,7 @@ impl Engine {
                 resident(found, kernels, split, inputs).await?.into()
             }
             Engine::Gpu(found, kernels, layouts) => {
-                let layout = staged_layout(found, layouts, code, *dims);
+                let layout = staged_layout(found, kernels, layouts, code, *dims);
                 Staged::with_layout(found, layout, params, kernels)
                     .await?
                     .into()
@@ -182,11 +182,18 @@ const STORED: [(LectureTensor, Slot); 5] = [
 ];
 
 /// The layout of the staged schedule by a code.
-fn staged_layout(found: &Found, layouts: &Layouts, code: Code, dims: Dims) -> Layout {
+fn staged_layout(
+    found: &Found,
+    kernels: &Kernels,
+    layouts: &Layouts,
+    code: Code,
+    dims: Dims,
+) -> Layout {
+    let changed: Vec<&str> = kernels.changed().collect();
     match (layouts.of_code(code), code) {
         (Some(Tuning::Staged(cuts)), _) => Layout::new(dims, cuts),
         (_, Code::InParts) => Layout::in_parts(found, dims),
-        _ => Layout::new(dims, Cuts::of(found, &dims).with_parts(false)),
+        _ => Layout::new(dims, Cuts::usual(found, &dims, &changed).with_parts(false)),
     }
 }
 

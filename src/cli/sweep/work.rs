@@ -274,7 +274,7 @@ pub async fn on_gpu(
     }
     let cuts = match tuning {
         Some(Tuning::Staged(cuts)) => cuts,
-        _ => Cuts::usual(found, &dims, kernels.are_changed()),
+        _ => Cuts::usual(found, &dims, &kernels.changed().collect::<Vec<_>>()),
     };
     sink(Event::Note(format!(
         "{dims}: staged, one after another; {note}"
