@@ -51,7 +51,7 @@ pub struct Cuts {
     /// Parts into which the long sums of the products are cut at most; 1 leaves them whole. Another launch
     /// adds the parts up.
     pub parts: usize,
-    /// Invocations that load rows for each other in the products: 1 if each loads what it needs, [`WORKGROUP`] if
+    /// Invocations that load rows for each other in the products: 1 if each loads what it needs, 64 if
     /// they do so through workgroup memory, else the size of a subgroup.
     pub lanes: usize,
 }
