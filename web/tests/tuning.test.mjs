@@ -118,6 +118,8 @@ test("a run keeps its layout over a reload, and ends with the same bits", { time
 
 test("where storage is forbidden it trains, and remembers nothing", { timeout: 300_000 }, async (t) => {
   const { address, page } = await setUp(t, { webgpu: true });
+  // A service worker would hand over the worker as it is.
+  await page.addInitScript(() => delete Navigator.prototype.serviceWorker);
   await page.route("**/worker.js", async (route) => {
     const answer = await route.fetch();
     const deny = 'Object.defineProperty(globalThis, "indexedDB", { get() { throw new DOMException("denied", "SecurityError"); } });';
