@@ -408,7 +408,7 @@ const COMMANDS: &[Entry] = &[
     .prepare(criterion_results)
     .needs(Needs::Release),
     run("cargo run --release --example tune", |ran, _| {
-        ran.prints(&["resident, 1 at once", "staged", "ours"])
+        ran.prints(&["resident, models at once 1", "staged", "search 1: "])
     })
     .plus("-- --first 1 --milliseconds 1 --n-hidden 8 --batch-size 4")
     .needs(Needs::Release),

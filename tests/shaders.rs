@@ -378,14 +378,14 @@ fn mistakes(found: &Found) -> Outcome {
     // A function that another file uses, which is there or is the program's own.
     place.edit("k/tanh.wgsl", "fn tanh_backward(", "fn tanh_back(")?;
     let begins = format!(
-        "error: k/staged/linear.wgsl:{}:",
-        line_of("k/staged/linear.wgsl", "tanh_backward(")?
+        "error: k/staged/tiles.wgsl:{}:",
+        line_of("k/staged/tiles.wgsl", "tanh_backward(")?
     );
     train(&["--schedule", "staged"])?.failed(1, &[&begins, "tanh_backward", "^"])?;
-    fs::remove_file(place.path("k/staged/linear.wgsl"))?;
+    fs::remove_file(place.path("k/staged/tiles.wgsl"))?;
     let begins = begins.replace(
-        "k/staged/linear.wgsl",
-        "staged/linear.wgsl (the program's own)",
+        "k/staged/tiles.wgsl",
+        "staged/tiles.wgsl (the program's own)",
     );
     train(&["--schedule", "staged"])?.failed(1, &[&begins, "tanh_backward", "^"])?;
     place.edit("k/tanh.wgsl", "fn tanh_back(", "fn tanh_backward(")?;
