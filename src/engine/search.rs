@@ -17,7 +17,7 @@ const READYING: f64 = 0.6;
 /// Measurements of each candidate before any is left out.
 const FIRST: usize = 4;
 
-/// A candidate is left out where its time is beyond the margin by so many standard errors.
+/// A candidate is dropped once its time exceeds the fastest time plus [`MARGIN`] by this many standard errors.
 const ERRORS: f64 = 2.5;
 
 /// Standard errors that are small enough to end the search, as a share of the time.
@@ -238,7 +238,7 @@ mod tests {
         noise: f64,
         /// How much slower the device becomes in a second, as a share.
         drift: f64,
-        /// One of so many measurements is disturbed, and takes four times as long.
+        /// On average, one in this many measurements is an outlier, which takes four times as long.
         outliers: u32,
         random: PythonRandom,
         now: f64,

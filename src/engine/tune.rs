@@ -284,8 +284,8 @@ impl Trials for Bench<'_> {
             }
         }
         if candidate == 0 {
-            // The kernels are compiled now, and a few steps say how many fit a measurement. Where most of their
-            // time is the way to the device and back, so many more say it better.
+            // The kernels are compiled now, so a few steps show how many fit into a measurement. A few steps may
+            // take mostly the latency of a submission; the count is raised until the steps themselves dominate.
             let mut count = FIRST as f64;
             loop {
                 self.idle = steps(&self.dims, count as usize, 0.0);

@@ -157,7 +157,7 @@ impl Cuts {
         WorkSplit::subgroup_size(found).filter(|&size| size < WORKGROUP)
     }
 
-    /// The same with or without parts.
+    /// These cuts, with the long sums of the products in parts or whole.
     pub fn with_parts(self, in_parts: bool) -> Self {
         Self {
             parts: if in_parts { Self::MOST_PARTS } else { 1 },
@@ -165,8 +165,8 @@ impl Cuts {
         }
     }
 
-    /// The same with no more invocations in a workgroup than an adapter has. Every WebGPU device has 256; some
-    /// GLES devices have fewer.
+    /// These cuts, with `adders` reduced to 64 where an adapter's workgroups are smaller. Every WebGPU
+    /// device has 256 invocations; some GLES devices have fewer.
     pub fn within(self, limits: &Limits) -> Self {
         let fits = self.adders <= most_invocations(limits);
         Self {

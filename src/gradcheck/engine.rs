@@ -123,7 +123,7 @@ impl Engine {
         }
     }
 
-    /// The same with other layouts than the usual ones. On the CPU there is nothing to lay out.
+    /// This engine, checking `layouts` in place of the usual ones. On the CPU there is nothing to lay out.
     #[must_use]
     pub fn with_layouts(self, layouts: Layouts) -> Self {
         match self {
