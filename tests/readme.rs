@@ -1077,8 +1077,6 @@ impl Place {
             ["gpu-makemore", rest @ ..] | ["cargo", "run", "--release", "--", rest @ ..] => {
                 let mut command = Command::new(PROGRAM);
                 command.current_dir(&self.folder);
-                // Not into the cache folder of whoever runs the tests.
-                command.env("GPU_MAKEMORE_TUNE", "off");
                 (command, rest)
             }
             ["cargo", rest @ ..] => {
@@ -1094,6 +1092,8 @@ impl Place {
             _ => return Err(format!("nobody knows how to run `{line}`").into()),
         };
         command.args(arguments);
+        // No search writes into the cache folder of whoever runs the tests, by whatever script it is started.
+        command.env("GPU_MAKEMORE_TUNE", "off");
         Ok(command)
     }
 
