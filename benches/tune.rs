@@ -19,7 +19,7 @@ use comfy_table::{CellAlignment, Table};
 use gpu_makemore::backend::{Api, Backend, Schedule};
 use gpu_makemore::cli::environment;
 use gpu_makemore::cpu::CpuBackend;
-use gpu_makemore::data::{self, Dataset};
+use gpu_makemore::data::{self, Dataset, Format, Source};
 use gpu_makemore::engine::tune::{Tune, candidates};
 use gpu_makemore::engine::{How, open_with};
 use gpu_makemore::gpu::adapter::{Found, enumerate};
@@ -53,6 +53,9 @@ struct Args {
     /// Units of the hidden layer
     #[arg(long, default_value_t = Dims::LECTURE.hidden)]
     n_hidden: usize,
+    /// Tokens of the vocabulary; beyond the lecture's 27, the names with their letters spread over more characters
+    #[arg(long, default_value_t = Dims::LECTURE.vocab)]
+    vocab_size: usize,
     /// Models that the resident schedule trains at once
     #[arg(long, default_values_t = [1], value_delimiter = ',')]
     models: Vec<usize>,
@@ -289,6 +292,42 @@ fn micros(time: Duration) -> f64 {
     1e6 * time.as_secs_f64()
 }
 
+/// The names. For another vocabulary than theirs, each letter becomes one of several characters, in turn.
+fn names(dims: Dims) -> Result<Dataset, Error> {
+    let options = data::Options {
+        block: dims.block,
+        ..data::Options::default()
+    };
+    if dims.vocab == Dims::LECTURE.vocab {
+        return Ok(data::load(&options)?);
+    }
+    let characters = dims.vocab as u32 - 1;
+    let mut text = String::new();
+    for (i, word) in include_str!("../data/names.txt").lines().enumerate() {
+        for (j, letter) in word.bytes().enumerate() {
+            let letter = u32::from(letter - b'a') + 26 * (i + j) as u32;
+            text.extend(char::from_u32(0x4e00 + letter % characters));
+        }
+        text.push('\n');
+    }
+    let bytes = text.as_bytes();
+    let source = Source::Bytes {
+        name: "spread names",
+        bytes,
+        format: Format::Detect,
+    };
+    let names = data::load(&data::Options { source, ..options })?;
+    let vocab = names.vocab.len();
+    if vocab != dims.vocab {
+        return Err(format!(
+            "the words have {vocab} tokens, not --vocab-size {}",
+            dims.vocab
+        )
+        .into());
+    }
+    Ok(names)
+}
+
 fn main() -> Result<(), Error> {
     // SAFETY: no thread has been started yet.
     unsafe { environment::silence_device_select() };
@@ -297,12 +336,10 @@ fn main() -> Result<(), Error> {
         batch: args.batch_size,
         block: args.block_size,
         hidden: args.n_hidden,
+        vocab: args.vocab_size,
         ..Dims::LECTURE
     };
-    let names = data::load(&data::Options {
-        block: dims.block,
-        ..data::Options::default()
-    })?;
+    let names = names(dims)?;
     let training = Training::new(&names, dims, Duration::from_millis(args.milliseconds))?;
     let first = args.first.unwrap_or(usize::MAX);
     for found in enumerate(Api::Auto).block_on() {
