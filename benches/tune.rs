@@ -59,7 +59,7 @@ struct Args {
     /// Models that the resident schedule trains at once
     #[arg(long, default_values_t = [1], value_delimiter = ',')]
     models: Vec<usize>,
-    /// Only adapters with this in their name
+    /// Only adapters with this in their line: a part of a name, or "(gl,"
     #[arg(long, default_value = "")]
     gpu: String,
     /// How long each way is timed
@@ -343,7 +343,7 @@ fn main() -> Result<(), Error> {
     let training = Training::new(&names, dims, Duration::from_millis(args.milliseconds))?;
     let first = args.first.unwrap_or(usize::MAX);
     for found in enumerate(Api::Auto).block_on() {
-        if !found.computes() || !found.info.name.contains(&args.gpu) {
+        if !found.computes() || !found.to_string().contains(&args.gpu) {
             continue;
         }
         for schedule in [Schedule::Resident, Schedule::Staged] {

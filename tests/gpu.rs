@@ -11,11 +11,13 @@ use common::{
     reference,
 };
 use gpu_makemore::backend::{Backend, Schedule};
+use gpu_makemore::cores::cores;
 use gpu_makemore::cpu::CpuBackend;
 use gpu_makemore::data::{self, Batch};
 use gpu_makemore::engine::Engine;
 use gpu_makemore::gpu::adapter::Found;
 use gpu_makemore::gpu::chunked::CHUNKED;
+use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::executor::{Executor, Pass};
 use gpu_makemore::gpu::launch::Launch;
 use gpu_makemore::gpu::layout::{Layout, Slot, pitch};
@@ -35,7 +37,8 @@ use libtest_mimic::{Completion, Failed, Trial};
 use pollster::FutureExt as _;
 
 /// What is asked of every adapter.
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
+    ("no_kernel_waits_for_opengl", compilers),
     (
         "embedding_backward_kernel::a_token_that_fills_the_batch_is_added_up",
         one_token,
@@ -926,6 +929,14 @@ fn whole_step(found: &Found) -> Outcome {
             Tolerance::F32_PASS,
         )?;
     }
+    Ok(())
+}
+
+/// wgpu panics where a kernel waits for another one to be compiled for six seconds, which on OpenGL they do.
+fn compilers(found: &Found) -> Outcome {
+    let gpu = Gpu::open(found).block_on()?;
+    let alone = found.info.backend == wgpu::Backend::Gl;
+    assert_eq!(gpu.compilers(), if alone { 1 } else { cores() });
     Ok(())
 }
 

@@ -32,6 +32,7 @@ pub struct Gpu {
     pub device: Device,
     /// Its queue.
     pub queue: Queue,
+    compilers: usize,
     fault: Arc<Mutex<Option<Fault>>>,
     timeout: Arc<Mutex<Duration>>,
 }
@@ -91,12 +92,25 @@ impl Gpu {
             };
             record(&keep, message, true);
         });
+        // An OpenGL context compiles one kernel at a time, and wgpu panics where another one has waited for it for
+        // six seconds. That was seen: a slow machine takes longer for one kernel.
+        let compilers = if found.info.backend == wgpu::Backend::Gl {
+            1
+        } else {
+            cores()
+        };
         Ok(Self {
             device,
             queue,
+            compilers,
             fault,
             timeout: Arc::new(Mutex::new(TIMEOUT)),
         })
+    }
+
+    /// How many kernels may be compiled at once.
+    pub fn compilers(&self) -> usize {
+        self.compilers
     }
 
     /// The first fault since the device was opened, as an error; the loss of the device before any
@@ -267,7 +281,8 @@ impl Gpu {
             })
     }
 
-    /// Compiles the first entry points of some modules, each with its constants, several at once.
+    /// Compiles the first entry points of some modules, each with its constants, several at once where the API
+    /// can do that.
     ///
     /// # Errors
     ///
@@ -280,7 +295,7 @@ impl Gpu {
         let shaders = self.modules(kernels.map(|(module, _)| module)).await?;
         let kernels = shaders.iter().zip(kernels);
         Ok(share_out(
-            cores(),
+            self.compilers(),
             kernels,
             |(shader, (module, constants))| {
                 self.pipeline(shader, module.entry_points[0], constants)

@@ -17,7 +17,7 @@ use super::packing::list_targets;
 use super::shader::{Bindings, Module};
 use super::timestamps::Profiler;
 use crate::backend::DeviceError;
-use crate::cores::{cores, share_out};
+use crate::cores::share_out;
 use crate::model::contexts::Rows;
 use crate::model::dims::Token;
 use crate::model::params::{Params, Tensor};
@@ -118,7 +118,7 @@ impl Executor {
     }
 
     /// Compiles those kernels of some tables that are not compiled yet, each table for launches over a
-    /// number of rows. A driver takes up to a second per kernel, so several cores compile at once.
+    /// number of rows. A driver takes up to a second per kernel, so several cores compile at once where the API can do that.
     ///
     /// A kernel that is refused is a fault of the device.
     pub fn compile(&self, tables: &[(&[Launch], usize)]) {
@@ -132,7 +132,7 @@ impl Executor {
                 }
             }
         }
-        let made = share_out(cores(), wanted, |kernel| {
+        let made = share_out(self.gpu.compilers(), wanted, |kernel| {
             let (entry, cut) = kernel;
             let constants = self.layout.constants(cut);
             let (module, _) = &self.modules[entry];
