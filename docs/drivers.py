@@ -171,8 +171,11 @@ def main():
         "at a time: it looks for adapters on one thread, and a command runs on one adapter. Test programs that had",
         "both at work on two threads were seen to abort when they ended (\"double free\"), after all tests had",
         "passed. In 300 runs made to provoke that, all of them on a busy machine, it did not come again, and so",
-        "no stack tells which library it was in. Since then OpenGL is tested in a process of its own. What could be",
-        "seen of it is a program that ends with exit code 134 when it has done all its work, its files written.",
+        "no stack tells which library it was in. Valgrind's memcheck saw nothing that was freed twice or used after",
+        "it was freed, neither in this program nor in wgpu or the drivers: both at work on two threads, once with their",
+        "devices closed before the end and once with them open, all kernels compiled anew. Since then OpenGL is",
+        "tested in a process of its own. What could be seen of it is a program that ends with exit code 134 when it",
+        "has done all its work, its files written.",
     ]
     (DOCS / "drivers.md").write_text("\n".join(lines) + "\n")
 
