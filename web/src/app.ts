@@ -20,6 +20,8 @@ export interface App {
   prepare(): Promise<boolean>;
   /** One step of training. */
   one(): Promise<void>;
+  /** The next call may never end: the run is kept, so that it can be opened again in another worker. */
+  putBy(): Promise<void>;
   /** Training stops between two chunks. */
   pause(): Promise<void>;
 }

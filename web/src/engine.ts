@@ -5,8 +5,14 @@ import type { Calls, Happened, Offered, Reply } from "./protocol.js";
 /** An error whose engine cannot be used again. */
 export class Fatal extends Error {}
 
+/** A call that was not answered in time: its worker may never come back. */
+export class Hung extends Fatal {}
+
 /** A call whose worker was replaced: what comes after it has been told already. */
 export class Replaced extends Error {}
+
+/** Milliseconds after which a worker that does not even leave is ended. */
+const LEAVING = 1000;
 
 interface Waiting {
   readonly done: (result: unknown) => void;
@@ -51,9 +57,27 @@ export class Engine<C extends Offered<C> = Calls> {
     });
   }
 
-  end(): void {
+  /** A call that has so many milliseconds, or all the time there is; `why` is the error of one that takes longer. */
+  within<K extends keyof C>(limit: number | null, why: string, call: K, ...args: Parameters<C[K]>): Promise<ReturnType<C[K]>> {
+    return new Promise((done, failed) => {
+      const timer = limit === null ? undefined : setTimeout(() => failed(new Hung(why)), limit);
+      this.call(call, ...args)
+        .then(done, failed)
+        .finally(() => clearTimeout(timer));
+    });
+  }
+
+  /**
+   * Ends it. One that hung may wait for a kernel that never ends. If it still answers, it is asked to leave and left to
+   * wait: Chromium would wait as well to close its GPU device, and paint nothing meanwhile.
+   */
+  end(hung = false): void {
     this.ended = true;
-    this.worker.terminate();
+    if (hung) {
+      const timer = setTimeout(() => this.worker.terminate(), LEAVING);
+      this.worker.onmessage = () => clearTimeout(timer);
+      this.worker.postMessage({ id: this.count++, call: "leave", args: [] });
+    } else this.worker.terminate();
     for (const { failed } of this.waiting.values()) failed(new Replaced());
     this.waiting.clear();
   }

@@ -54,4 +54,5 @@ answer<LessonCalls>({
     }),
 
   stop: () => exclusive(free),
+  leave: async () => undefined,
 });

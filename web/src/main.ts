@@ -3,8 +3,8 @@
 import { words } from "./app.js";
 import type { App, Phase } from "./app.js";
 import { arrows, box, breathe, button, byId, save, say, whole } from "./dom.js";
-import { Engine, Fatal, Replaced } from "./engine.js";
-import type { About, Happened, Kept, Opened, Progress, Setup } from "./protocol.js";
+import { Engine, Fatal, Hung, Replaced } from "./engine.js";
+import type { About, Copy, Happened, Kept, Opened, Progress, Setup } from "./protocol.js";
 import * as theme from "./theme.js";
 import type { ExercisesView } from "./views/exercises.js";
 import { MistakesView } from "./views/mistakes.js";
@@ -16,8 +16,12 @@ const VIEWS = ["train", "step", "mistakes", "exercises", "model"] as const;
 /** Names of a model that is shown before and between trainings. */
 const FIRST_NAMES = 5;
 const NAMES = 12;
+/** Milliseconds in which a GPU has to open a run again after a kernel hung on it. Usually it takes two seconds. */
+const PATIENCE = 20_000;
 /** Milliseconds without a key before a changed set-up is opened. */
 const TYPING = 600;
+
+const SILENT = "WebGPU gives no answer.";
 
 class Page implements App {
   engine = new Engine("worker", (event) => this.heard(event));
@@ -26,6 +30,10 @@ class Page implements App {
   step = 0;
 
   private earlier: Kept | null = null;
+  /** The run before a call that might never end. */
+  private spare: Copy | null = null;
+  /** Milliseconds that opening may take; null if there is no hurry. */
+  private patience: number | null = null;
   private wasReset = false;
   /** Whether the line for messages tells an error of the set-up. */
   private wrong = false;
@@ -84,6 +92,10 @@ class Page implements App {
       this.inside.shown();
       this.model.shown();
     });
+  }
+
+  async putBy(): Promise<void> {
+    this.spare = await this.engine.call("copy");
   }
 
   async pause(): Promise<void> {
@@ -160,7 +172,7 @@ class Page implements App {
     this.dirty = false;
     this.set("compiling");
     try {
-      this.opened(await this.engine.call("open", setup));
+      this.opened(await this.engine.within(this.patience, SILENT, "open", setup));
     } catch (error) {
       this.dirty = true;
       this.closed();
@@ -320,14 +332,53 @@ class Page implements App {
     this.notice(words(error));
     this.set("failed");
     if (!(error instanceof Fatal)) return;
-    // A new worker. What the browser keeps can be continued.
-    this.engine.end();
+    this.renew(error instanceof Hung);
+    if (performance.now() - this.replaced < 3000) return;
+    this.replaced = performance.now();
+    if (error instanceof Hung) void this.reopen(error.message);
+    else void this.begin(null).then(() => this.set("failed"));
+  }
+
+  /** A new worker. What the browser keeps can be continued. */
+  private renew(hung: boolean): void {
+    this.engine.end(hung);
     this.closed();
     this.dirty = true;
     this.engine = new Engine("worker", (event) => this.heard(event));
-    if (performance.now() - this.replaced < 3000) return;
-    this.replaced = performance.now();
-    void this.begin(null).then(() => this.set("failed"));
+  }
+
+  /** Opens what was open before a worker hung: on its device, or on the CPU if the kernel has the GPU hang as well. */
+  private async reopen(why: string): Promise<void> {
+    const what = (where: string) => (this.step === 0 ? `the set-up is open again${where}` : `the run is open again${where}, at step ${whole(this.step)}`);
+    await this.guard(async () => {
+      try {
+        await this.restore(this.spare?.run.backend ?? this.train.asked, PATIENCE);
+        this.notice(`${why} Now ${what("")}.`);
+      } catch (error) {
+        if (!(error instanceof Hung)) throw error;
+        this.renew(true);
+        await this.restore("cpu", null);
+        this.notice(`${why} WebGPU has given no answer since, so ${what(" on the CPU")}. Restart the browser to use WebGPU again.`);
+      }
+    });
+  }
+
+  /** Opens the run that was put by, or the set-up if it had done no step. */
+  private async restore(backend: string, patience: number | null): Promise<void> {
+    const { spare } = this;
+    this.earlier = (await this.engine.call("start")).earlier;
+    if (spare !== null) {
+      await this.proceed(() => this.engine.within(patience, SILENT, "restore", spare, backend));
+      return;
+    }
+    const { fields, file, tune } = this.train.setup();
+    this.train.fill(fields, backend, file, tune);
+    this.patience = patience;
+    try {
+      await this.ready();
+    } finally {
+      this.patience = null;
+    }
   }
 
   /** When the worker was replaced, so that one that always fails is not replaced for ever. */

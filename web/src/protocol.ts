@@ -19,6 +19,7 @@ import type {
   ValidationPoint,
   Words,
 } from "../pkg/gpu_makemore_web.js";
+import type { Run } from "./store.js";
 
 export type { Checked, Compared, Help, Lesson, Lessons, OwnProgress, Place, Texts } from "../pkg/gpu_makemore_lessons.js";
 export type * from "../pkg/gpu_makemore_web.js";
@@ -55,6 +56,13 @@ export interface Opened {
   readonly earlier: Kept | null;
 }
 
+/** A run that the page has put by. */
+export interface Copy {
+  readonly run: Run;
+  /** Its words, if they came from a file. */
+  readonly file: Words | undefined;
+}
+
 /** What the page can ask for. */
 export interface Calls {
   /** Loads the engine. */
@@ -75,6 +83,10 @@ export interface Calls {
   step(): void;
   /** The page is hidden: keep the run now. */
   hide(): void;
+  /** Keeps the run now and gives a copy of it, if it has done a step. */
+  copy(): Copy | null;
+  /** Opens a copy again, or what the browser keeps of the same run if that is further; on that backend. */
+  restore(copy: Copy, backend: string): Opened;
   names(count: number): Names;
   next(prefix: string): Next;
   embeddings(): Float32Array;
@@ -102,6 +114,8 @@ export interface Calls {
   trainBroken(): TrialProgress;
   /** Frees the mistake, if there is one. */
   mend(): void;
+  /** Gives up its run, for a worker that takes its place. */
+  leave(): void;
   /** The run as a file. */
   run(): Uint8Array;
   /** The model as a file. */
@@ -122,6 +136,8 @@ export interface LessonCalls {
   advance(): OwnProgress;
   /** Frees it. */
   stop(): void;
+  /** Nothing is asked of it any more. */
+  leave(): void;
 }
 
 /** Calls of any kind. */

@@ -39,6 +39,8 @@ let running = false;
 let trial: Trial | null = null;
 /** Whether this tab is the one that keeps its run. */
 let locked = false;
+/** Lets another worker keep it. */
+let release = (): void => undefined;
 /** The last complaint about the storage, so that each is told once. */
 let complaint = "";
 let loaded: Promise<unknown> | undefined;
@@ -87,7 +89,7 @@ async function lock(): Promise<void> {
   if (!("locks" in navigator)) return;
   const hold = () => {
     locked = true;
-    return new Promise<void>(() => undefined);
+    return new Promise<void>((done) => (release = done));
   };
   await new Promise<void>((done) => {
     navigator.locks
@@ -320,6 +322,22 @@ answer<Calls>({
   },
 
   hide: () => exclusive(keep),
+
+  copy: () =>
+    exclusive(async () => {
+      await keep();
+      const run = now;
+      return run === null || run.step === 0 || run.broken ? null : { run: await snapshot(run), file: run.file };
+    }),
+
+  restore: ({ run, file }, backend) =>
+    exclusive(async () => {
+      // It may have trained on after it was copied.
+      const stored = locked ? await store.read("current").catch(() => undefined) : undefined;
+      const last = stored?.id === run.id && stored.step > run.step ? stored : run;
+      return again({ ...last, backend }, file);
+    }),
+
   names: (count) => exclusive(() => present().session.names(count)),
   next: (prefix) => exclusive(() => present().session.next(prefix)),
   embeddings: () => exclusive(() => present().session.embeddings()),
@@ -369,6 +387,14 @@ answer<Calls>({
   inspectBroken: () => exclusive(() => broken().inspect()),
   trainBroken: () => exclusive(() => broken().advance()),
   mend: () => exclusive(mend),
+
+  // Not exclusive: a call before it may never end.
+  async leave() {
+    running = false;
+    locked = false;
+    release();
+  },
+
   run: () => exclusive(() => present().session.save()),
   model: () => exclusive(() => present().session.model()),
 });

@@ -152,7 +152,7 @@ test("a mistake is named and drawn, the solution is right, and both are kept", {
   await page.keyboard.press("Control+z");
   assert.equal(await state(page, "dlogprobs"), "right");
   // As it was, and back.
-  await page.getByRole("button", { name: "As it was" }).click();
+  await page.getByRole("button", { name: "Restore the original" }).click();
   assert.equal((await text(page)).trim(), first.text.trim());
   assert.equal(await state(page, "dlogprobs"), "not begun");
   await open(page);
@@ -305,7 +305,7 @@ test("files go out and come in again", { timeout: 600_000 }, async (t) => {
   await give(Object.values(paths));
   await page.waitForFunction(() => document.querySelector('[data-lesson="dhpreact"]').dataset.state === "right");
   const told = await imported.textContent();
-  assert.match(told, /^2 exercises imported, 1 in place of a text of yours\./);
+  assert.match(told, /^2 exercises imported, 1 of them over a text of yours\./);
   for (const part of ["No exercise has the name: 41_more.wgsl.", "10_dW2.wgsl is not UTF-8", "11_db2.wgsl is larger than 1 MB"]) {
     assert.ok(told.includes(part), told);
   }
@@ -440,7 +440,18 @@ test("one's own gradients train as the reference's do", { timeout: 600_000 }, as
   const here = await space(t);
   const files = all.slice(0, 26).map(({ file }) => join(here, file));
   await Promise.all(all.slice(0, 26).map(({ solution }, i) => writeFile(files[i], solution)));
-  const { page } = await visit(t);
+  const { page } = await visit(t, {
+    init: () => {
+      window.Worker = class extends window.Worker {
+        postMessage(message) {
+          if (message.call !== "advance" || !window.swallow) super.postMessage(message);
+        }
+      };
+      // Half a minute is not waited for.
+      const { setTimeout } = window;
+      window.setTimeout = (work, after, ...more) => setTimeout(work, window.swallow && after === 30_000 ? 500 : after, ...more);
+    },
+  });
   const train = page.locator("#own-train");
   assert.equal(await train.textContent(), "Train 20 steps");
   assert.ok(await train.isDisabled());
@@ -462,6 +473,15 @@ test("one's own gradients train as the reference's do", { timeout: 600_000 }, as
   assert.ok(Number(apart) <= 1e-4, apart);
   assert.match(await page.locator("#own-log").textContent(), /^ *0\/ *20: 3\.9508$/m);
   assert.ok(await page.locator("#view-exercises .chart canvas").isVisible());
+
+  // A step that never ends is told after its time, and the next training has a new worker.
+  await page.evaluate(() => (window.swallow = true));
+  await train.click();
+  await page.locator("#own-state.wrong", { hasText: /^No step was done for 30 seconds, so the training was ended: .* The checker was replaced; your texts are all here\.$/ }).waitFor({ timeout: 20_000 });
+  assert.equal(await page.locator("#lessons-done").textContent(), "26 of 40 done");
+  await page.evaluate(() => (window.swallow = false));
+  await train.click();
+  await page.locator("#own-state:not(.wrong)", { hasText: /^Step [1-9]\d* of 20/ }).waitFor({ timeout: 60_000 });
 });
 
 /** In a worker: texts that are not judged as they should be. */

@@ -426,7 +426,7 @@ test("an edit of one's own is compiled, shows in the table, and trains", { timeo
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.id), "break");
 
-  const reset = page.getByRole("button", { name: "As it was" });
+  const reset = page.getByRole("button", { name: "Restore the original" });
   await reset.click();
   assert.match(await line.textContent(), /\(1\.0 - h \* h\)/);
   assert.match(await differs.textContent(), /^No line differs/);
@@ -453,7 +453,66 @@ test("an edit of one's own is compiled, shows in the table, and trains", { timeo
   assert.match(await differs.textContent(), /^1 line differs from the original\. Only this file is compiled: .* tanh\.wgsl/);
   await page.locator("#edit-file").selectOption("tanh.wgsl");
   assert.match(await line.textContent(), /\(1\.0 - h\)/);
+
   assert.deepEqual(refused, []);
+});
+
+test("an edit that hangs is stopped, and the run goes on from where it was", { timeout: 600_000 }, async (t) => {
+  const { at, page } = await visit(t, { webgpu: true });
+  await page.addInitScript(() => {
+    window.Worker = class extends window.Worker {
+      postMessage(message) {
+        if (message.call !== window.swallowed) super.postMessage(message);
+      }
+    };
+    // So long is not waited.
+    const { setTimeout } = window;
+    window.setTimeout = (work, after, ...more) => setTimeout(work, window.shorter?.[after] ?? after, ...more);
+  });
+  await page.goto(at("?steps=200&backend=webgpu"));
+  await logWhen(page, "ready");
+  await page.locator("#step").click();
+  await page.waitForFunction(() => document.querySelector("#at").textContent === "1 of 200");
+  await page.getByRole("tab", { name: "Break it" }).click();
+  await page.getByRole("button", { name: "Your own edit" }).click();
+  const line = page.locator(".cm-line", { hasText: "return (1.0 - " });
+  const write = async (text) => {
+    await line.click();
+    await page.keyboard.press("Home");
+    await page.keyboard.press("Shift+End");
+    await page.keyboard.type(text);
+  };
+  const compile = page.getByRole("button", { name: "Compile and compare" });
+  const notice = page.locator("#notice");
+  const told = page.locator("#broken-told");
+  const why = "The edited kernel gave no answer for 30 seconds and was stopped: a loop in it may never end.";
+  const state = () => page.evaluate(() => [document.documentElement.dataset.state, document.documentElement.dataset.backend, document.querySelector("#at").textContent]);
+
+  // No answer, on a GPU that is well: the run is there again, and so is the edit, which compiles.
+  await write("return (1.0 - h) * dh;");
+  await page.evaluate(() => Object.assign(window, { swallowed: "inspectBroken", shorter: { 30_000: 4000 } }));
+  await compile.click();
+  await page.locator("#notice", { hasText: `${why} Now the run is open again, at step 1.` }).waitFor({ timeout: 60_000 });
+  assert.equal(await told.textContent(), `${why} Your text is still in the editor.`);
+  assert.deepEqual(await state(), ["paused", "webgpu", "1 of 200"]);
+  await page.evaluate(() => Object.assign(window, { swallowed: "", shorter: {} }));
+  await compile.click();
+  await page.getByText(/\d+ of 26 rows are wrong; the first is hpreact/).waitFor({ timeout: 120_000 });
+
+  // A loop without end, with which SwiftShader answers nobody any more: the run goes on on the CPU.
+  await write("var w = h.x; while (w < 2.0) { w = w * 0.5; } return (1.0 - w) * dh;");
+  await page.evaluate(() => Object.assign(window, { shorter: { 30_000: 5000, 20_000: 1500 } }));
+  await compile.click();
+  await page.locator("#notice", { hasText: `${why} WebGPU has given no answer since, so the run is open again on the CPU, at step 1.` }).waitFor({ timeout: 60_000 });
+  assert.match(await notice.textContent(), /Restart the browser to use WebGPU again\.$/);
+  assert.deepEqual(await state(), ["paused", "cpu", "1 of 200"]);
+  assert.match(await line.textContent(), /while \(w < 2\.0\)/);
+  await page.getByRole("tab", { name: "Train", exact: true }).click();
+  await page.locator("#train").click();
+  assert.match(await logWhen(page, "finished"), /^train /m);
+  // The exercises find that WebGPU is silent, and have the interpreter.
+  await page.getByRole("tab", { name: "Exercises" }).click();
+  await page.locator("#lessons-place", { hasText: /^Checked by the interpreter: / }).waitFor({ timeout: 60_000 });
 });
 
 test("without WebGPU an edit is read and written, and not compiled", { timeout: 300_000 }, async (t) => {

@@ -5,7 +5,7 @@ import type { App } from "../app.js";
 import { completion } from "../completion.js";
 import { arrows, box, make, micro, real, save, say } from "../dom.js";
 import { Editor } from "../editor.js";
-import { Engine, Fatal, Replaced } from "../engine.js";
+import { Engine, Fatal, Hung, Replaced } from "../engine.js";
 import { end } from "../heatmap.js";
 import { Learner } from "../learner.js";
 import type { State } from "../learner.js";
@@ -14,8 +14,18 @@ import type { Checked, Compared, Help, Lesson, LessonCalls, Place } from "../pro
 import { recoloured } from "../theme.js";
 import { OwnView } from "./own.js";
 
-/** Milliseconds after which a check is ended. */
-const LONGEST = 10_000;
+type Limit = readonly [milliseconds: number, why: string];
+type Limits = Readonly<Partial<Record<keyof LessonCalls, Limit>>>;
+/** What a call has which runs a learner's text, or asks for a GPU on which one may hang; and what is told where it takes longer. */
+const LIMITS: Limits & { readonly open: Limit } = {
+  open: [20_000, "WebGPU gave no answer for 20 seconds."],
+  check: [10_000, "The check took longer than 10 seconds and was ended."],
+  // The first step compiles all functions.
+  advance: [
+    30_000,
+    "No step was done for 30 seconds, so the training was ended: a loop in one of your functions may never end. To learn which, train again with ?backend=cpu in the address: there the interpreter runs them, and names it.",
+  ],
+};
 /** Bytes of a file that is opened. */
 const MOST = 1_000_000;
 /** File names that are listed before it is "and so many more". */
@@ -47,8 +57,10 @@ export class ExercisesView {
 
   private engine: Engine<LessonCalls> | null = null;
   private placing: Promise<Place> | null = null;
+  /** Whether WebGPU gave no answer: then the interpreter checks alone. */
+  private silent = false;
   /** Why the last worker was replaced. */
-  private lost = "";
+  lost = "";
   private tail: Promise<unknown> = Promise.resolve();
   private checking = false;
   /** What an import has replaced. */
@@ -61,7 +73,7 @@ export class ExercisesView {
   private readonly title = make("h2", { id: "lesson-title", tabindex: "-1" });
   private readonly host = make("div", { id: "lesson-editor" });
   private readonly checkIt = make("button", { type: "button", id: "lesson-check", class: "primary" }, "Check");
-  private readonly reset = make("button", { type: "button", id: "lesson-reset" }, "As it was");
+  private readonly reset = make("button", { type: "button", id: "lesson-reset" }, "Restore the original");
   private readonly next = make("button", { type: "button", id: "lesson-next", hidden: "" }, "Next exercise");
   private readonly swap = make("button", { type: "button", id: "lesson-swap", class: "quiet", hidden: "" }, "Bring back the other text");
   private readonly told = make("p", { id: "lesson-told", class: "told", role: "status" });
@@ -82,7 +94,7 @@ export class ExercisesView {
     const open = make("button", { type: "button", id: "lessons-import" }, "Import");
     const give = make("button", { type: "button", id: "lessons-export" }, "Export");
     box("view-exercises").replaceChildren(
-      make("p", {}, "Write the backward pass yourself: each exercise is one function in WGSL, and what comes before it is given."),
+      make("p", {}, "Write the backward pass yourself, in WGSL: each exercise asks for one gradient or one kernel, and the gradients that it builds on are given."),
       this.where,
       this.kept,
       make(
@@ -103,7 +115,7 @@ export class ExercisesView {
             "section",
             { class: "panel moving", "aria-labelledby": "moving-title" },
             make("h2", { id: "moving-title" }, "Your files"),
-            make("p", { class: "hint" }, "This browser keeps them. Export gives the folder of the program's ", make("code", {}, "learn"), "; Import takes it, or single files of it."),
+            make("p", { class: "hint" }, "This browser keeps them. Export saves them as ", make("code", {}, "exercises.zip"), ", with the files that the program's ", make("code", {}, "learn"), " writes; Import reads such a file, or single exercises."),
             make("div", { class: "row" }, give, open, file, this.undo),
             this.imported,
           ),
@@ -177,13 +189,8 @@ export class ExercisesView {
   call<K extends keyof LessonCalls>(call: K, ...args: Parameters<LessonCalls[K]>): Promise<ReturnType<LessonCalls[K]>> {
     const result = this.tail.then(async () => {
       await this.placed();
-      const ended = `The check took longer than ${LONGEST / 1000} seconds and was ended.`;
-      const timer = call === "check" ? setTimeout(() => this.replace(ended), LONGEST) : undefined;
-      try {
-        return await this.guarded((engine) => engine.call(call, ...args));
-      } finally {
-        clearTimeout(timer);
-      }
+      const [limit, why] = (LIMITS as Limits)[call] ?? [null, ""];
+      return this.guarded((engine) => engine.within(limit, why, call, ...args));
     });
     this.tail = result.catch(() => undefined);
     return result;
@@ -233,30 +240,24 @@ export class ExercisesView {
       return await work(this.engine);
     } catch (error) {
       if (!(error instanceof Fatal)) throw error;
-      this.replace(error.message);
+      this.replace(error.message, error instanceof Hung);
       throw new Replaced();
     }
   }
 
   /** The next call has a new worker. What is written is in the page, so nothing is lost. */
-  private replace(why: string): void {
+  private replace(why: string, hung = false): void {
     this.lost = `${why.replace(/\.?$/, ".")} The checker was replaced; your texts are all here.`;
-    this.engine?.end();
+    this.engine?.end(hung);
     this.engine = null;
     this.placing = null;
   }
 
   /** Opens what checks. A backend that cannot be had is told, and the page takes another. */
   private placed(): Promise<Place> {
-    this.placing ??= this.guarded(async (engine) => {
-      const { asked } = this.app;
-      try {
-        return await engine.call("open", asked);
-      } catch (error) {
-        if (asked === "auto" || error instanceof Fatal || error instanceof Replaced) throw error;
-        const { why, ...place } = await engine.call("open", "auto");
-        return { ...place, why: `${words(error)}; ${why}` };
-      }
+    this.placing ??= this.guarded((engine) => this.openOn(engine)).catch((error: unknown) => {
+      if (!(error instanceof Replaced) || !this.silent) throw error;
+      return this.guarded((engine) => this.openOn(engine));
     });
     const { placing } = this;
     void placing.then(
@@ -270,6 +271,23 @@ export class ExercisesView {
       },
     );
     return placing;
+  }
+
+  private async openOn(engine: Engine<LessonCalls>): Promise<Place> {
+    if (this.silent) {
+      const place = await engine.call("open", "cpu");
+      return { ...place, why: "WebGPU gives no answer in this browser; restart the browser to use it again" };
+    }
+    const { asked } = this.app;
+    const [limit, late] = LIMITS.open;
+    try {
+      return await engine.within(limit, late, "open", asked);
+    } catch (error) {
+      if (error instanceof Hung) this.silent = true;
+      if (asked === "auto" || error instanceof Fatal || error instanceof Replaced) throw error;
+      const { why, ...place } = await engine.call("open", "auto");
+      return { ...place, why: `${words(error)}; ${why}` };
+    }
   }
 
   // The list.
@@ -569,7 +587,7 @@ export class ExercisesView {
     }
     const count = (number: number, text: string) => `${number} ${number === 1 ? "exercise" : "exercises"} ${text}`;
     const parts = [
-      texts.size === 0 ? "Nothing is imported." : `${count(before.size, "imported")}${replaced === 0 ? "" : `, ${replaced} in place of a text of yours`}.`,
+      texts.size === 0 ? "Nothing was imported." : `${count(before.size, "imported")}${replaced === 0 ? "" : `, ${replaced} of them over a text of yours`}.`,
       same === 0 ? "" : `${same} had nothing new.`,
       ...told,
     ];

@@ -7,7 +7,7 @@ import { Pair } from "../chart.js";
 import { lines, table } from "../cmp.js";
 import { diff } from "../diff.js";
 import { arrows, box, breathe, make, say, takeTurns, whole } from "../dom.js";
-import { Fatal, Replaced } from "../engine.js";
+import { Fatal, Hung, Replaced } from "../engine.js";
 import type { Editor } from "../editor.js";
 import { options } from "../files.js";
 import type { Inspection, Mistake, SourceErrors, SourceFile, TrialProgress } from "../protocol.js";
@@ -16,7 +16,10 @@ import { HuntView } from "./hunt.js";
 const STEPS = 2000;
 const LEAST = 10;
 const MOST = 20_000;
-const STALE = "The text has changed: what is below is of the one before.";
+const STALE = "The text has changed since: the results below are those of the earlier text.";
+/** Milliseconds that a call has which runs a visitor's text. On two cores, SwiftShader needs some five seconds. */
+const LONGEST = 30_000;
+const HUNG = `The edited kernel gave no answer for ${LONGEST / 1000} seconds and was stopped: a loop in it may never end.`;
 
 /** The file that the editor has at first: the shortest formula. */
 const FIRST = "tanh.wgsl";
@@ -48,6 +51,8 @@ export class MistakesView {
   /** Counts choices and sessions: an answer for an earlier one is dropped. */
   private round = 0;
   private stopping = false;
+  /** What is told after an edit has hung, when everything else is forgotten. */
+  private hung = "";
   private pair: Pair | null = null;
 
   private readonly needs = make("p", { id: "needs", class: "told", hidden: "" });
@@ -65,7 +70,7 @@ export class MistakesView {
   private readonly differs = make("p", { id: "edit-differs", class: "hint" });
   private readonly editing = make("div", { id: "editing" });
   private readonly makeIt = make("button", { type: "button", id: "break", class: "primary", hidden: "" });
-  private readonly reset = make("button", { type: "button", id: "edit-reset", hidden: "" }, "As it was");
+  private readonly reset = make("button", { type: "button", id: "edit-reset", hidden: "" }, "Restore the original");
   private readonly edit = make("button", { type: "button", id: "edit-this", class: "quiet", hidden: "" }, "Edit this yourself");
   private readonly told = make("p", { id: "broken-told", class: "told", role: "status" });
   private readonly errors = make("ul", { id: "edit-errors", class: "wrong" });
@@ -97,7 +102,7 @@ export class MistakesView {
       make("div", { class: "row" }, make("label", { for: "edit-file" }, "file"), this.which),
       this.place,
       this.differs,
-      make("p", { class: "hint" }, "Ctrl-Enter or ⌘-Enter compiles, Tab leaves the editor. If a loop never ends, reload the page."),
+      make("p", { class: "hint" }, `Ctrl-Enter or ⌘-Enter compiles, Tab leaves the editor. A kernel that gives no answer for ${LONGEST / 1000} seconds is stopped, and the run is opened again.`),
     );
     this.article.append(
       make(
@@ -434,11 +439,12 @@ export class MistakesView {
     }
     if (editor === null || file === null || !editor.edited.includes(file.file)) return null;
     const { text } = editor;
-    return { noun: "edit", trains: file.trains, text, make: (steps) => engine.call("breakBy", file.file, text, steps) };
+    return { noun: "edit", trains: file.trains, text, make: (steps) => engine.within(LONGEST, HUNG, "breakBy", file.file, text, steps) };
   }
 
   /** Another choice: the worker need not keep what was made. */
   private mend(): void {
+    this.hung = "";
     this.forget();
     void this.app.engine.call("mend").catch((error: unknown) => this.app.trouble(error));
   }
@@ -456,7 +462,7 @@ export class MistakesView {
     this.chart.hidden = true;
     this.rows.replaceChildren();
     for (const line of [this.verdict, this.state, this.ended]) say(line, "");
-    this.tell("");
+    this.tell(this.hung, this.hung !== "");
   }
 
   private tell(text: string, error = false): void {
@@ -473,8 +479,10 @@ export class MistakesView {
     this.stopping = false;
     this.phase();
     try {
-      await work(round);
+      if (this.subject?.noun === "edit") await this.app.putBy();
+      if (fresh()) await work(round);
     } catch (error) {
+      if (error instanceof Hung) this.hung = `${HUNG} Your text is still in the editor.`;
       if (error instanceof Fatal || error instanceof Replaced) this.app.trouble(error);
       else if (fresh() && doing === "training") say(this.ended, words(error));
       else if (fresh()) this.tell(words(error), true);
@@ -490,6 +498,7 @@ export class MistakesView {
   private async make(): Promise<void> {
     const { chosen } = this;
     if (chosen === null || this.doing !== "nothing") return;
+    this.hung = "";
     if (this.present() === null) {
       this.drawErrors([]);
       this.tell(chosen === "hunt" ? "No mistake is drawn yet." : "Nothing is changed: edit the text first.");
@@ -531,7 +540,7 @@ export class MistakesView {
       this.made = steps;
       // The device compiles a kernel when it first runs.
       this.tell(`${compiling(subject)} and computing the step with the ${noun}, and the reference in f64.`);
-      const seen = await engine.call("inspectBroken");
+      const seen = await engine.within(limit(subject), HUNG, "inspectBroken");
       await breathe();
       if (round !== this.round) return;
       this.tell(noun === "edit" ? "It compiles." : "");
@@ -579,7 +588,7 @@ export class MistakesView {
         this.made = steps;
       }
       while (!this.stopping) {
-        const progress = await engine.call("trainBroken");
+        const progress = await engine.within(limit(subject), HUNG, "trainBroken");
         if (round !== this.round) return;
         this.progress = progress;
         this.drawProgress(progress);
@@ -603,6 +612,11 @@ export class MistakesView {
       `Step ${whole(step)} of ${whole(steps)} with the ${this.subject?.noun ?? "mistake"}.${stopped} log10 of the loss, each point the mean of ${whole(bucket)} steps.`,
     );
   }
+}
+
+/** Only in a visitor's text can a loop never end. */
+function limit({ noun }: Subject): number | null {
+  return noun === "edit" ? LONGEST : null;
 }
 
 function compiling({ noun }: Subject): string {

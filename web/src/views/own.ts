@@ -18,6 +18,8 @@ export interface Lessons {
   call<K extends keyof LessonCalls>(call: K, ...args: Parameters<LessonCalls[K]>): Promise<ReturnType<LessonCalls[K]>>;
   /** Where exercises run, once that is known. */
   readonly place: Place | null;
+  /** Why the last worker was replaced. */
+  readonly lost: string;
   text(name: string): string;
   right(name: string): boolean;
 }
@@ -69,11 +71,11 @@ export class OwnView {
     if (missing.length > LISTED) names.push(`and ${missing.length - LISTED} more`);
     const { place } = this.lessons;
     const steps = place?.device == null ? FEW : STEPS;
-    const few = place !== null && place.device == null ? " The interpreter is slow, so these are the first steps only." : "";
+    const few = place !== null && place.device == null ? ` The interpreter is slow, so it does the first ${FEW} steps only.` : "";
     say(
       this.told,
       missing.length === 0
-        ? `This is exercise 4 of the lecture: your ${needed.length} functions are the backward pass, each takes what the ones before it gave.${few}`
+        ? `This is exercise 4 of the lecture: your ${needed.length} functions are the backward pass, and each uses the gradients that the ones before it computed.${few}`
         : `This is exercise 4 of the lecture: your ${needed.length} functions are the backward pass. Not right yet: ${names.join(", ")}.`,
     );
     say(this.train, `Train ${whole(steps)} steps`);
@@ -103,7 +105,7 @@ export class OwnView {
       if (progress !== null && !progress.finished) say(this.state, `${this.state.textContent ?? ""} Stopped.`);
       await this.lessons.call("stop");
     } catch (error) {
-      const text = error instanceof Replaced ? "The training ended with the checker it ran in." : words(error);
+      const text = error instanceof Replaced ? this.lessons.lost : words(error);
       say(this.state, text);
       this.state.classList.add("wrong");
     } finally {
