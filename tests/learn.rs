@@ -225,5 +225,25 @@ fn a_line_that_is_hunted_is_found() {
     let number = number.expect("one of them is in tanh.wgsl");
     let wrong = learn(&["hunt", &number, "--line", "sgd.wgsl:1"], None);
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(text(&wrong.stderr).contains("it is not in sgd.wgsl"));
+    assert_eq!(text(&wrong.stderr).trim_end(), "it is not in sgd.wgsl");
+    for (guess, says) in [
+        ("tanh.wgls:1", "no such file"),
+        ("tanh.wgsl", "a file and a line are wanted"),
+    ] {
+        let wrong = learn(&["hunt", &number, "--line", guess], None);
+        assert_eq!(wrong.status.code(), Some(2), "{guess}");
+        assert!(text(&wrong.stderr).contains(says), "{wrong:?}");
+    }
+    // Who gives up is told all of it, without a GPU.
+    let told = learn(&["hunt", &number, "--give-up"], None);
+    assert!(told.status.success(), "{told:?}");
+    let lines = text(&told.stdout);
+    for says in [
+        format!("mistake {number} is at tanh.wgsl:{line}: 1-h for 1-h**2"),
+        "right:  (1.0 - h * h) * dh".to_owned(),
+        "wrong:  (1.0 - h) * dh".to_owned(),
+        "the first wrong row of its table is hpreact".to_owned(),
+    ] {
+        assert!(lines.lines().any(|line| line == says), "{says}: {lines}");
+    }
 }

@@ -1023,6 +1023,9 @@ pub struct LearnHuntArgs {
     /// Your guess: the line of the mistake
     #[arg(long, value_name = "FILE:LINE", requires = "number")]
     pub line: Option<String>,
+    /// Give up: print the line, as it should be and as it is
+    #[arg(long, requires = "number", conflicts_with = "line")]
+    pub give_up: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub device: DeviceArgs,

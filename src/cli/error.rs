@@ -27,7 +27,7 @@ pub trait Failure: StdError + Send + Sync + 'static {
     }
 
     /// Whether something went wrong. Nothing did where the user or a scheduler ended the command, or where
-    /// exercises are left to do: the line then stands without `error:`.
+    /// exercises are left to do or a guess was wrong: the line then stands without `error:`.
     fn is_error(&self) -> bool {
         true
     }

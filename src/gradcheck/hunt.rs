@@ -18,6 +18,8 @@ pub enum Guess {
     InTheFile,
     /// It is in another file.
     OtherFile,
+    /// No kernel has a file of this name.
+    NoSuchFile,
 }
 
 /// The mistakes that can be hunted: those of a training step that its table shows.
@@ -36,7 +38,11 @@ pub fn numbered(number: usize) -> Option<&'static Mistake> {
 /// Judges a guess: a line, from 1, of a file under `shaders/`.
 pub fn judge(mistake: &Mistake, file: &str, line: usize) -> Guess {
     if file != mistake.file {
-        return Guess::OtherFile;
+        let known = files().iter().any(|part| part.file == file);
+        return match known {
+            true => Guess::OtherFile,
+            false => Guess::NoSuchFile,
+        };
     }
     let (first, last) = lines(mistake);
     if (first..=last).contains(&line) {
@@ -49,7 +55,7 @@ pub fn judge(mistake: &Mistake, file: &str, line: usize) -> Guess {
 }
 
 /// The first and the last line of a mistake in its file, from 1.
-fn lines(mistake: &Mistake) -> (usize, usize) {
+pub fn lines(mistake: &Mistake) -> (usize, usize) {
     let text = files().into_iter().find(|part| part.file == mistake.file);
     let text = text.map_or_else(String::new, |part| part.text.into_owned());
     let before = text.split(mistake.from).next().unwrap_or_default();
@@ -69,7 +75,8 @@ mod tests {
             assert_eq!(judge(mistake, mistake.file, last), Guess::Found);
             assert_eq!(judge(mistake, mistake.file, last + 1), Guess::Near);
             assert_eq!(judge(mistake, mistake.file, last + 10), Guess::InTheFile);
-            assert_eq!(judge(mistake, "sgd.wgsl:1", first), Guess::OtherFile);
+            assert_eq!(judge(mistake, "sgd.wgsl", first), Guess::OtherFile);
+            assert_eq!(judge(mistake, "sgd.wgls", first), Guess::NoSuchFile);
         }
     }
 

@@ -23,16 +23,40 @@ pub fn hunts() -> usize {
 #[wasm_bindgen]
 pub fn hunt_guess(number: usize, file: &str, line: usize) -> Result<Ts<Judged>, JsError> {
     let mistake = planted(number)?;
+    let (first, _) = hunt::lines(mistake);
     let (found, told) = match hunt::judge(mistake, file, line) {
         Guess::Found => (true, format!("Found: {}.", mistake.name)),
-        Guess::Near => (false, "Not this line, but near.".to_owned()),
-        Guess::InTheFile => (false, "Not this line: elsewhere in this file.".to_owned()),
+        Guess::Near => (
+            false,
+            "Not this line, but fewer than ten lines away.".to_owned(),
+        ),
+        Guess::InTheFile => (false, "Not this line, but it is in this file.".to_owned()),
         Guess::OtherFile => (false, format!("It is not in {file}.")),
+        Guess::NoSuchFile => (false, format!("There is no file {file}.")),
     };
     let judged = Judged {
         found,
         told,
         mistake: found.then(|| crossing(mistake)),
+        line: found.then_some(first),
+    };
+    Ok(judged.into_ts()?)
+}
+
+/// Tells the line and what is wrong in it, for one who gives up.
+///
+/// # Errors
+///
+/// There is no mistake of this number.
+#[wasm_bindgen]
+pub fn hunt_give_up(number: usize) -> Result<Ts<Judged>, JsError> {
+    let mistake = planted(number)?;
+    let (first, _) = hunt::lines(mistake);
+    let judged = Judged {
+        found: false,
+        told: format!("It is line {first} of {}: {}.", mistake.file, mistake.name),
+        mistake: Some(crossing(mistake)),
+        line: Some(first),
     };
     Ok(judged.into_ts()?)
 }

@@ -354,6 +354,8 @@ pub struct Judged {
     pub found: bool,
     /// What to say of it.
     pub told: String,
-    /// The mistake, once it is found.
+    /// The mistake, once it is found or told.
     pub mistake: Option<Mistake>,
+    /// Its first line in its file, from 1, once it is found or told.
+    pub line: Option<usize>,
 }

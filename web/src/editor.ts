@@ -145,6 +145,13 @@ export class Editor {
     this.view.dispatch({ selection: { anchor: place }, effects: EditorView.scrollIntoView(place, { y: "center" }) });
   }
 
+  /** Puts the cursor into a line, from 1. */
+  show(line: number): void {
+    const { doc } = this.view.state;
+    const { from } = doc.line(Math.min(Math.max(line, 1), doc.lines));
+    this.view.dispatch({ selection: { anchor: from }, effects: EditorView.scrollIntoView(from, { y: "center" }) });
+  }
+
   private extensions(file: string): Extension {
     const submit = () => {
       this.submitted();
@@ -176,7 +183,7 @@ export class Editor {
         if (docChanged || selectionSet) this.options.moved?.();
       }),
       // The cursor moves in it all the same; on a touch screen no keyboard comes up.
-      this.options.fixed ? [EditorState.readOnly.of(true), EditorView.contentAttributes.of({ "aria-readonly": "true", inputmode: "none" })] : [],
+      this.options.fixed ? [EditorView.editorAttributes.of({ class: "cm-fixed" }), EditorState.readOnly.of(true), EditorView.contentAttributes.of({ "aria-readonly": "true", inputmode: "none" })] : [],
     ];
   }
 }
@@ -323,7 +330,8 @@ const theme = EditorView.theme({
   },
   // Transparent, because the selection is drawn below the lines.
   ".cm-activeLine": { backgroundColor: "transparent" },
-  "&.cm-focused .cm-activeLine": { boxShadow: "inset 0 -1px var(--line), inset 0 1px var(--line)" },
+  // In a text that is only read, the cursor's line is what is chosen.
+  "&.cm-focused .cm-activeLine, &.cm-fixed .cm-activeLine": { boxShadow: "inset 0 -1px var(--line), inset 0 1px var(--line)" },
   ".cm-edited, &.cm-focused .cm-activeLine.cm-edited": { boxShadow: "inset 3px 0 var(--accent)" },
   ".cm-gutters": { backgroundColor: "var(--page)", color: "var(--soft)", borderRight: "1px solid var(--line)" },
   ".cm-lineNumbers .cm-gutterElement": { minWidth: "2.2em", padding: "0 0.4em 0 0" },

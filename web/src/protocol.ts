@@ -108,6 +108,8 @@ export interface Calls {
   hunt(number: number, steps: number): void;
   /** Whether it is in that line. */
   huntGuess(number: number, file: string, line: number): Judged;
+  /** Which line it is in. */
+  huntGiveUp(number: number): Judged;
   /** One step with the mistake. */
   inspectBroken(): Inspection;
   /** Some steps with the mistake, or without it, whichever is behind. */

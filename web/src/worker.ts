@@ -1,6 +1,6 @@
 // Owns the engine. Every call of a session waits for the one before it.
 
-import init, { Session, Trial, derivations, hunt_guess, hunts, mistakes, open, resume, settings, sources } from "../pkg/gpu_makemore_web.js";
+import init, { Session, Trial, derivations, hunt_give_up, hunt_guess, hunts, mistakes, open, resume, settings, sources } from "../pkg/gpu_makemore_web.js";
 import type { Setup } from "../pkg/gpu_makemore_web.js";
 import { answer, exclusive, fatal, tell, text } from "./handle.js";
 import type { Calls, Kept, Opened, Progress, ValidationPoint, Words } from "./protocol.js";
@@ -382,6 +382,11 @@ answer<Calls>({
   async huntGuess(number, file, line) {
     await (loaded ??= init());
     return hunt_guess(number, file, line);
+  },
+
+  async huntGiveUp(number) {
+    await (loaded ??= init());
+    return hunt_give_up(number);
   },
 
   inspectBroken: () => exclusive(() => broken().inspect()),

@@ -598,10 +598,23 @@ test("a planted mistake is not named until its line is found", { timeout: 900_00
   assert.ok((await told.textContent()).includes(name));
   assert.equal(await page.locator(".chosen-mistake .diff dd").count(), 2);
 
+  const giveUp = page.locator("#hunt-give-up");
+  assert.ok(await giveUp.isDisabled());
+
+  // Another one, of which all is told to one who gives up.
   await page.evaluate(() => (window.chance = 0.999));
   await page.getByRole("button", { name: "Another one" }).click();
   assert.equal(await page.locator(".chosen-mistake .diff dd").count(), 0);
   await sentence.waitFor({ timeout: 120_000 });
+  const last = hunts.at(-1);
+  assert.ok(!(await article.textContent()).includes(last.name));
+  await giveUp.click();
+  await page.locator("#hunt-told", { hasText: /^It is line/ }).waitFor();
+  assert.equal(await told.textContent(), `It is line ${last.line} of ${last.file}: ${last.name}. In the table, ${await sentence.textContent()}`);
+  assert.equal(await guess.textContent(), `It is line ${last.line} of ${last.file}`);
+  assert.equal(await page.locator(".chosen-mistake .diff dd").count(), 2);
+  assert.ok((await guess.isDisabled()) && (await giveUp.isDisabled()));
+  assert.equal(await page.evaluate(() => document.activeElement.id), "hunt-another");
   assert.deepEqual(refused, []);
 });
 

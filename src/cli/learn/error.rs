@@ -28,8 +28,12 @@ pub enum LearnError {
     NoExercises(PathBuf),
     #[error("{} {} not begun; their gradients are needed for training", .0.join(", "), if .0.len() == 1 { "is" } else { "are" })]
     NotBegun(Vec<&'static str>),
-    #[error("there is no mistake {asked}: there are {of}")]
+    #[error("there is no mistake {asked}: they are numbered from 1 to {of}")]
     NoSuchMistake { asked: usize, of: usize },
+    #[error("--line {0}: a file and a line are wanted, as in batchnorm.wgsl:57")]
+    NoPlace(String),
+    #[error("--line {0}: there is no such file; gpu-makemore shaders DIR writes all of them")]
+    NoSuchFile(String),
     #[error("{0}")]
     NotFound(String),
     #[error(
@@ -52,13 +56,15 @@ impl Failure for LearnError {
             | LearnError::Nothing
             | LearnError::NoSuchHint { .. }
             | LearnError::NoSuchMistake { .. }
+            | LearnError::NoPlace(_)
+            | LearnError::NoSuchFile(_)
             | LearnError::NoGpu => USAGE,
             _ => FAILED,
         }
     }
 
     fn is_error(&self) -> bool {
-        !matches!(self, LearnError::NotDone { .. })
+        !matches!(self, LearnError::NotDone { .. } | LearnError::NotFound(_))
     }
 
     fn device(&self) -> Option<&DeviceError> {

@@ -24,11 +24,11 @@ use crate::training::{Snapshot, Stream};
 /// Steps of the curve.
 const STEPS: u64 = 500;
 
-/// Makes the mistake of a number, or one at random; or judges a guess.
+/// Makes the mistake of a number, or one at random; or judges a guess, or tells the line.
 ///
 /// # Errors
 ///
-/// There is no GPU, or the guess is wrong.
+/// There is no GPU to make it on, or the guess is wrong or no place.
 pub async fn run(args: &LearnHuntArgs) -> Result<(), Error> {
     let of = hunt::hunted().len();
     let number = match args.number {
@@ -40,6 +40,7 @@ pub async fn run(args: &LearnHuntArgs) -> Result<(), Error> {
     let mistake = mistake.ok_or(LearnError::NoSuchMistake { asked: number, of })?;
     match &args.line {
         Some(guess) => judge(mistake, number, guess),
+        None if args.give_up => give_up(mistake, number),
         None => show(mistake, number, args).await,
     }
 }
@@ -55,7 +56,7 @@ async fn show(mistake: &Mistake, number: usize, args: &LearnHuntArgs) -> Result<
     let checked = check(&engine, &inputs, &[Code::Staged]).await?;
     let mut out = Output::new();
     out.line(&format!(
-        "mistake {number}: somewhere in the kernels a piece of text is another one"
+        "mistake {number}: one place in one kernel has been changed"
     ))?;
     out.line("")?;
     // Which tensors are wrong is the trace to follow; by how much is not.
@@ -100,26 +101,56 @@ async fn show(mistake: &Mistake, number: usize, args: &LearnHuntArgs) -> Result<
         args.out.display()
     ))?;
     out.line("")?;
-    out.line("the files are under shaders/; which line is it?")?;
-    out.line(&format!(
-        "gpu-makemore learn hunt {number} --line batchnorm.wgsl:57"
-    ))?;
+    out.line("Which line is it? gpu-makemore shaders DIR writes the kernels, as they should be.")?;
+    for (command, does) in [
+        ("--line batchnorm.wgsl:57", "says whether it is that line"),
+        ("--give-up", "tells the line"),
+    ] {
+        let command = format!("gpu-makemore learn hunt {number} {command}");
+        out.line(&format!("{command:50}  {does}"))?;
+    }
     Ok(())
 }
 
 fn judge(mistake: &Mistake, number: usize, guess: &str) -> Result<(), Error> {
-    let guess = guess.trim_start_matches("shaders/");
-    let (file, line) = guess.rsplit_once(':').unwrap_or((guess, ""));
+    let place = guess.trim_start_matches("shaders/").rsplit_once(':');
+    let place = place.and_then(|(file, line)| Some((file, line.parse().ok()?)));
+    let (file, line) = place.ok_or_else(|| LearnError::NoPlace(guess.to_owned()))?;
     let not = |told: String| Err(LearnError::NotFound(told).into());
-    match hunt::judge(mistake, file, line.parse().unwrap_or(0)) {
+    match hunt::judge(mistake, file, line) {
         Guess::Found => {}
-        Guess::Near => return not("not this line: near there".to_owned()),
-        Guess::InTheFile => return not("not this line: in that file, elsewhere".to_owned()),
+        Guess::Near => return not("not this line, but fewer than ten lines away".to_owned()),
+        Guess::InTheFile => return not(format!("not this line, but it is in {file}")),
         Guess::OtherFile => return not(format!("it is not in {file}")),
+        Guess::NoSuchFile => return Err(LearnError::NoSuchFile(guess.to_owned()).into()),
     }
     let mut out = Output::new();
     out.line(&format!("found: mistake {number} is {}", mistake.name))?;
-    out.line(&format!("right:  {}", mistake.from.trim()))?;
-    out.line(&format!("wrong:  {}", mistake.to.trim()))?;
+    texts(mistake, &mut out)
+}
+
+/// Tells the line, what is wrong in it, and where the table shows it.
+fn give_up(mistake: &Mistake, number: usize) -> Result<(), Error> {
+    let Mistake { file, name, .. } = mistake;
+    let (line, _) = hunt::lines(mistake);
+    let mut out = Output::new();
+    out.line(&format!("mistake {number} is at {file}:{line}: {name}"))?;
+    texts(mistake, &mut out)?;
+    out.line(&format!(
+        "the first wrong row of its table is {}",
+        mistake.first.name()
+    ))?;
+    out.line("another one: gpu-makemore learn hunt")?;
+    Ok(())
+}
+
+/// The text as it should be and as it is.
+fn texts(mistake: &Mistake, out: &mut Output) -> Result<(), Error> {
+    for (title, text) in [("right:", mistake.from), ("wrong:", mistake.to)] {
+        for (i, line) in text.trim().lines().enumerate() {
+            let title = if i == 0 { title } else { "" };
+            out.line(&format!("{title:8}{line}"))?;
+        }
+    }
     Ok(())
 }

@@ -299,7 +299,7 @@ export class MistakesView {
     this.mend();
     say(this.title, "A planted mistake");
     this.about.replaceChildren(
-      make("p", {}, "Somewhere in the kernels a piece of text is another one. The table says which gradients that spoils; the text below is the right one. In which line is the mistake?"),
+      make("p", {}, "One place in one kernel has been changed. The table shows which gradients that spoils, and the curve what it does to a training. Which line is it?"),
     );
     this.drawChosen();
     const { round } = this;
@@ -565,6 +565,7 @@ export class MistakesView {
         ? `0 of ${tensors.length} rows are wrong: with the minibatch of step ${whole(step)} this ${noun} does not show.`
         : `${wrong} of ${tensors.length} rows ${wrong === 1 ? "is" : "are"} wrong; the first is ${first.name}.`,
     );
+    if (this.chosen === "hunt") this.hunt.seen(`In the table, ${this.verdict.textContent ?? ""}`);
     this.verdict.classList.toggle("wrong", wrong > 0);
     this.compared.hidden = false;
   }
