@@ -5,8 +5,8 @@
 // given:     norm_logits(row, col), dcounts(row, col), dnorm_logits(row, col)
 // wanted:    dlogit_maxes(row), one value for each of the N rows
 //
-// (The dnorm_logits that the check gives is disturbed a little: with the real one a wrong sign would
-// not show. Why that is so is the question.)
+// (The check adds a little noise to dnorm_logits: with the real one a wrong sign would not show. The
+// question below is why.)
 //
 // Think first: The maximum is subtracted only to keep exp from overflowing. Does the loss change
 // if another number is subtracted from the whole row? What values do you expect, then?

@@ -18,7 +18,7 @@ use pollster::FutureExt as _;
 type Test = fn() -> Outcome;
 
 fn main() -> ExitCode {
-    let interpreted: [(&str, Test); 5] = [
+    let interpreted: [(&str, Test); 6] = [
         ("what_is_handed_out_compiles_and_is_not_right", handed_out),
         ("every_right_way_is_accepted", right_ways),
         ("every_typical_mistake_is_refused_and_named", mistakes),
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             "bad_texts_are_refused_with_a_reason_in_two_seconds",
             bad_texts,
         ),
+        ("common_slips_get_a_sentence", slips),
     ];
     let others = interpreted.map(|(name, test)| Trial::test(name, test));
     // It compiles some 370 kernels for each adapter, which takes a minute on lavapipe and more on llvmpipe: so
@@ -149,7 +150,10 @@ fn mistakes() -> Outcome {
     if table {
         println!("{named} of {all} are named");
     }
-    outcome
+    match all < 150 {
+        true => Err(format!("{all} mistakes, and 150 are wanted").into()),
+        false => outcome,
+    }
 }
 
 fn hints() -> Outcome {
@@ -203,7 +207,11 @@ fn bad_texts() -> Outcome {
             "fn probs(row: u32, col: u32) -> f32 { return 0.0; }",
             "redefinition of `probs`",
         ),
-        ("endless loop", &body("loop { }\nreturn 0.0;"), ""),
+        (
+            "endless loop",
+            &body("loop { }\nreturn 0.0;"),
+            "Does this loop ever end?",
+        ),
         (
             "endless while",
             &body("var i = 0u;\nwhile true { i += 1u; }\nreturn f32(i);"),
@@ -262,6 +270,46 @@ fn bad_texts() -> Outcome {
         if ["float", "mixed"].contains(&name) {
             let line = verdict.problem().map(|problem| problem.line);
             assert_eq!(line, Some(2), "{name}: {told}");
+        }
+    }
+    Ok(())
+}
+
+/// What those write who come from Python or C, and the sentence that helps.
+fn slips() -> Outcome {
+    let dprobs = find("dprobs").unwrap();
+    for (line, says) in [
+        ("return 1.0 / N;", "f32(N) turns"),
+        ("return probs(row, col) * row;", "f32(N) turns"),
+        ("return probs(row, col)", "semicolon missing"),
+        ("float x = 1.0; return x;", "begins with `var`"),
+        ("var x: float = 1.0; return x;", "calls it f32"),
+        ("return probs(row, col) / (float)N;", "like a call"),
+        ("return probs(row, col)**-1.0;", "has no **"),
+        ("return probs(row, col)^2;", "exclusive or"),
+        ("return probs[row, col];", "read like functions"),
+        ("return probs[row][col];", "read like functions"),
+        ("return probs(row);", "all of them are needed"),
+        ("let s = 0.0; s += 1.0; return s;", "with `var`"),
+        ("if row == col: return 1.0;", "Braces"),
+        ("for i in 0..N { } return 0.0;", "Braces"),
+        (
+            "for (var i = 0; i < N; i++) { } return 0.0;",
+            "begin with 0u",
+        ),
+        ("return row == col ? 1.0 : 0.0;", "select("),
+        ("# nothing", "begins with //"),
+        ("return dlogprob(row, col);", "spelled as in the heading"),
+        ("if row == col { return 1.0; }", "on every path"),
+        ("return f64(1);", "no f64"),
+    ] {
+        let text = format!("fn dprobs(row: u32, col: u32) -> f32 {{\n    {line}\n}}\n");
+        let verdict = check(dprobs, &text);
+        let help = verdict
+            .problem()
+            .and_then(|problem| problem.help.as_deref());
+        if !help.is_some_and(|help| help.contains(says)) {
+            return Err(format!("{line}: {help:?}; {}", word(&verdict)).into());
         }
     }
     Ok(())

@@ -283,18 +283,18 @@ fn beyond(task: &Task, report: &[u32]) -> Option<Problem> {
     let asked = list(asked[..indices.len()].iter().map(u32::to_string).collect());
     let ends = indices
         .iter()
-        .map(|(index, size)| format!("{index} is below {size}"));
+        .map(|(index, size)| format!("{index} must be below {size}"));
     Some(Problem {
         line: 0,
         column: 0,
         excerpt: String::new(),
         message: format!(
-            "{} reads {name}({asked}), and there is none: {}",
+            "{} reads {name}({asked}), which does not exist: {}",
             task.element(i),
             list(ends.collect())
         ),
         help: Some(format!(
-            "Are the indices in their order? It is {name}({}).",
+            "Are the indices in the right order? The heading has {name}({}).",
             list(
                 indices
                     .iter()
@@ -320,7 +320,7 @@ fn placed(task: &Task, text: &str, (line, column): (u32, u32), message: String) 
             excerpt: String::new(),
             help: (line > before).then(|| {
                 format!(
-                    "Is {} there, with this name and these parameters?",
+                    "What is wanted is {}, with this name and these parameters.",
                     task.signature
                 )
             }),

@@ -27,7 +27,7 @@ pub fn verdict(exercise: &Exercise, verdict: &Verdict) -> Vec<String> {
             } = &**wrong;
             let mut lines = vec![
                 cmp(name, comparison),
-                format!("{name}: wrong in {count} of {of}"),
+                format!("{name}: wrong in {count} of {of} elements"),
                 format!("  {first} is {got:.6e} and should be {want:.6e}"),
             ];
             if let Some(known) = known {
@@ -89,8 +89,16 @@ fn problem(exercise: &Exercise, found: &Problem, what: &str) -> Vec<String> {
     lines
 }
 
-/// A text in lines, broken between words; lines that are indented stay as they are.
+/// A text in lines, broken between words. One that is in lines already, as derivations are, stays as it is: prose has
+/// a line for each paragraph, with an empty one in between.
 pub fn wrapped(text: &str) -> Vec<String> {
+    let written: Vec<&str> = text.lines().collect();
+    if written
+        .windows(2)
+        .any(|two| two.iter().all(|line| !line.is_empty()))
+    {
+        return written.into_iter().map(str::to_owned).collect();
+    }
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();

@@ -224,7 +224,9 @@ impl<'p> Machine<'p> {
         let message = match longest {
             Some(&(span, rounds)) => {
                 self.at = span;
-                format!("the launch takes more than {steps} steps: this loop was in round {rounds}")
+                format!(
+                    "the launch takes more than {steps} steps: this loop was in its iteration {rounds}"
+                )
             }
             None => format!("the launch takes more than {steps} steps"),
         };

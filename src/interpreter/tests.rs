@@ -123,7 +123,7 @@ fn each_kind_of_mistake_is_found_at_its_place() {
             What::Steps,
             8,
             2,
-            "the launch takes more than 20000000 steps: this loop was in round",
+            "the launch takes more than 20000000 steps: this loop was in its iteration",
         ),
     ] {
         let found = finding(shared, 2, body);

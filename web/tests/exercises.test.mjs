@@ -100,7 +100,7 @@ test("a mistake is named and drawn, the solution is right, and both are kept", {
   const mistake = first.mistakes.find(({ name }) => name === "divided by all elements");
   await write(page, mistake.text);
   assert.equal(await state(page, "dlogprobs"), "begun");
-  assert.match(await check(page, "wrong"), /wrong in 32 of 864\n/);
+  assert.match(await check(page, "wrong"), /wrong in 32 of 864 elements\n/);
   assert.match(await page.locator("#lesson-mistake").textContent(), /divided by all elements/);
   assert.equal(await state(page, "dlogprobs"), "wrong");
   assert.equal(await page.locator('[data-lesson="dlogprobs"] .dot').textContent(), "×");
