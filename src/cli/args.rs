@@ -924,21 +924,21 @@ pub struct LearnArgs {
 /// What to do with the exercises.
 #[derive(Clone, Debug, Subcommand)]
 pub enum LearnCommand {
-    /// Check exercises; without a name all of them, and tell of the next one in full
+    /// Check exercises; without a name, check all of them and say which is next
     Check(LearnCheckArgs),
     /// Train the model with your own gradients: exercise 4 of the lecture
     Train(LearnTrainArgs),
-    /// Find the line: a mistake is made in one of the program's own kernels
+    /// Find the planted mistake: one line of the program's own kernels is changed
     Hunt(LearnHuntArgs),
     /// Check on every save, and go on to the next exercise
     Watch(LearnDirArgs),
-    /// Print a hint; they come in steps
+    /// Print a hint: each says a little more than the one before
     Hint(LearnHintArgs),
     /// Print the solution
     Solution(LearnNameArgs),
-    /// List the exercises and how each stands
+    /// List the exercises, with the verdict on each
     List(LearnDirArgs),
-    /// Put learners side by side: their folders, and which exercises are done in each
+    /// Compare learners: a row for each folder, a mark for each exercise
     Report(LearnReportArgs),
 }
 
@@ -998,7 +998,7 @@ pub struct LearnHintArgs {
     /// The exercise, by name or number
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Which hint: the shapes, one element, the line in words, the derivation
+    /// Which hint: 1 the shapes, 2 one element, 3 the line in words, 4 the derivation, where there is one
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub step: usize,
 }
@@ -1017,7 +1017,7 @@ pub struct LearnReportArgs {
 /// `learn hunt`
 #[derive(Args, Clone, Debug)]
 pub struct LearnHuntArgs {
-    /// The mistake [default: one at random]
+    /// Number of the mistake [default: one at random]
     #[arg(value_name = "N")]
     pub number: Option<usize>,
     /// Your guess: the line of the mistake

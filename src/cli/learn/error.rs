@@ -10,23 +10,23 @@ use crate::exercises;
 #[derive(Debug, thiserror::Error)]
 pub enum LearnError {
     #[error(
-        "a folder for the exercises is wanted, or what to do with them; see gpu-makemore learn --help"
+        "name a folder to write the exercises into, or a command; see gpu-makemore learn --help"
     )]
     Nothing,
     #[error("there is no exercise {0:?}; gpu-makemore learn list lists them")]
     NoSuchExercise(String),
-    #[error("there is no hint {asked} for {name}: there are {of}")]
+    #[error("there is no hint {asked} for {name}: it has {of}")]
     NoSuchHint {
         name: &'static str,
         asked: usize,
         of: usize,
     },
     #[error(
-        "no exercise lies in {}; gpu-makemore learn DIR writes them, and --dir DIR says where they are",
+        "there are no exercises in {}; gpu-makemore learn DIR writes them, and --dir DIR says where they are",
         .0.display()
     )]
     NoExercises(PathBuf),
-    #[error("{} {} not begun; their gradients are needed for training", .0.join(", "), if .0.len() == 1 { "is" } else { "are" })]
+    #[error("not begun yet: {}; training needs the gradients of exercises 1 to 26", .0.join(", "))]
     NotBegun(Vec<&'static str>),
     #[error("there is no mistake {asked}: they are numbered from 1 to {of}")]
     NoSuchMistake { asked: usize, of: usize },
@@ -37,8 +37,8 @@ pub enum LearnError {
     #[error("{0}")]
     NotFound(String),
     #[error(
-        "the mistake is made in a kernel, which needs a GPU; --backend vulkan takes a software one where Mesa's \
-         lavapipe is installed"
+        "the mistake is in a kernel, and kernels need a GPU; where Mesa's lavapipe is installed, --backend vulkan \
+         takes that, which is software"
     )]
     NoGpu,
     #[error("{0}")]

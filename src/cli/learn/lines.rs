@@ -11,7 +11,7 @@ pub fn word(verdict: &Verdict) -> &'static str {
         Verdict::Untouched => "not begun",
         Verdict::Right(_) => "right",
         Verdict::Wrong(_) => "wrong",
-        Verdict::Refused(_) => "no WGSL",
+        Verdict::Refused(_) => "does not compile",
         Verdict::Failed(_) => "stopped",
     }
 }
@@ -43,7 +43,10 @@ pub fn next(exercise: &Exercise, path: Option<&Path>) -> String {
         Some(path) => path.display().to_string(),
         None => exercise.file.to_owned(),
     };
-    format!("next: {place}; gpu-makemore learn hint {}", exercise.name)
+    format!(
+        "next: {place} (a hint: gpu-makemore learn hint {})",
+        exercise.name
+    )
 }
 
 /// The table of a class: a row for each learner, a column for each exercise.
@@ -58,6 +61,6 @@ pub fn report(learners: &[Learner]) -> Vec<String> {
             learner.folder, learner.done, learner.of
         ));
     }
-    lines.push("● right   × begun   · not begun; exercise 1 is the first mark".to_owned());
+    lines.push("● right   × not right yet   · not begun; the first mark is exercise 1".to_owned());
     lines
 }

@@ -50,7 +50,7 @@ fn write(dir: &std::path::Path) -> Result<(), Error> {
     out.line(&match there {
         0 => format!("{written} exercises are in {dir}"),
         _ => format!(
-            "{written} exercises were written into {dir}; {there} were there and stay as they are"
+            "{written} exercises were written into {dir}; {there} were there already and stay as they are"
         ),
     })?;
     let first = EXERCISES[0].file;
@@ -236,7 +236,7 @@ fn list(dir: &std::path::Path) -> Result<(), Error> {
         let state = verdict.as_ref().map_or("", lines::word);
         out.line(
             format!(
-                "{:2}  {:18} {:11} {}",
+                "{:2}  {:18} {:16} {}",
                 exercise.number,
                 exercise.name,
                 state,

@@ -47,12 +47,12 @@ pub async fn run(args: &LearnTrainArgs) -> Result<(), Error> {
     let mut training = training.map_err(LearnError::from)?;
     let mut out = Output::new();
     let by = match device.choice() {
-        Choice::Gpu { .. } => device.name(),
+        Choice::Gpu { .. } => format!("on {}", device.name()),
         Choice::Cpu { .. } => {
-            "the interpreter; a GPU, or --backend vulkan, does 2000 steps in seconds".to_owned()
+            "in the interpreter (a GPU, or --backend vulkan, does 2000 steps in seconds)".to_owned()
         }
     };
-    out.line(&format!("your gradients train {steps} steps by {by}"))?;
+    out.line(&format!("training {steps} steps with your gradients, {by}"))?;
     let every = steps.div_ceil(20).max(1);
     for step in 0..steps {
         let loss = training.step().await.map_err(LearnError::from)?;
@@ -71,7 +71,7 @@ pub async fn run(args: &LearnTrainArgs) -> Result<(), Error> {
     });
     compare_png(&args.out, &curves)?;
     out.line(&format!(
-        "the losses differ from the reference's by {:.1e} at most; both curves are in {}",
+        "the largest difference from the reference's losses is {:.1e}; both curves are in {}",
         training.apart(),
         args.out.display()
     ))?;
