@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use gpu_makemore::exercises::{EXERCISES, OwnGradients, find};
 use serde_json::Value;
@@ -246,4 +247,82 @@ fn a_line_that_is_hunted_is_found() {
     ] {
         assert!(lines.lines().any(|line| line == says), "{says}: {lines}");
     }
+}
+
+/// Whatever lies in a learner's file: a verdict or an error within two seconds, and the other exercises are judged.
+#[test]
+fn bad_files_are_answered_in_two_seconds() {
+    let dir = folder(&["dprobs"]);
+    let path = |file: &str| dir.path().join(file);
+    let body = |name: &str, lines: &str| {
+        format!("fn {name}(row: u32, col: u32) -> f32 {{\n{lines}\n}}\n").into_bytes()
+    };
+    let cases: [(&str, Vec<u8>, &str, &str); 9] = [
+        (
+            "01_dlogprobs.wgsl",
+            body("dlogprobs", "while true { }\nreturn 0.0;"),
+            "failed",
+            "Does this loop ever end?",
+        ),
+        (
+            "03_dcounts_sum_inv.wgsl",
+            Vec::new(),
+            "refused",
+            "dcounts_sum_inv",
+        ),
+        (
+            "05_dcounts.wgsl",
+            body(
+                "dcounts",
+                "return counts(row, col) / (0.0 * dprobs(row, col));",
+            ),
+            "wrong",
+            "should be",
+        ),
+        (
+            "06_dnorm_logits.wgsl",
+            body("dnorm_logits", "return counts(row + 1u, col);"),
+            "failed",
+            "counts(32, 0), which does not exist",
+        ),
+        (
+            "08_dlogits.wgsl",
+            body("dlogits", "var a: array<f32, 1000000000>;\nreturn a[row];"),
+            "refused",
+            "",
+        ),
+        (
+            "09_dh.wgsl",
+            body("dhh", "return 0.0;"),
+            "refused",
+            "What is wanted is fn dh(row: u32",
+        ),
+        ("10_dW2.wgsl", b"let x = 1.0;\n".to_vec(), "refused", ""),
+        (
+            "12_dhpreact.wgsl",
+            b"fn \xff\xfe".to_vec(),
+            "refused",
+            "UTF-8",
+        ),
+        ("15_dbnraw.wgsl", vec![b'/'; 2 << 20], "refused", ""),
+    ];
+    for (file, text, ..) in &cases {
+        fs::write(path(file), text).unwrap();
+    }
+    for (file, _, verdict, says) in &cases {
+        let exercise = EXERCISES.iter().find(|e| e.file == *file).unwrap();
+        let begun = Instant::now();
+        let checked = learn(&["check", "--json", exercise.name], Some(dir.path()));
+        let took = begun.elapsed();
+        assert!(took.as_secs_f64() < 2.0, "{file} took {took:?}");
+        assert_eq!(checked.status.code(), Some(1), "{file}: {checked:?}");
+        let entries: Vec<Value> = serde_json::from_slice(&checked.stdout).unwrap();
+        assert_eq!(entries[0]["verdict"], *verdict, "{file}: {checked:?}");
+        assert!(
+            entries[0]["lines"].to_string().contains(says),
+            "{file}: {checked:?}"
+        );
+    }
+    let right = learn(&["check", "dprobs"], Some(dir.path()));
+    assert!(right.status.success(), "{right:?}");
 }

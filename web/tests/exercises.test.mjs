@@ -484,6 +484,47 @@ test("one's own gradients train as the reference's do", { timeout: 600_000 }, as
   await page.locator("#own-state:not(.wrong)", { hasText: /^Step [1-9]\d* of 20/ }).waitFor({ timeout: 60_000 });
 });
 
+/** In a worker: what is said of texts that are no answer, and how long each takes; in the end, of the solution. */
+async function answered(engine, { name, solution, texts }) {
+  const checker = await engine.open_checker("cpu");
+  const told = [];
+  for (const [what, text] of [...texts, ["the solution", solution]]) {
+    const begun = performance.now();
+    const { verdict, lines } = await checker.check(name, text);
+    told.push({ what, verdict, lines, took: performance.now() - begun });
+  }
+  return told;
+}
+
+test("bad texts are answered in two seconds, and the checker goes on", { timeout: 300_000 }, async (t) => {
+  const lesson = (await answers()).find(({ name }) => name === "dprobs");
+  const body = (lines) => `fn dprobs(row: u32, col: u32) -> f32 {\n${lines}\n}\n`;
+  const texts = [
+    ["nothing", ""],
+    ["renamed", "fn dprob(row: u32, col: u32) -> f32 { return 0.0; }"],
+    ["other parameters", "fn dprobs(row: u32) -> f32 { return 0.0; }"],
+    ["code outside", "let x = 1.0;\nfn dprobs(row: u32, col: u32) -> f32 { return 0.0; }"],
+    ["endless loop", body("var i = 0u;\nwhile true { i += 1u; }\nreturn f32(i);")],
+    ["beyond the end", body("return dlogprobs(row + 1u, col);")],
+    ["a huge array", body("var a: array<f32, 1000000000>;\nreturn a[row];")],
+    ["not a number", body("return probs(row, col) / 0.0;")],
+    ["recursion", body("return dprobs(row, col);")],
+    ["brackets", "(".repeat(100_000) + ")".repeat(100_000)],
+    ["deep", body(`return ${"(".repeat(2_000)}1.0${")".repeat(2_000)};`)],
+    ["long", "/".repeat(1_000_000)],
+    ["letters", "\0\uFEFF🦀 fn"],
+  ];
+  const { address, page } = await setUp(t, { webgpu: false });
+  const told = await inWorker(page, address, answered, { name: lesson.name, solution: lesson.solution, texts }, "gpu_makemore_lessons");
+  assert.equal(told.length, texts.length + 1);
+  for (const { what, verdict, lines, took } of told) {
+    assert.ok(took < 2000, `${what} took ${Math.round(took)} ms`);
+    assert.ok(lines.length > 0, what);
+    if (what === "the solution") assert.equal(verdict, "right");
+    else assert.ok(["wrong", "refused", "failed"].includes(verdict), `${what}: ${verdict}`);
+  }
+});
+
 /** In a worker: texts that are not judged as they should be. */
 async function judged(engine, lessons) {
   const checker = await engine.open_checker("webgpu");
