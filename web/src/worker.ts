@@ -195,8 +195,8 @@ function take(session: Session, id: string, backend: string, file: Words | undef
 }
 
 /** Continues a run. One that is at its end tells its losses and names again. */
-async function again(run: Pick<Run, "bytes" | "id" | "backend"> & Before, file: Words | undefined, tune = "auto"): Promise<Opened> {
-  const session = await resume(run.bytes, file, run.backend, tune, store.tunings);
+async function again(run: Pick<Run, "bytes" | "id" | "backend"> & Before, file: Words | undefined, tune = "auto", on = run.backend): Promise<Opened> {
+  const session = await resume(run.bytes, file, on, tune, store.tunings);
   await close();
   const opened = take(session, run.id, run.backend, file, run);
   if (now?.finished) void finish(now).catch(stopped);
@@ -335,7 +335,8 @@ answer<Calls>({
       // It may have trained on after it was copied.
       const stored = locked ? await store.read("current").catch(() => undefined) : undefined;
       const last = stored?.id === run.id && stored.step > run.step ? stored : run;
-      return again({ ...last, backend }, file);
+      // What is kept has the backend of before: it may answer after a restart.
+      return { ...(await again(last, file, "auto", backend)), backend };
     }),
 
   names: (count) => exclusive(() => present().session.names(count)),

@@ -510,6 +510,14 @@ test("an edit that hangs is stopped, and the run goes on from where it was", { t
   await page.getByRole("tab", { name: "Train", exact: true }).click();
   await page.locator("#train").click();
   assert.match(await logWhen(page, "finished"), /^train /m);
+  // It is kept for WebGPU, which will answer after a restart.
+  await page.waitForFunction(async () => {
+    const result = (request) => new Promise((done) => (request.onsuccess = () => done(request.result)));
+    const base = await result(indexedDB.open("gpu-makemore"));
+    const { step, backend } = await result(base.transaction("runs").objectStore("runs").get("current"));
+    base.close();
+    return step === 200 && backend === "webgpu";
+  }, undefined, { timeout: 20_000 });
   // The exercises find that WebGPU is silent, and have the interpreter.
   await page.getByRole("tab", { name: "Exercises" }).click();
   await page.locator("#lessons-place", { hasText: /^Checked by the interpreter: / }).waitFor({ timeout: 60_000 });
