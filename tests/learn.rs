@@ -78,7 +78,7 @@ fn a_check_says_what_is_wrong_and_its_exit_code_whether_all_is_right() {
     assert_eq!(all.status.code(), Some(1));
     // What is left to do is no error.
     let told = text(&all.stderr);
-    assert_eq!(told.trim_end(), "1 of 40 exercises are done");
+    assert_eq!(told.trim_end(), "1 of 41 exercises are done");
     let entries: Vec<Value> = serde_json::from_slice(&all.stdout).unwrap();
     assert_eq!(entries.len(), EXERCISES.len());
     let verdict = |i: usize| entries[i]["verdict"].as_str().unwrap();
@@ -146,7 +146,7 @@ fn a_report_puts_learners_side_by_side() {
     let lines = text(&report.stdout);
     assert!(lines.lines().next().unwrap().contains("·●···"), "{lines}");
     assert!(
-        lines.lines().next().unwrap().ends_with("1 of 40"),
+        lines.lines().next().unwrap().ends_with("1 of 41"),
         "{lines}"
     );
     assert!(lines.lines().nth(1).unwrap().contains("·●··●"), "{lines}");

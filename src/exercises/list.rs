@@ -40,8 +40,10 @@ pub(super) enum Asked {
     OnehotWeight,
     /// That of its inputs.
     OnehotInput,
-    /// The gradient through `repeat_kv`.
+    /// `repeat_kv`.
     RepeatKv,
+    /// The gradient through it.
+    RepeatKvGradient,
     /// A kernel that adds up rows, an invocation for each.
     RowSum,
     /// A workgroup for each.
@@ -107,13 +109,14 @@ exercises! {
     31 "31_dhprebn_fused" "dhprebn_fused" Asked::DhprebnFused;
     32 "32_dw" "dw" Asked::OnehotWeight;
     33 "33_dx" "dx" Asked::OnehotInput;
-    34 "34_dkv" "dkv" Asked::RepeatKv;
-    35 "35_row_sum" "row_sum" Asked::RowSum;
-    36 "36_row_sum_workgroup" "row_sum_workgroup" Asked::RowSumByWorkgroup;
-    37 "37_matmul" "matmul" Asked::Matmul;
-    38 "38_matmul_tiles" "matmul_tiles" Asked::MatmulInTiles;
-    39 "39_dC_gather" "dC_gather" Asked::GatherDc;
-    40 "40_many_steps" "many_steps" Asked::ManySteps;
+    34 "34_repeat_kv" "repeat_kv" Asked::RepeatKv;
+    35 "35_dkv" "dkv" Asked::RepeatKvGradient;
+    36 "36_row_sum" "row_sum" Asked::RowSum;
+    37 "37_row_sum_workgroup" "row_sum_workgroup" Asked::RowSumByWorkgroup;
+    38 "38_matmul" "matmul" Asked::Matmul;
+    39 "39_matmul_tiles" "matmul_tiles" Asked::MatmulInTiles;
+    40 "40_dC_gather" "dC_gather" Asked::GatherDc;
+    41 "41_many_steps" "many_steps" Asked::ManySteps;
 }
 
 impl Exercise {

@@ -62,7 +62,8 @@ impl Task {
             Asked::DhprebnFused => dhprebn(name),
             Asked::OnehotWeight => onehot(name, true),
             Asked::OnehotInput => onehot(name, false),
-            Asked::RepeatKv => repeat_kv(name),
+            Asked::RepeatKv => repeat_kv(name, false),
+            Asked::RepeatKvGradient => repeat_kv(name, true),
             Asked::RowSum => row_sum(false),
             Asked::RowSumByWorkgroup => row_sum(true),
             Asked::Matmul | Asked::MatmulInTiles => matmul(),
@@ -518,7 +519,7 @@ fn onehot(name: &str, weight: bool) -> Task {
     }
 }
 
-fn repeat_kv(name: &str) -> Task {
+fn repeat_kv(name: &str, gradient: bool) -> Task {
     let shape = RepeatKv {
         batch: 1,
         seq: 3,
@@ -527,7 +528,6 @@ fn repeat_kv(name: &str) -> Task {
         copies: 3,
     };
     let heads = shape.heads();
-    let dy = random(heads * shape.copies * shape.head_dim);
     let mut given = Given {
         constants: vec![
             ("HEADS", heads),
@@ -537,9 +537,20 @@ fn repeat_kv(name: &str) -> Task {
         ..Given::default()
     };
     let d = ("d", shape.head_dim);
-    given.floats("dy", &[("copy_head", heads * shape.copies), d], &dy);
-    let want = shape.backward(&f64s(&dy));
-    given.task(name, &[("head", heads), d], want, Tolerance::F32)
+    let of_head = [("head", heads), d];
+    let of_copy = [("copy_head", heads * shape.copies), d];
+    let (from, to, from_name) = match gradient {
+        true => (of_copy, of_head, "dy"),
+        false => (of_head, of_copy, "kv"),
+    };
+    let values = random(from[0].1 * shape.head_dim);
+    given.floats(from_name, &from, &values);
+    let values = f64s(&values);
+    let want = match gradient {
+        true => shape.backward(&values),
+        false => shape.forward(&values),
+    };
+    given.task(name, &to, want, Tolerance::F32)
 }
 
 /// A kernel of the learner's own: constants, input buffers as `name: type` with their words, and the result.

@@ -89,8 +89,8 @@ async function choose(page, name) {
 test("a mistake is named and drawn, the solution is right, and both are kept", { timeout: 300_000 }, async (t) => {
   const [first] = await answers();
   const { page, open, refused } = await visit(t);
-  assert.equal(await page.locator("[data-lesson]").count(), 40);
-  assert.equal(await page.locator("#lessons-done").textContent(), "0 of 40 done");
+  assert.equal(await page.locator("[data-lesson]").count(), 41);
+  assert.equal(await page.locator("#lessons-done").textContent(), "0 of 41 done");
   assert.equal(await page.locator("#lesson-title").textContent(), "1 · dlogprobs");
   assert.equal((await text(page)).trim(), first.text.trim());
   await content(page).click();
@@ -130,7 +130,7 @@ test("a mistake is named and drawn, the solution is right, and both are kept", {
   assert.match(await page.locator("#lesson-told").textContent(), /changed/);
   assert.match(await check(page, "right"), /dlogprobs: right$/);
   assert.equal(await page.locator("#lesson-mistake").textContent(), "");
-  assert.equal(await page.locator("#lessons-done").textContent(), "1 of 40 done");
+  assert.equal(await page.locator("#lessons-done").textContent(), "1 of 41 done");
   await page.locator("#lesson-next").click();
   assert.equal(await page.locator("#lesson-title").textContent(), "2 · dprobs");
   await write(page, "fn dprobs(row: u32, col: u32) -> f32 {\n    return 2.0;\n}\n");
@@ -289,7 +289,7 @@ test("files go out and come in again", { timeout: 600_000 }, async (t) => {
   await page.waitForFunction(() => document.querySelector('[data-lesson="dlogprobs"]').dataset.state === "right");
   await page.waitForFunction(() => document.querySelector('[data-lesson="dprobs"]').dataset.state === "wrong");
   assert.match(await imported.textContent(), /^2 exercises imported\. 38 had nothing new\.$/);
-  assert.equal(await page.locator("#lessons-done").textContent(), "1 of 40 done");
+  assert.equal(await page.locator("#lessons-done").textContent(), "1 of 41 done");
   // A file that was only handed out takes no work away.
   assert.match(await text(page), /return 5\.0/);
   await choose(page, "dprobs");
@@ -404,7 +404,7 @@ test("what another version of the page found right is checked again", { timeout:
   const { page } = await visit(t, { init: `localStorage.setItem("gpu-makemore-exercises", ${JSON.stringify(JSON.stringify(stored))})` });
   await page.waitForFunction(() => document.querySelector('[data-lesson="dprobs"]').dataset.state === "right");
   assert.equal(await state(page, "dlogprobs"), "wrong");
-  assert.equal(await page.locator("#lessons-done").textContent(), "1 of 40 done");
+  assert.equal(await page.locator("#lessons-done").textContent(), "1 of 41 done");
 });
 
 test("a check without end and a worker that dies are replaced, and nothing is lost", { timeout: 300_000 }, async (t) => {
@@ -456,11 +456,11 @@ test("one's own gradients train as the reference's do", { timeout: 600_000 }, as
   assert.equal(await train.textContent(), "Train 20 steps");
   assert.ok(await train.isDisabled());
   await page.locator("#lessons-file").setInputFiles(files.slice(0, 25));
-  await page.locator("#lessons-done", { hasText: "25 of 40 done" }).waitFor({ timeout: 120_000 });
+  await page.locator("#lessons-done", { hasText: "25 of 41 done" }).waitFor({ timeout: 120_000 });
   assert.match(await page.locator("#own-needs").textContent(), /Not right yet: dC\.$/);
   assert.ok(await train.isDisabled());
   await page.locator("#lessons-file").setInputFiles(files.slice(25));
-  await page.locator("#lessons-done", { hasText: "26 of 40 done" }).waitFor({ timeout: 60_000 });
+  await page.locator("#lessons-done", { hasText: "26 of 41 done" }).waitFor({ timeout: 60_000 });
   // It can be stopped, and begun again.
   await train.click();
   const line = page.locator("#own-state");
@@ -478,7 +478,7 @@ test("one's own gradients train as the reference's do", { timeout: 600_000 }, as
   await page.evaluate(() => (window.swallow = true));
   await train.click();
   await page.locator("#own-state.wrong", { hasText: /^No step was done for 30 seconds, so the training was ended: .* The checker was replaced; your texts are all here\.$/ }).waitFor({ timeout: 20_000 });
-  assert.equal(await page.locator("#lessons-done").textContent(), "26 of 40 done");
+  assert.equal(await page.locator("#lessons-done").textContent(), "26 of 41 done");
   await page.evaluate(() => (window.swallow = false));
   await train.click();
   await page.locator("#own-state:not(.wrong)", { hasText: /^Step [1-9]\d* of 20/ }).waitFor({ timeout: 60_000 });
@@ -548,13 +548,13 @@ async function judged(engine, lessons) {
 
 test("on a device every solution is right, and mistakes are named", { timeout: 900_000 }, async (t) => {
   const lessons = await answers();
-  assert.equal(lessons.length, 40);
+  assert.equal(lessons.length, 41);
   const all = lessons.flatMap(({ mistakes }) => mistakes);
   assert.ok(all.length > 200, `${all.length} mistakes`);
   const { address, page } = await setUp(t, { webgpu: true });
   const { device, off, count, both } = await inWorker(page, address, judged, lessons, "gpu_makemore_lessons");
   assert.deepEqual(off, []);
-  assert.equal(count, 40 + all.length);
+  assert.equal(count, 41 + all.length);
   assert.equal(both.verdict, "right");
   assert.deepEqual(both.by, ["the interpreter", device]);
   assert.ok(both.micros > 0 && both.plain.micros > 0);

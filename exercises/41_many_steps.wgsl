@@ -1,4 +1,4 @@
-// 40 · many_steps                                                                    a whole kernel
+// 41 · many_steps                                                                    a whole kernel
 //
 // forward:   for _ in range(STEPS): w -= LR * (w - w.mean())
 // shapes:    w (W)
@@ -11,7 +11,7 @@
 // A launch costs time. If a whole model fits into one workgroup, many steps can be taken in one
 // launch, with a barrier where a launch would have ended. Invocation `me` looks after the
 // elements me, me + 64, me + 128, ... of w. The mean is a sum that the whole workgroup computes,
-// as in exercise 36. (It comes out the same in every step, but compute it each time, as training
+// as in exercise 37. (It comes out the same in every step, but compute it each time, as training
 // would have to.)
 //
 // Think first: partial is used again in every step. Who may still be reading it when the next

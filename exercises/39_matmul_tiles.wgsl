@@ -1,4 +1,4 @@
-// 38 · matmul                                                                        a whole kernel
+// 39 · matmul                                                                        a whole kernel
 //
 // forward:   result = a @ b
 // shapes:    a (ROWS, INNER), b (INNER, COLS), result (ROWS, COLS), all row-major

@@ -1,4 +1,4 @@
-// 35 · row_sum                                                                       a whole kernel
+// 36 · row_sum                                                                       a whole kernel
 //
 // forward:   result = x.sum(1)
 // shapes:    x (ROWS, COLS), row-major: x[row * COLS + col]; result (ROWS)

@@ -1,4 +1,4 @@
-// 34 · dkv                                                                       beyond the lecture
+// 35 · dkv                                                                       beyond the lecture
 //
 // forward:   y = torch.repeat_interleave(kv, COPIES, dim=0)      repeat_kv of grouped attention
 // shapes:    (HEADS * COPIES, HEAD_DIM) from (HEADS, HEAD_DIM)

@@ -1,4 +1,4 @@
-// 39 · dC                                                                            a whole kernel
+// 40 · dC                                                                            a whole kernel
 //
 // forward:   emb = C[Xb]
 // shapes:    emb (N, BLOCK, EMBD), C (VOCAB, EMBD), Xb (N, BLOCK) holds tokens, all row-major
