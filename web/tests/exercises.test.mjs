@@ -288,7 +288,7 @@ test("files go out and come in again", { timeout: 600_000 }, async (t) => {
   await give(zip);
   await page.waitForFunction(() => document.querySelector('[data-lesson="dlogprobs"]').dataset.state === "right");
   await page.waitForFunction(() => document.querySelector('[data-lesson="dprobs"]').dataset.state === "wrong");
-  assert.match(await imported.textContent(), /^2 exercises imported\. 38 had nothing new\.$/);
+  assert.match(await imported.textContent(), /^2 exercises imported\. 39 had nothing new\.$/);
   assert.equal(await page.locator("#lessons-done").textContent(), "1 of 41 done");
   // A file that was only handed out takes no work away.
   assert.match(await text(page), /return 5\.0/);
@@ -296,9 +296,9 @@ test("files go out and come in again", { timeout: 600_000 }, async (t) => {
   assert.equal((await text(page)).trim(), wrong);
 
   // Single files: one in place of a text, one that is unknown, one that is no text, one that is too large.
-  const paths = Object.fromEntries(["09_dh.wgsl", "41_more.wgsl", "10_dW2.wgsl", "11_db2.wgsl", "12_dhpreact.wgsl"].map((name) => [name, join(here, name)]));
+  const paths = Object.fromEntries(["09_dh.wgsl", "42_more.wgsl", "10_dW2.wgsl", "11_db2.wgsl", "12_dhpreact.wgsl"].map((name) => [name, join(here, name)]));
   await writeFile(paths["09_dh.wgsl"], `\uFEFF${all[8].solution.replaceAll("\n", "\r\n")}`);
-  await writeFile(paths["41_more.wgsl"], "fn more() {}");
+  await writeFile(paths["42_more.wgsl"], "fn more() {}");
   await writeFile(paths["10_dW2.wgsl"], new Uint8Array([0x66, 0xff, 0xfe]));
   await writeFile(paths["11_db2.wgsl"], "/".repeat(1_000_001));
   await writeFile(paths["12_dhpreact.wgsl"], all[11].solution);
@@ -306,7 +306,7 @@ test("files go out and come in again", { timeout: 600_000 }, async (t) => {
   await page.waitForFunction(() => document.querySelector('[data-lesson="dhpreact"]').dataset.state === "right");
   const told = await imported.textContent();
   assert.match(told, /^2 exercises imported, 1 of them over a text of yours\./);
-  for (const part of ["No exercise has the name: 41_more.wgsl.", "10_dW2.wgsl is not UTF-8", "11_db2.wgsl is larger than 1 MB"]) {
+  for (const part of ["No exercise has the name: 42_more.wgsl.", "10_dW2.wgsl is not UTF-8", "11_db2.wgsl is larger than 1 MB"]) {
     assert.ok(told.includes(part), told);
   }
   assert.equal(await state(page, "dh"), "right");
