@@ -69,6 +69,31 @@ def chosen(times, usual, searches):
     return [f"{good} of {len(searches)}", f"{max(took) / times[usual]:.2f}", f"{tried} of {searches[0][2]}", f"{seconds:.2f}"]
 
 
+def write(rows, version, args):
+    """The table as far as it goes."""
+    header = ["size", "driver", "schedule", "usual us", "fastest us", "fastest"]
+    header += ["within 5 %", "worst / usual", "tried", "s"] * 2
+    command = f"python3 benches/tunings.py --searches {args.searches} --milliseconds {args.milliseconds}"
+    lines = [
+        "# What a search for a layout takes, beside all layouts",
+        "",
+        f"{datetime.date.today()}, {os.cpu_count()} cores; SwiftShader of Debian's chromium-common {version}, the others "
+        "Mesa's; "
+        f"`{command} --budget {args.budget}`.",
+        "",
+        "The times are those of a step. *within 5 %*: how many searches chose a layout that is at most 5 % slower than",
+        "the fastest of all. *worst / usual*: the slowest layout that a search chose, in times of the usual one's. *tried*",
+        "and *s*: how many layouts a search timed, and for how long it did, in the median. These four stand there twice:",
+        "for searches with the driver's cache of compiled kernels turned off, as where a device meets the program for the",
+        "first time, and for searches that found all kernels in it. (SwiftShader has no such cache.)",
+        "",
+        "| " + " | ".join(header) + " |",
+        "|---|---|---|--:|--:|---|" + "--:|" * 8,
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    (ROOT / "benches" / "results" / "tuning.md").write_text("\n".join(lines) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--searches", default="10")
@@ -101,27 +126,7 @@ def main():
                     ]
                     print(" | ".join(row), flush=True)
                     rows.append(row)
-    header = ["size", "driver", "schedule", "usual us", "fastest us", "fastest"]
-    header += ["within 5 %", "worst / usual", "tried", "s"] * 2
-    command = f"python3 benches/tunings.py --searches {args.searches} --milliseconds {args.milliseconds}"
-    lines = [
-        "# What a search for a layout takes, beside all layouts",
-        "",
-        f"{datetime.date.today()}, {os.cpu_count()} cores; SwiftShader of Debian's chromium-common {version}, the others "
-        "Mesa's; "
-        f"`{command} --budget {args.budget}`.",
-        "",
-        "The times are those of a step. *within 5 %*: how many searches chose a layout that is at most 5 % slower than",
-        "the fastest of all. *worst / usual*: the slowest layout that a search chose, in times of the usual one's. *tried*",
-        "and *s*: how many layouts a search timed, and for how long it did, in the median. These four stand there twice:",
-        "for searches with the driver's cache of compiled kernels turned off, as where a device meets the program for the",
-        "first time, and for searches that found all kernels in it. (SwiftShader has no such cache.)",
-        "",
-        "| " + " | ".join(header) + " |",
-        "|---|---|---|--:|--:|---|" + "--:|" * 8,
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
-    (ROOT / "benches" / "results" / "tuning.md").write_text("\n".join(lines) + "\n")
+                write(rows, version, args)
 
 
 if __name__ == "__main__":

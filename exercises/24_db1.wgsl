@@ -5,8 +5,8 @@
 // given:     b1(unit), dhpreact(row, unit), dbndiff(row, unit), dhprebn(row, unit)
 // wanted:    db1(unit), one value for each of the HIDDEN units
 //
-// (The dhprebn that the check gives is disturbed a little: with the real one a wrong sign would
-// not show. Why that is so is the question.)
+// (The check adds a little noise to dhprebn: with the real one a wrong sign would not show. The
+// question below is why.)
 //
 // Think first: Batch norm comes next and subtracts the mean of each unit. What does that do to a
 // bias? What values do you expect, then?
