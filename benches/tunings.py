@@ -97,7 +97,7 @@ def write(rows, version, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--searches", default="10")
-    parser.add_argument("--milliseconds", default="300", help="how long each layout is timed")
+    parser.add_argument("--milliseconds", default="1000", help="how long each layout is timed")
     parser.add_argument("--budget", default="0.3", help="seconds of a search")
     args = parser.parse_args()
     rows = []
