@@ -118,7 +118,8 @@ impl Executor {
     }
 
     /// Compiles those kernels of some tables that are not compiled yet, each table for launches over a
-    /// number of rows. A driver takes up to a second per kernel, so several cores compile at once where the API can do that.
+    /// number of rows. A driver takes up to a second per kernel, so several cores compile at once
+    /// where the API can do that.
     ///
     /// A kernel that is refused is a fault of the device.
     pub fn compile(&self, tables: &[(&[Launch], usize)]) {
