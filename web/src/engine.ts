@@ -57,7 +57,7 @@ export class Engine<C extends Offered<C> = Calls> {
     });
   }
 
-  /** A call that has so many milliseconds, or all the time there is; `why` is the error of one that takes longer. */
+  /** A call that has `limit` milliseconds, or all the time it needs if that is null. `why` is the error of one that takes longer. */
   within<K extends keyof C>(limit: number | null, why: string, call: K, ...args: Parameters<C[K]>): Promise<ReturnType<C[K]>> {
     return new Promise((done, failed) => {
       const timer = limit === null ? undefined : setTimeout(() => failed(new Hung(why)), limit);
