@@ -6,9 +6,9 @@
 //! ```
 //!
 //! The candidates are those of the search (src/gpu/tuning.rs). Each is first held against the CPU for a few steps.
-//! It is printed as it is timed; a table of all of them follows, the fastest first, and then what `--searches` N
-//! searches took, which `train` does within `--budget` seconds where a device, driver and size meet for the
-//! first time.
+//! Then all are timed in turn, round after round, so that whatever makes the machine slow for a while slows all of
+//! them. A table follows, the fastest first, and then what `--searches` N searches took, which `train` does within
+//! `--budget` seconds where a device, driver and size meet for the first time.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ struct Args {
     /// Only adapters with this in their line: a part of a name, or "(gl,"
     #[arg(long, default_value = "")]
     gpu: String,
-    /// How long each way is timed
+    /// How long each way is timed, in chunks of 50 ms
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
     /// Only the first N layouts of each schedule; the usual one is the first
@@ -85,17 +85,15 @@ const CHUNK: Duration = Duration::from_millis(50);
 struct Training<'a> {
     names: &'a Dataset,
     dims: Dims,
-    time: Duration,
     /// The first losses, by the CPU.
     losses: Vec<f32>,
 }
 
 impl<'a> Training<'a> {
-    fn new(names: &'a Dataset, dims: Dims, time: Duration) -> Result<Self, Error> {
+    fn new(names: &'a Dataset, dims: Dims) -> Result<Self, Error> {
         let mut training = Self {
             names,
             dims,
-            time,
             losses: Vec::new(),
         };
         let (params, steps) = training.steps(FIRST);
@@ -120,13 +118,8 @@ impl<'a> Training<'a> {
         (params, stream.take(count))
     }
 
-    /// The time from `opening` until the first steps were done, and the least time of a step, after the first
-    /// ones have been found right. `train` gives the losses of one model.
-    fn time(
-        &self,
-        opening: Instant,
-        mut train: impl FnMut(&Steps) -> Result<Vec<f32>, Error>,
-    ) -> Result<(Duration, Duration), Error> {
+    /// Holds the first steps of a layout against the CPU. `train` gives the losses of one model.
+    fn check(&self, train: &mut Train<'_>) -> Result<(), Error> {
         let (_, steps) = self.steps(FIRST);
         for (i, (got, want)) in train(&steps)?.iter().zip(&self.losses).enumerate() {
             let close = (got - want).abs() <= 1e-4;
@@ -134,119 +127,174 @@ impl<'a> Training<'a> {
                 return Err(format!("the loss of step {i} is {got}, and {want} on the CPU").into());
             }
         }
-        let ready = opening.elapsed();
-        let mut timed = |steps: &Steps| -> Result<Duration, Error> {
-            let start = Instant::now();
-            train(steps)?;
-            Ok(start.elapsed() / steps.len() as u32)
-        };
-        let one = timed(&steps)?;
-        let count = (CHUNK.as_secs_f64() / one.as_secs_f64()).clamp(1.0, 4096.0) as usize;
-        let (_, steps) = self.steps(count);
-        let (start, mut least) = (Instant::now(), one);
-        while start.elapsed() < self.time {
-            least = least.min(timed(&steps)?);
-        }
-        Ok((ready, least))
+        Ok(())
     }
 }
 
-fn time_resident(
-    training: &Training<'_>,
-    found: &Found,
-    split: WorkSplit,
-    models: usize,
-) -> Result<(Duration, Duration), Error> {
-    let opening = Instant::now();
-    let gpu = Gpu::open(found).block_on()?;
-    let answers = Answers::of(&gpu, split).block_on()?;
-    let plan = Plan::for_driver(found, training.dims, models, split, answers.loops.done)?;
-    let (params, _) = training.steps(0);
-    let mut resident =
-        Resident::with(gpu, found, plan, &vec![params; models], &Kernels::default()).block_on()?;
-    training.time(opening, |steps| {
-        let mut losses = vec![Vec::new(); models];
-        resident
-            .train_all(&vec![steps; models], &mut losses)
-            .block_on()?;
-        Ok(losses.swap_remove(models - 1))
-    })
+/// Trains some steps, and gives the losses.
+type Train<'a> = dyn FnMut(&Steps) -> Result<Vec<f32>, Error> + 'a;
+
+/// A device on which layouts are made ready.
+struct Device<'a> {
+    gpu: Gpu,
+    found: &'a Found,
+    training: &'a Training<'a>,
 }
 
-fn time_staged(
-    training: &Training<'_>,
-    found: &Found,
-    cuts: Cuts,
-) -> Result<(Duration, Duration), Error> {
-    let opening = Instant::now();
-    let (params, _) = training.steps(0);
-    let layout = Layout::new(training.dims, cuts);
-    let mut staged = Staged::with_layout(found, layout, &params, &Kernels::default()).block_on()?;
-    training.time(opening, |steps| {
-        let mut losses = Vec::new();
-        staged.train(steps, &mut losses).block_on()?;
-        Ok(losses)
-    })
+impl<'a> Device<'a> {
+    fn open(found: &'a Found, training: &'a Training<'a>) -> Result<Self, Error> {
+        let gpu = Gpu::open(found).block_on()?;
+        // As in a search.
+        gpu.keep_compiled(true);
+        Ok(Self {
+            gpu,
+            found,
+            training,
+        })
+    }
+
+    fn resident(&self, split: WorkSplit, models: usize) -> Result<Box<Train<'a>>, Error> {
+        let answers = Answers::of(&self.gpu, split).block_on()?;
+        let dims = self.training.dims;
+        let plan = Plan::for_driver(self.found, dims, models, split, answers.loops.done)?;
+        let (params, _) = self.training.steps(0);
+        let (params, kernels) = (vec![params; models], Kernels::default());
+        let resident = Resident::with(self.gpu.clone(), self.found, plan, &params, &kernels);
+        let mut resident = resident.block_on()?;
+        Ok(Box::new(move |steps| {
+            let mut losses = vec![Vec::new(); models];
+            let of_all = vec![steps; models];
+            resident.train_all(&of_all, &mut losses).block_on()?;
+            Ok(losses.swap_remove(models - 1))
+        }))
+    }
+
+    fn staged(&self, cuts: Cuts) -> Result<Box<Train<'a>>, Error> {
+        let (params, _) = self.training.steps(0);
+        let layout = Layout::new(self.training.dims, cuts);
+        let kernels = Kernels::default();
+        let staged = Staged::on(self.gpu.clone(), self.found, layout, &params, &kernels);
+        let mut staged = staged.block_on()?;
+        Ok(Box::new(move |steps| {
+            let mut losses = Vec::new();
+            staged.train(steps, &mut losses).block_on()?;
+            Ok(losses)
+        }))
+    }
+
+    /// A layout that is ready and right.
+    fn ready(&self, tuning: Tuning, models: usize) -> Result<Ready<'a>, Error> {
+        let opening = Instant::now();
+        let mut train = match tuning {
+            Tuning::Resident(split) => self.resident(split, models)?,
+            Tuning::Staged(cuts) => self.staged(cuts)?,
+        };
+        self.training.check(&mut *train)?;
+        let after = opening.elapsed();
+        let (_, few) = self.training.steps(FIRST);
+        let start = Instant::now();
+        train(&few)?;
+        let one = start.elapsed().as_secs_f64() / FIRST as f64;
+        let count = (CHUNK.as_secs_f64() / one).clamp(1.0, 4096.0) as usize;
+        let (_, steps) = self.training.steps(count);
+        Ok(Ready {
+            tuning,
+            after,
+            train,
+            steps,
+            times: Vec::new(),
+        })
+    }
+}
+
+/// A layout that can be timed.
+struct Ready<'a> {
+    tuning: Tuning,
+    /// How long it took until it was ready.
+    after: Duration,
+    train: Box<Train<'a>>,
+    /// A chunk.
+    steps: Steps,
+    /// Seconds per step, of each round.
+    times: Vec<f64>,
+}
+
+impl Ready<'_> {
+    fn time(&mut self) -> Result<(), Error> {
+        let start = Instant::now();
+        (self.train)(&self.steps)?;
+        let time = start.elapsed().as_secs_f64() / self.steps.len() as f64;
+        self.times.push(time);
+        Ok(())
+    }
+
+    /// The median of the rounds, in seconds per step.
+    fn median(&self) -> f64 {
+        let mut times = self.times.clone();
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }
+}
+
+/// Times all of them in turn, in rounds that begin with another one each.
+fn rounds(all: &mut [Ready<'_>], each: Duration) -> Result<(), Error> {
+    let (start, mut round) = (Instant::now(), 0);
+    while round == 0 || start.elapsed() < each * all.len() as u32 {
+        for i in 0..all.len() {
+            let place = (round + i) % all.len();
+            all[place].time()?;
+        }
+        round += 1;
+    }
+    Ok(())
 }
 
 /// The columns: a layout, the seconds until it was ready, the time of a step, and how many times the usual
 /// one's that is.
 const HEADER: [&str; 4] = ["layout", "ready s", "us per step", "times usual"];
 
-/// A table of times; the first layout is the usual one.
+/// A table of times.
 #[derive(Default)]
 struct Times {
-    /// The time of the usual layout, if it can be had.
-    usual: Option<Duration>,
-    rows: Vec<(Duration, [String; HEADER.len()])>,
-    tried: usize,
+    /// Seconds per step of a layout, and its row.
+    rows: Vec<(f64, [String; HEADER.len()])>,
 }
 
 impl Times {
-    /// A layout, how long it took until it was ready, and its time; or why it cannot be had.
-    fn add(&mut self, tuning: Tuning, timed: Result<(Duration, Duration), Error>) {
-        let is_usual = self.tried == 0;
-        self.tried += 1;
-        match timed {
-            Ok((ready, time)) => {
-                if is_usual {
-                    self.usual = Some(time);
-                }
-                let ready = format!("{:.2}", ready.as_secs_f64());
-                let [time_of_step, ratio] = [format!("{:.1}", micros(time)), self.ratio(time)];
-                eprintln!("  {tuning}: {time_of_step} us per step, ready after {ready} s");
-                self.rows
-                    .push((time, [tuning.to_string(), ready, time_of_step, ratio]));
-            }
-            Err(error) => eprintln!("  {tuning}: {error}"),
-        }
-    }
-
-    fn ratio(&self, time: Duration) -> String {
-        let ratio = |usual: Duration| format!("{:.2}", time.as_secs_f64() / usual.as_secs_f64());
-        self.usual.map_or("-".to_owned(), ratio)
+    fn new(all: &[Ready<'_>], usual: Tuning) -> Self {
+        let of_usual = all.iter().find(|ready| ready.tuning == usual);
+        let of_usual = of_usual.map(Ready::median);
+        let row = |ready: &Ready<'_>| {
+            let time = ready.median();
+            let ratio = of_usual.map_or("-".to_owned(), |usual| format!("{:.2}", time / usual));
+            let after = format!("{:.2}", ready.after.as_secs_f64());
+            let micros = format!("{:.1}", 1e6 * time);
+            (time, [ready.tuning.to_string(), after, micros, ratio])
+        };
+        let mut rows: Vec<_> = all.iter().map(row).collect();
+        rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { rows }
     }
 
     /// The time of a layout.
-    fn of(&self, tuning: Tuning) -> Option<Duration> {
+    fn of(&self, tuning: Tuning) -> Option<f64> {
         let name = tuning.to_string();
         let row = self.rows.iter().find(|(_, cells)| cells[0] == name);
         row.map(|(time, _)| *time)
     }
 
     /// Prints the table, the fastest layout first.
-    fn print(&mut self, about: &str) -> io::Result<()> {
+    fn print(&self) -> io::Result<()> {
         let mut table = Table::new();
         table.load_style(NOTHING);
         table.set_header(HEADER);
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        self.rows.sort();
         for (_, cells) in &self.rows {
             table.add_row(cells);
         }
-        writeln!(io::stdout(), "{about}\n{table}\n")
+        writeln!(io::stdout(), "{table}\n")
     }
 }
 
@@ -273,10 +321,7 @@ fn search(
     };
     let best = times.rows.first().map(|(time, _)| *time);
     let ratio = match (times.of(tuned.chosen), best) {
-        (Some(time), Some(best)) => {
-            let [time, best] = [time, best].map(|time| time.as_secs_f64());
-            format!("{:.3} times the best", time / best)
-        }
+        (Some(time), Some(best)) => format!("{:.3} times the best", time / best),
         _ => "not timed before".to_owned(),
     };
     Ok(format!(
@@ -286,10 +331,6 @@ fn search(
         tuned.candidates,
         tuned.took.as_secs_f64()
     ))
-}
-
-fn micros(time: Duration) -> f64 {
-    1e6 * time.as_secs_f64()
 }
 
 /// The names. For another vocabulary than theirs, each letter becomes one of several characters, in turn.
@@ -340,7 +381,7 @@ fn main() -> Result<(), Error> {
         ..Dims::LECTURE
     };
     let names = names(dims)?;
-    let training = Training::new(&names, dims, Duration::from_millis(args.milliseconds))?;
+    let training = Training::new(&names, dims)?;
     let first = args.first.unwrap_or(usize::MAX);
     for found in enumerate(Api::Auto).block_on() {
         if !found.computes() || !found.to_string().contains(&args.gpu) {
@@ -356,19 +397,29 @@ fn main() -> Result<(), Error> {
                 if schedule == Schedule::Staged && models > 1 {
                     continue;
                 }
-                let about = format!(
-                    "{found}, {schedule}, models at once {models}; {dims}; least time of several chunks"
-                );
-                eprintln!("{about}");
-                let mut times = Times::default();
+                writeln!(
+                    io::stdout(),
+                    "{found}, {schedule}, models at once {models}; {dims}; medians of rounds\n\
+                     the usual layout is {usual}"
+                )?;
+                let device = Device::open(&found, &training)?;
+                let mut all = Vec::new();
                 for &tuning in candidates.iter().take(first) {
-                    let timed = match tuning {
-                        Tuning::Resident(split) => time_resident(&training, &found, split, models),
-                        Tuning::Staged(cuts) => time_staged(&training, &found, cuts),
-                    };
-                    times.add(tuning, timed);
+                    match device.ready(tuning, models) {
+                        Ok(ready) => {
+                            let after = ready.after.as_secs_f64();
+                            eprintln!("  {tuning}: ready after {after:.2} s");
+                            all.push(ready);
+                        }
+                        Err(error) => eprintln!("  {tuning}: {error}"),
+                    }
                 }
-                times.print(&about)?;
+                if !all.is_empty() {
+                    rounds(&mut all, Duration::from_millis(args.milliseconds))?;
+                }
+                let times = Times::new(&all, usual);
+                times.print()?;
+                drop((all, device));
                 for i in 0..if models == 1 { args.searches } else { 0 } {
                     let budget = Duration::from_secs_f64(args.budget);
                     let taken = search(&training, &found, schedule, budget, &times)?;

@@ -35,7 +35,8 @@ SEARCH = re.compile(r"search \d+: (\S+), .*; (\d+) of (\d+) timed in ([\d.]+) s"
 
 
 def tune(arguments, environment, shown):
-    """What the example prints, by adapter's API and schedule: rows of the table, and what the searches chose."""
+    """What the example prints, by adapter's API and schedule: the usual layout, the times of all, and what the searches
+    chose."""
     command = [ROOT / "target/release/examples/tune", *arguments]
     output = subprocess.run(
         command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, stderr=shown, text=True
@@ -43,18 +44,14 @@ def tune(arguments, environment, shown):
     found, here = {}, None
     for line in output.splitlines():
         if heading := re.match(r"'.*' \((\w+), \w+\), (\w+), models at once", line):
-            here = found.setdefault(heading.groups(), ({}, []))
+            here = found.setdefault(heading.groups(), ["", {}, []])
+        elif usual := re.match(r"the usual layout is (\S+)", line):
+            here[0] = usual[1]
         elif search := SEARCH.match(line):
-            here[1].append((search[1], int(search[2]), int(search[3]), float(search[4])))
+            here[2].append((search[1], int(search[2]), int(search[3]), float(search[4])))
         elif row := re.match(r" *((?:resident|staged):\S+) +[\d.]+ +([\d.]+) ", line):
-            here[0][row[1]] = float(row[2])
+            here[1][row[1]] = float(row[2])
     return found
-
-
-def usual_of(arguments, environment, shown):
-    """The names of the usual layouts."""
-    found = tune([*arguments, "--first", "1", "--searches", "0", "--milliseconds", "1"], environment, shown)
-    return {key: next(iter(times), None) for key, (times, _) in found.items()}
 
 
 def chosen(times, usual, searches):
@@ -111,18 +108,17 @@ def main():
         for size, arguments in SIZES.items():
             for driver, (api, its) in adapters.items():
                 these = [*arguments, "--gpu", api]
-                usual = usual_of(these, its, sys.stderr)
                 everything = tune([*these, "--searches", "0", "--milliseconds", args.milliseconds], its, sys.stderr)
                 only = [*these, "--first", "0", "--searches", args.searches, "--budget", args.budget]
                 first_time = tune(only, its | NO_CACHE, sys.stderr)
                 again = tune(only, its, sys.stderr)
-                for key, (times, _) in everything.items():
-                    if not times or not usual[key]:
+                for key, (usual, times, _) in everything.items():
+                    if usual not in times:
                         continue
                     best = min(times, key=times.get)
                     row = [
-                        size, driver, key[1], f"{times[usual[key]]:,.0f}", f"{times[best]:,.0f}", f"`{best}`",
-                        *chosen(times, usual[key], first_time[key][1]), *chosen(times, usual[key], again[key][1]),
+                        size, driver, key[1], f"{times[usual]:,.0f}", f"{times[best]:,.0f}", f"`{best}`",
+                        *chosen(times, usual, first_time[key][2]), *chosen(times, usual, again[key][2]),
                     ]
                     print(" | ".join(row), flush=True)
                     rows.append(row)

@@ -41,14 +41,10 @@ fn pitch(values: u32) -> u32 {
 
 // Long sums with few results would leave most of a GPU idle. So SLICES invocations share a result: each takes
 // every SLICES-th term, then their partial sums meet in workgroup memory and are added in a fixed order. A
-// workgroup of 64 invocations, or of INVOCATIONS, thus has 64 / SLICES results. Constants of the pipeline,
-// set by src/gpu/launch.rs: slices are a power of two.
-override INVOCATIONS: u32 = 64u;
+// workgroup of 64 invocations thus has 64 / SLICES results. Constants of the pipeline, set by
+// src/gpu/launch.rs: slices are a power of two.
 override SLICES: u32 = 1u;
 override DX_SLICES: u32 = 1u; // the slices of dx in a launch that computes dW and dx
-
-// Invocations of a subgroup, where the products hand rows out by subgroup operations: staged/through_subgroup.wgsl.
-override LANES: u32 = 1u;
 
 // The sums of a large product are cut into PARTS. Each part has its own workgroups and its own result, and
 // another launch adds the results: see staged/parts.wgsl. Unlike slices, the tiles of a workgroup then belong

@@ -12,20 +12,23 @@ use common::adapters::{self, OnEach, Outcome};
 use common::{gradients_of_one_step, inputs};
 use gpu_makemore::backend::Schedule;
 use gpu_makemore::cli::report::Summary;
-use gpu_makemore::engine::tune::Tune;
+use gpu_makemore::engine::tune::{Tune, candidates};
 use gpu_makemore::engine::{How, open_with};
 use gpu_makemore::gpu::adapter::{Found, api_name};
+use gpu_makemore::gpu::device::Gpu;
 use gpu_makemore::gpu::kernels::Kernels;
-use gpu_makemore::gpu::shader::ProbeModules;
-use gpu_makemore::gpu::tuning::Tuning;
+use gpu_makemore::gpu::shader::{Module, ProbeModules};
+use gpu_makemore::gpu::tuning::{Cuts, Sharing, Tuning};
 use gpu_makemore::model::dims::Dims;
 use libtest_mimic::Failed;
 use pollster::FutureExt as _;
 use tempfile::TempDir;
+use wgpu::ComputePipeline;
 
 fn main() -> ExitCode {
     let checks = [
         OnEach::new("a_search_ends_with_a_layout_that_is_right", searches),
+        OnEach::new("kernels_are_kept_while_layouts_are_tried", keeps_kernels),
         OnEach::new("what_a_search_chose_is_remembered", remembers),
         OnEach::new("a_layout_by_its_name_gives_the_same_bits", same_bits),
         OnEach::new("a_run_goes_on_with_its_layout", goes_on),
@@ -79,13 +82,33 @@ fn searches(found: &Found) -> Outcome {
     let opened = open_with(found, DIMS, &inputs.params, how, &ProbeModules::new);
     let mut opened = opened.block_on()?;
     let tuned = opened.tuned.take().ok_or("there was no search")?;
-    let all = Tuning::candidates(found, &DIMS, Schedule::Staged);
+    let usual = Tuning::Staged(Cuts::usual(found, &DIMS, &[]));
+    let all = candidates(found, &DIMS, Schedule::Staged, usual);
     if !tuned.wrong.is_empty() || tuned.candidates != all.len() || tuned.times.len() < 2 {
         return Err(format!("{tuned:?}").into());
     }
     assert_eq!(tuned.times[0].0, all[0]);
     assert_eq!(opened.backend.tuning(), tuned.chosen);
     gradients_of_one_step(&mut opened.backend, &inputs, &tuned.chosen.to_string())
+}
+
+/// Only while it is asked for: a pipeline takes memory.
+fn keeps_kernels(found: &Found) -> Outcome {
+    let gpu = Gpu::open(found).block_on()?;
+    let modules = Kernels::default().staged(Sharing::Alone);
+    let compile = |adders: f64| -> Result<ComputePipeline, Failed> {
+        let is_batchnorm = |module: &&Module| module.source.name() == "staged/batchnorm.wgsl";
+        let module = modules.iter().find(is_batchnorm).ok_or("no batch norm")?;
+        let shader = gpu.modules([module]).block_on()?.swap_remove(0);
+        let entry = "batchnorm_tanh_forward_kernel";
+        Ok(gpu.pipeline(&shader, entry, &[("INVOCATIONS", adders)]))
+    };
+    for keep in [true, false] {
+        gpu.keep_compiled(keep);
+        assert_eq!(compile(64.0)? == compile(64.0)?, keep);
+        assert_ne!(compile(64.0)?, compile(128.0)?);
+    }
+    Ok(gpu.check()?)
 }
 
 /// A folder with some words, and one for what is remembered.

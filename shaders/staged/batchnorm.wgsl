@@ -36,6 +36,9 @@
 @group(0) @binding(10) var<storage, read_write> dhprebn: array<vec4<f32>>; // (rows, hidden)
 @group(0) @binding(11) var<storage, read> examples: array<f32>;            // (rows): that have the row's context
 
+// Invocations of a workgroup that adds up columns.
+override INVOCATIONS: u32 = 64u;
+
 // ---- the kernels ----
 
 // bnraw and h, with the statistics of this minibatch.

@@ -4,6 +4,9 @@
 // A software adapter runs the lanes of a subgroup as a vector in one thread, and loads for each lane separately:
 // there, loads count most, and a broadcast is cheap.
 
+// Invocations of a subgroup.
+override LANES: u32 = 8u;
+
 // What the eight neighbours of an invocation have loaded.
 fn handed_out(mine: vec4<f32>, lane: u32, round: u32) -> Rows {
     if LANES == 8u {

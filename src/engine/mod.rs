@@ -33,6 +33,7 @@ use crate::model::statistics::Statistics;
 use crate::model::steps::Steps;
 use dispatch::backend_by_match;
 use recovery::{Rebuilding, Reopen};
+use scheduled::Opening;
 pub use scheduled::Scheduled;
 pub use sizes::is_large;
 use sizes::{SMALL, like_names, work};
@@ -231,6 +232,8 @@ pub async fn open_with(
         tune,
     } = how.into();
     let gpu = Gpu::open(found).await?;
+    // Until the search has ended: the layouts that it tries have most kernels in common.
+    gpu.keep_compiled(matches!(tune, Tune::Search { .. }));
     let split = match tune {
         Tune::Given(Tuning::Resident(split)) => split,
         _ => WorkSplit::of(found, &dims),
@@ -239,10 +242,17 @@ pub async fn open_with(
     let answers = probe.ask().await?;
     // How long it took to open the last one.
     let opening = Cell::new(Duration::ZERO);
+    let model = Opening {
+        gpu: gpu.clone(),
+        found,
+        dims,
+        params,
+        answers: &answers,
+        kernels: &kernels,
+    };
     let open = async |tuning: Tuning, why: &str| -> Result<Opened<Scheduled>, DeviceError> {
         let begun = Instant::now();
-        let opened = scheduled::open(gpu.clone(), found, dims, tuning, params, &answers, &kernels);
-        let opened = Opened::quiet(opened.await?, why);
+        let opened = Opened::quiet(model.open(tuning).await?, why);
         opening.set(begun.elapsed());
         Ok(opened)
     };
@@ -267,21 +277,14 @@ pub async fn open_with(
     };
     // Changed kernels need not give the losses of the CPU, by which a search tells right from wrong.
     if kernels.are_changed() {
+        gpu.keep_compiled(false);
         return Ok(opened);
     }
     let first = opened.backend.tuning();
     let candidates = tune::candidates(found, &dims, schedule, first);
-    let bench = Bench::new(
-        gpu.clone(),
-        found,
-        params,
-        dims,
-        &answers,
-        &kernels,
-        candidates,
-        opening.get(),
-    );
+    let bench = Bench::new(model, candidates, opening.get());
     let (backend, tuned) = (bench.await?.search(opened.backend, budget, steps)).await?;
+    gpu.keep_compiled(false);
     opened.backend = backend;
     if let Some(tuned) = &tuned {
         opened.why = tuned.why();

@@ -49,35 +49,65 @@ impl From<Resident> for Scheduled {
     }
 }
 
-/// Opens a model with a layout on a device that is open and has been probed.
-///
-/// # Errors
-///
-/// As for [`super::open`].
-pub(super) async fn open(
-    gpu: Gpu,
-    found: &Found,
-    dims: Dims,
-    tuning: Tuning,
-    params: &Params<f32>,
-    answers: &Answers,
-    kernels: &Kernels,
-) -> Result<Scheduled, DeviceError> {
-    answers.check(tuning.schedule(), &found.info.name)?;
-    Ok(match tuning {
-        Tuning::Staged(cuts) => {
-            let layout = Layout::new(dims, cuts);
-            Staged::on(gpu, found, layout, params, kernels)
-                .await?
-                .into()
-        }
-        Tuning::Resident(split) => {
-            let plan = Plan::for_driver(found, dims, 1, split, answers.loops.done)?;
-            let mut resident = Resident::with(gpu, found, plan, [params], kernels).await?;
-            if kernels.are_changed() {
-                resident.compile_evaluation().await?;
+/// A model that is to be opened on a device that is open and has been probed.
+pub(super) struct Opening<'a> {
+    /// The device.
+    pub gpu: Gpu,
+    /// Its adapter.
+    pub found: &'a Found,
+    /// Sizes.
+    pub dims: Dims,
+    /// The parameters of the start.
+    pub params: &'a Params<f32>,
+    /// What the probe found.
+    pub answers: &'a Answers,
+    /// The kernels.
+    pub kernels: &'a Kernels,
+}
+
+impl Opening<'_> {
+    /// Opens the model with a layout.
+    ///
+    /// # Errors
+    ///
+    /// As for [`super::open`].
+    pub async fn open(&self, tuning: Tuning) -> Result<Scheduled, DeviceError> {
+        self.open_as(tuning, |layout| layout).await
+    }
+
+    /// Opens it to time some steps: without room for an evaluation's larger batches, whose kernels would have to
+    /// be compiled and whose tensors would have to be cleared.
+    ///
+    /// # Errors
+    ///
+    /// As for [`super::open`].
+    pub async fn open_to_time(&self, tuning: Tuning) -> Result<Scheduled, DeviceError> {
+        self.open_as(tuning, Layout::for_steps_only).await
+    }
+
+    async fn open_as(
+        &self,
+        tuning: Tuning,
+        staged: impl FnOnce(Layout) -> Layout,
+    ) -> Result<Scheduled, DeviceError> {
+        let (gpu, found, params) = (self.gpu.clone(), self.found, self.params);
+        (self.answers).check(tuning.schedule(), &found.info.name)?;
+        Ok(match tuning {
+            Tuning::Staged(cuts) => {
+                let layout = staged(Layout::new(self.dims, cuts));
+                let staged = Staged::on(gpu, found, layout, params, self.kernels);
+                staged.await?.into()
             }
-            resident.into()
-        }
-    })
+            Tuning::Resident(split) => {
+                let done = self.answers.loops.done;
+                let plan = Plan::for_driver(found, self.dims, 1, split, done)?;
+                let resident = Resident::with(gpu, found, plan, [params], self.kernels);
+                let mut resident = resident.await?;
+                if self.kernels.are_changed() {
+                    resident.compile_evaluation().await?;
+                }
+                resident.into()
+            }
+        })
+    }
 }

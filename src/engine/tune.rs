@@ -3,19 +3,19 @@
 use std::iter;
 use std::time::Duration;
 
-use super::scheduled::{Scheduled, open};
+use super::scheduled::{Opening, Scheduled};
 use super::search::{Findings, Ready, Trials, search};
 use super::sizes::{SMALL, is_large, like_names, work};
 use crate::backend::{Backend, DeviceError, Schedule};
 use crate::clock::Instant;
 use crate::cpu::CpuBackend;
 use crate::gpu::adapter::Found;
-use crate::gpu::device::Gpu;
-use crate::gpu::kernels::Kernels;
-use crate::gpu::probe::Answers;
+use crate::gpu::launch::{Cut, Launch};
+use crate::gpu::layout::Layout;
+use crate::gpu::plan::Plan;
+use crate::gpu::staged::step_of;
 use crate::gpu::tuning::Tuning;
 use crate::model::dims::Dims;
-use crate::model::params::Params;
 use crate::model::steps::Steps;
 
 /// How the layout of a step is found.
@@ -97,7 +97,7 @@ const SHARE: u32 = 10;
 const LEAST: Duration = Duration::from_millis(20);
 
 /// The layouts worth trying for a schedule, and before them the one that is taken without a measurement. Those of
-/// its schedule are next.
+/// its schedule are next. Of those that come to the same at these sizes, the first one.
 pub fn candidates(found: &Found, dims: &Dims, asked: Schedule, usual: Tuning) -> Vec<Tuning> {
     let (own, other) = match usual.schedule() {
         Schedule::Staged => (Schedule::Staged, Schedule::Resident),
@@ -107,18 +107,53 @@ pub fn candidates(found: &Found, dims: &Dims, asked: Schedule, usual: Tuning) ->
     // Where the sizes alone decide, the other schedule is far behind.
     let is_open = asked == Schedule::Auto && work(dims) > SMALL && !is_large(dims);
     let others = own.into_iter().chain(other.into_iter().filter(|_| is_open));
-    let others = others.filter(|tuning| *tuning != usual);
-    iter::once(usual).chain(others).collect()
+    different(iter::once(usual).chain(others), dims)
+}
+
+/// The layouts without those that come to the same as one before them: a cut that makes more slices or parts than a
+/// short sum has terms cuts it like a smaller one.
+fn different(all: impl Iterator<Item = Tuning>, dims: &Dims) -> Vec<Tuning> {
+    let (mut kept, mut seen) = (Vec::new(), Vec::new());
+    for tuning in all {
+        let launched = Launched::new(tuning, dims);
+        if !seen.contains(&launched) {
+            seen.push(launched);
+            kept.push(tuning);
+        }
+    }
+    kept
+}
+
+/// What a layout comes to for a model of some sizes.
+#[derive(PartialEq)]
+enum Launched {
+    /// The kernels of a step, each with the cut of its sums; and how many invocations add up columns and how many
+    /// hand rows out.
+    Staged(Vec<(&'static str, Cut)>, [usize; 2]),
+    /// The constants of the kernel.
+    Resident(Vec<(String, f64)>),
+}
+
+impl Launched {
+    fn new(tuning: Tuning, dims: &Dims) -> Self {
+        match tuning {
+            Tuning::Staged(cuts) => {
+                let layout = Layout::new(*dims, cuts);
+                let cut = |l: &Launch| (l.kernel, layout.cut_of(l.invocations, dims.batch));
+                let kernels = step_of(&layout).iter().map(cut).collect();
+                Self::Staged(kernels, [cuts.adders, cuts.lanes])
+            }
+            Tuning::Resident(split) => {
+                Self::Resident(Plan::new(*dims, 1, split, usize::MAX).named())
+            }
+        }
+    }
 }
 
 /// A device on which candidates are tried.
-pub struct Bench<'a> {
-    gpu: Gpu,
-    found: &'a Found,
-    dims: Dims,
-    params: &'a Params<f32>,
-    answers: &'a Answers,
-    kernels: &'a Kernels,
+pub(super) struct Bench<'a> {
+    /// The model on it.
+    model: Opening<'a>,
     candidates: Vec<Tuning>,
     /// Those that are open.
     open: Vec<Option<Scheduled>>,
@@ -132,33 +167,22 @@ pub struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Candidates on an open device that has been probed; the first one took `opening`
-    /// to be opened.
+    /// Candidates for a model; the first one took `opening` to be opened.
     ///
     /// # Errors
     ///
     /// The CPU cannot train the first steps.
-    #[allow(clippy::too_many_arguments)] // what a device is opened with, and the candidates
     pub async fn new(
-        gpu: Gpu,
-        found: &'a Found,
-        params: &'a Params<f32>,
-        dims: Dims,
-        answers: &'a Answers,
-        kernels: &'a Kernels,
+        model: Opening<'a>,
         candidates: Vec<Tuning>,
         opening: Duration,
     ) -> Result<Self, DeviceError> {
+        let dims = model.dims;
         let mut losses = Vec::new();
-        let mut cpu = CpuBackend::new(dims, params.clone());
+        let mut cpu = CpuBackend::new(dims, model.params.clone());
         cpu.train(&steps(&dims, FIRST, LR), &mut losses).await?;
         Ok(Self {
-            gpu,
-            found,
-            dims,
-            params,
-            answers,
-            kernels,
+            model,
             open: candidates.iter().map(|_| None).collect(),
             candidates,
             idle: steps(&dims, 1, 0.0),
@@ -195,7 +219,7 @@ impl<'a> Bench<'a> {
             searched,
             took,
         } = found.ok_or_else(|| DeviceError::Driver {
-            adapter: self.found.info.name.clone(),
+            adapter: self.model.found.info.name.clone(),
             schedule: self.candidates[0].schedule(),
             found: "no layout of a step gives the losses that the CPU has".to_owned(),
             instead: None,
@@ -210,10 +234,17 @@ impl<'a> Bench<'a> {
             candidates: self.candidates.len(),
             took,
         };
-        let Some(mut backend) = self.open[chosen].take() else {
-            unreachable!("a candidate that is chosen was measured, and kept open")
+        // Only the first one was opened for more than to time it.
+        let backend = match self.open[chosen].take() {
+            Some(mut first) if chosen == 0 => {
+                first.set_params(self.model.params).await?;
+                first
+            }
+            other => {
+                drop(other); // its tensors make room
+                self.model.open(tuned.chosen).await?
+            }
         };
-        backend.set_params(self.params).await?;
         Ok((backend, searched.then_some(tuned)))
     }
 
@@ -221,18 +252,7 @@ impl<'a> Bench<'a> {
     async fn opened(&mut self, candidate: usize) -> Result<Scheduled, DeviceError> {
         match self.open[candidate].take() {
             Some(backend) => Ok(backend),
-            None => {
-                open(
-                    self.gpu.clone(),
-                    self.found,
-                    self.dims,
-                    self.candidates[candidate],
-                    self.params,
-                    self.answers,
-                    self.kernels,
-                )
-                .await
-            }
+            None => self.model.open_to_time(self.candidates[candidate]).await,
         }
     }
 }
@@ -267,7 +287,8 @@ impl Trials for Bench<'_> {
             Err(error) => return Err(error),
         };
         let mut losses = Vec::new();
-        let first = steps(&self.dims, FIRST, LR);
+        let dims = self.model.dims;
+        let first = steps(&dims, FIRST, LR);
         if let Err(error) = backend.train(&first, &mut losses).await {
             return match error.lost() {
                 Some(_) => Err(error),
@@ -288,7 +309,7 @@ impl Trials for Bench<'_> {
             // take mostly the latency of a submission; the count is raised until the steps themselves dominate.
             let mut count = FIRST as f64;
             loop {
-                self.idle = steps(&self.dims, count as usize, 0.0);
+                self.idle = steps(&dims, count as usize, 0.0);
                 let start = Instant::now();
                 backend.train(&self.idle, &mut losses).await?;
                 let took = start.elapsed();
@@ -300,7 +321,7 @@ impl Trials for Bench<'_> {
                 }
                 count = next;
             }
-            self.idle = steps(&self.dims, count as usize, 0.0);
+            self.idle = steps(&dims, count as usize, 0.0);
         }
         self.open[candidate] = Some(backend);
         Ok(Ready::Yes)
@@ -317,5 +338,65 @@ impl Trials for Bench<'_> {
 
     fn release(&mut self, candidate: usize) {
         self.open[candidate] = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wgpu::Limits;
+
+    use super::*;
+    use crate::gpu::tuning::{Cuts, WorkSplit};
+
+    #[test]
+    fn layouts_that_come_to_the_same_are_tried_once() {
+        let dims = Dims::LECTURE;
+        let staged = |name: &str| name.parse::<Tuning>().unwrap();
+        // 28 tiles of logits and 50 rounds of four terms: the sums are in 16 slices either way.
+        let all = ["staged:invocations=65536", "staged:invocations=262144"].map(staged);
+        assert_eq!(different(all.into_iter(), &dims), all[..1]);
+        // With 1,024 hidden units and examples the launches have more results, and the cuts differ.
+        let large = Dims {
+            hidden: 1024,
+            batch: 1024,
+            ..dims
+        };
+        assert_eq!(different(all.into_iter(), &large), all);
+        // Each of these has kernels of its own.
+        let all = [
+            "staged:invocations=1",
+            "staged:invocations=1,adders=256",
+            "staged:invocations=1,lanes=8",
+            "staged:invocations=1,lanes=64",
+            "staged:invocations=1,parts=16",
+            "resident:workers=32",
+            "resident:workers=32,slices=2",
+        ]
+        .map(staged);
+        assert_eq!(different(all.into_iter(), &dims), all);
+        // More slices than there are groups of four hidden units.
+        let all = [
+            "resident:workers=32,slices=64",
+            "resident:workers=32,slices=99",
+        ]
+        .map(staged);
+        assert_eq!(different(all.into_iter(), &dims), all[..1]);
+    }
+
+    #[test]
+    fn many_layouts_are_tried_the_usual_one_first() {
+        let limits = Limits::default();
+        for dims in [Dims::LECTURE, Dims::LECTURE.with_batch(4)] {
+            let usual = Cuts::hardware(&dims);
+            let staged = Cuts::candidates(usual, &limits, Some(32));
+            let staged = different(staged.into_iter().map(Tuning::Staged), &dims);
+            assert_eq!(staged[0], Tuning::Staged(usual));
+            assert!(staged.len() > 8, "{staged:?}");
+            let usual = WorkSplit::hardware(&dims, &limits);
+            let resident = WorkSplit::candidates(usual, &limits, &dims);
+            let resident = different(resident.into_iter().map(Tuning::Resident), &dims);
+            assert_eq!(resident[0], Tuning::Resident(usual));
+            assert!(resident.len() > 8, "{resident:?}");
+        }
     }
 }

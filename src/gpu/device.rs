@@ -1,6 +1,7 @@
 //! An opened adapter: pipelines, uploads and downloads, with every fault turned into an error.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot::Receiver;
@@ -33,9 +34,21 @@ pub struct Gpu {
     /// Its queue.
     pub queue: Queue,
     compilers: usize,
+    kept: Arc<Mutex<Option<Kept>>>,
     fault: Arc<Mutex<Option<Fault>>>,
     timeout: Arc<Mutex<Duration>>,
 }
+
+/// What has been compiled, for whoever asks for the same again.
+#[derive(Default)]
+struct Kept {
+    /// By their texts.
+    modules: HashMap<String, ShaderModule>,
+    pipelines: HashMap<Compiled, ComputePipeline>,
+}
+
+/// What a pipeline is compiled from: a module, an entry point, and the names and bits of its constants.
+type Compiled = (ShaderModule, String, Vec<(String, u64)>);
 
 /// What a driver or the API layer reported.
 #[derive(Debug)]
@@ -103,6 +116,7 @@ impl Gpu {
             device,
             queue,
             compilers,
+            kept: Arc::default(),
             fault,
             timeout: Arc::new(Mutex::new(TIMEOUT)),
         })
@@ -111,6 +125,21 @@ impl Gpu {
     /// How many kernels may be compiled at once.
     pub fn compilers(&self) -> usize {
         self.compilers
+    }
+
+    /// From now on keeps what is compiled, on all handles to this device, for whoever asks for the same again:
+    /// layouts of a step have most of their kernels in common. Or lets go of it and keeps nothing.
+    pub fn keep_compiled(&self, keep: bool) {
+        *self.lock_kept() = keep.then(Kept::default);
+    }
+
+    /// Looks something up in what is kept, or adds to it. Nothing, if nothing is kept.
+    fn with_kept<R>(&self, work: impl FnOnce(&mut Kept) -> Option<R>) -> Option<R> {
+        self.lock_kept().as_mut().and_then(work)
+    }
+
+    fn lock_kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first fault since the device was opened, as an error; the loss of the device before any
@@ -246,13 +275,25 @@ impl Gpu {
     /// # Errors
     ///
     /// [`DeviceError::Shader`], with the first mistake in the first source that has one.
-    pub async fn modules(
+    pub async fn modules<'m>(
         &self,
-        modules: impl IntoIterator<Item = &Module, IntoIter: Send>,
+        modules: impl IntoIterator<Item = &'m Module, IntoIter: Send>,
     ) -> Result<Vec<ShaderModule>, DeviceError> {
+        let known_or_reading = |module: &'m Module| {
+            let text = module.source.text();
+            let known = self.with_kept(|kept| kept.modules.get(&text).cloned());
+            known.ok_or_else(|| (text, Box::pin(self.module(module))))
+        };
         let mut read = Vec::new();
-        for module in share_out(cores(), modules, |module| self.module(module)) {
-            read.push(module.await?);
+        for module in share_out(cores(), modules, known_or_reading) {
+            read.push(match module {
+                Ok(known) => known,
+                Err((text, reading)) => {
+                    let module = reading.await?;
+                    self.with_kept(|kept| kept.modules.insert(text, module.clone()));
+                    module
+                }
+            });
         }
         Ok(read)
     }
@@ -265,7 +306,14 @@ impl Gpu {
         entry: &str,
         constants: &[(&str, f64)],
     ) -> ComputePipeline {
-        self.device
+        let bits = |&(name, value): &(&str, f64)| (name.to_owned(), value.to_bits());
+        let bits = constants.iter().map(bits).collect();
+        let key = (module.clone(), entry.to_owned(), bits);
+        if let Some(known) = self.with_kept(|kept| kept.pipelines.get(&key).cloned()) {
+            return known;
+        }
+        let pipeline = self
+            .device
             .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(entry),
                 layout: None,
@@ -278,7 +326,9 @@ impl Gpu {
                     zero_initialize_workgroup_memory: false,
                 },
                 cache: None,
-            })
+            });
+        self.with_kept(|kept| kept.pipelines.insert(key, pipeline.clone()));
+        pipeline
     }
 
     /// Compiles the first entry points of some modules, each with its constants, several at once where the API

@@ -1,6 +1,6 @@
 //! A device with the tensors of a layout, on which the launches of a table run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -52,6 +52,16 @@ pub struct Pass {
 /// What a pipeline depends on: its entry point, and how its sums are cut.
 type Kernel = (&'static str, Cut);
 
+/// What an entry point is compiled and bound with.
+#[derive(Clone)]
+struct Entry {
+    module: ShaderModule,
+    bindings: Bindings,
+    /// The constants that its module declares: a pipeline is given these and no others, so that layouts that
+    /// differ in something else share it ([`Gpu::keep_compiled`]).
+    overrides: HashSet<String>,
+}
+
 /// A device with the tensors and the pipelines of some tables.
 pub struct Executor {
     /// The device.
@@ -59,8 +69,8 @@ pub struct Executor {
     /// Where the tensors lie.
     pub layout: Layout,
     buffers: HashMap<Slot, Buffer>,
-    /// The module of each entry point, and the numbers of its variables.
-    modules: HashMap<&'static str, (ShaderModule, Bindings)>,
+    /// Those of all modules.
+    entries: HashMap<&'static str, Entry>,
     /// Those compiled so far.
     pipelines: Mutex<HashMap<Kernel, ComputePipeline>>,
 }
@@ -94,11 +104,15 @@ impl Executor {
         modules: &[Module],
     ) -> Result<Self, DeviceError> {
         let read = gpu.modules(modules).await?;
-        let mut of_entries = HashMap::new();
-        for (module, shader) in modules.iter().zip(read) {
-            let of_entry = (shader, module.source.bindings());
-            let entries = module.entry_points.iter();
-            of_entries.extend(entries.map(|&entry| (entry, of_entry.clone())));
+        let mut entries = HashMap::new();
+        for (own, module) in modules.iter().zip(read) {
+            let entry = Entry {
+                module,
+                bindings: own.source.bindings(),
+                overrides: own.source.overrides(),
+            };
+            let names = own.entry_points.iter();
+            entries.extend(names.map(|&name| (name, entry.clone())));
         }
         let mut buffers = HashMap::new();
         for &(_, slot) in tables.iter().copied().flatten().flat_map(|l| l.binds) {
@@ -112,7 +126,7 @@ impl Executor {
             gpu,
             layout,
             buffers,
-            modules: of_entries,
+            entries,
             pipelines: Mutex::default(),
         })
     }
@@ -134,11 +148,13 @@ impl Executor {
             }
         }
         let made = share_out(self.gpu.compilers(), wanted, |kernel| {
-            let (entry, cut) = kernel;
-            let constants = self.layout.constants(cut);
-            let (module, _) = &self.modules[entry];
-            let pipeline = self.gpu.pipeline(module, entry, &constants);
-            (kernel, pipeline)
+            let (name, cut) = kernel;
+            let entry = &self.entries[name];
+            let constants = self.layout.constants(cut).into_iter();
+            let constants: Vec<_> = constants
+                .filter(|&(name, _)| entry.overrides.contains(name))
+                .collect();
+            (kernel, self.gpu.pipeline(&entry.module, name, &constants))
         });
         there.extend(made);
     }
@@ -321,7 +337,7 @@ impl Executor {
                 };
                 resources.push((name, wgpu::BindingResource::Buffer(range)));
             }
-            let (_, bindings) = &self.modules[entry];
+            let bindings = &self.entries[entry].bindings;
             Ok(Ready {
                 bindings: gpu.bind(&pipeline, entry, bindings, resources)?,
                 pipeline,

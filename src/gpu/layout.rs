@@ -170,6 +170,14 @@ impl Layout {
         layout
     }
 
+    /// This layout with room for minibatches only, to time some steps. An evaluation would go in batches no larger.
+    pub fn for_steps_only(self) -> Self {
+        Self {
+            rows: self.dims.batch,
+            ..self
+        }
+    }
+
     /// Rows and columns of a tensor without padding. A vector is one row.
     pub fn extent(&self, slot: Slot) -> (usize, usize) {
         let Dims {

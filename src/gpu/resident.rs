@@ -173,7 +173,7 @@ impl Resident {
             .iter()
             .map(|(n, value)| (n.as_str(), *value))
             .collect();
-        let shader = gpu.module(&module).await?;
+        let shader = gpu.modules([&module]).await?.swap_remove(0);
         let pipeline = gpu.pipeline(&shader, module.entry_points[0], &constants);
         let bytes = plan.bytes();
         let buffers: [Buffer; NAMES.len()] =

@@ -1,7 +1,7 @@
 //! WGSL modules, concatenated from files; a line of a module can be traced back to its file.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::tuning::Sharing;
 use crate::backend::{DeviceError, ShaderError};
@@ -89,6 +89,16 @@ impl Source {
             file: self.name(),
             numbers: self.code().split(';').filter_map(binding).collect(),
         }
+    }
+
+    /// Names of the constants that a pipeline of the module can set.
+    pub fn overrides(&self) -> HashSet<String> {
+        let code = self.code();
+        let declared = code.split("override ").skip(1).filter_map(|rest| {
+            let end = rest.find([':', '=', ';'])?;
+            Some(rest[..end].trim().to_owned())
+        });
+        declared.collect()
     }
 
     /// A compiler's message about a place, line and column (from 1), of the text.
@@ -587,6 +597,16 @@ mod tests {
                 .filter_map(|(_, v)| Some((v.name.clone()?, v.binding?.binding)))
                 .collect();
             assert_eq!(source.bindings().numbers, want, "{}", source.name());
+        }
+    }
+
+    #[test]
+    fn overrides_are_those_that_naga_finds() {
+        for Module { source, .. } in all_modules() {
+            let module = naga_module(&source);
+            let overrides = module.overrides.iter();
+            let want: HashSet<String> = overrides.filter_map(|(_, o)| o.name.clone()).collect();
+            assert_eq!(source.overrides(), want, "{}", source.name());
         }
     }
 

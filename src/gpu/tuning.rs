@@ -189,10 +189,13 @@ impl Cuts {
         self.parts > 1
     }
 
-    /// Those worth trying on a device with these limits, after the usual one. `subgroup` is the size of its
-    /// subgroups, if it has such as the kernels can use.
+    /// Those worth trying on a device with these limits, after the usual one, whatever the sizes of a model.
+    /// `subgroup` is the size of its subgroups, if it has such as the kernels can use.
     pub fn candidates(usual: Self, limits: &Limits, subgroup: Option<usize>) -> Vec<Self> {
         let mut all = vec![usual];
+        // These are had soonest: all other kernels are the usual ones.
+        let adders = [Self::MOST_ADDERS, WORKGROUP];
+        all.extend(adders.map(|adders| Self { adders, ..usual }.within(limits)));
         let lanes = subgroup.into_iter().chain([WORKGROUP, 1]);
         for lanes in lanes.filter(|&lanes| lanes != usual.lanes) {
             all.extend(
