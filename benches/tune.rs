@@ -35,9 +35,11 @@ use gpu_makemore::gpu::tuning::{Cuts, Tuning, WorkSplit};
 use gpu_makemore::model::dims::Dims;
 use gpu_makemore::model::params::Params;
 use gpu_makemore::model::steps::Steps;
-use gpu_makemore::rng::TorchGenerator;
+use gpu_makemore::rng::{PythonRandom, TorchGenerator};
 use gpu_makemore::{model::steps::LearningRate, training::Stream};
 use pollster::FutureExt as _;
+use rand::SeedableRng as _;
+use rand::seq::SliceRandom as _;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -236,13 +238,15 @@ impl Ready<'_> {
     }
 }
 
-/// Times all of them in turn, in rounds that begin with another one each.
+/// Times all of them in turn, in rounds that each have another order: one core may be slower than another.
 fn rounds(all: &mut [Ready<'_>], each: Duration) -> Result<(), Error> {
+    let mut random = PythonRandom::seed_from_u64(0);
     let (start, mut round) = (Instant::now(), 0);
     while round == 0 || start.elapsed() < each * all.len() as u32 {
-        for i in 0..all.len() {
-            let place = (round + i) % all.len();
-            all[place].time()?;
+        let mut order: Vec<&mut Ready<'_>> = all.iter_mut().collect();
+        order.shuffle(&mut random);
+        for ready in order {
+            ready.time()?;
         }
         round += 1;
     }
@@ -422,7 +426,8 @@ fn main() -> Result<(), Error> {
                 drop((all, device));
                 for i in 0..if models == 1 { args.searches } else { 0 } {
                     let budget = Duration::from_secs_f64(args.budget);
-                    let taken = search(&training, &found, schedule, budget, &times)?;
+                    let taken = search(&training, &found, schedule, budget, &times)
+                        .unwrap_or_else(|error| error.to_string());
                     writeln!(io::stdout(), "search {}: {taken}", i + 1)?;
                 }
                 writeln!(io::stdout())?;

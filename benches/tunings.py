@@ -5,7 +5,7 @@ step, the usual one, and what ten searches choose.
     cargo build --release --example tune
     python3 benches/tunings.py
 
-All layouts are timed first. Then the searches are made twice: with the driver's cache of compiled kernels turned off,
+All layouts are timed first, in turn. Then the searches are made twice: with the driver's cache of compiled kernels turned off,
 as if the device met the program for the first time, and with it. SwiftShader is taken from Debian's package of
 Chromium, as in docs/drivers.py. Nothing else should run meanwhile.
 """
@@ -70,19 +70,20 @@ def write(rows, version, args):
     """The table as far as it goes."""
     header = ["size", "driver", "schedule", "usual us", "fastest us", "fastest"]
     header += ["within 5 %", "worst / usual", "tried", "s"] * 2
-    command = f"python3 benches/tunings.py --searches {args.searches} --milliseconds {args.milliseconds}"
+    command = f"python3 benches/tunings.py --searches {args.searches} --first-searches {args.first_searches}"
     lines = [
         "# What a search for a layout takes, beside all layouts",
         "",
         f"{datetime.date.today()}, {os.cpu_count()} cores; SwiftShader of Debian's chromium-common {version}, the others "
-        "Mesa's; "
-        f"`{command} --budget {args.budget}`.",
+        "Mesa's;",
+        f"`{command} --milliseconds {args.milliseconds} --budget {args.budget}`.",
         "",
-        "The times are those of a step. *within 5 %*: how many searches chose a layout that is at most 5 % slower than",
-        "the fastest of all. *worst / usual*: the slowest layout that a search chose, in times of the usual one's. *tried*",
-        "and *s*: how many layouts a search timed, and for how long it did, in the median. These four stand there twice:",
-        "for searches with the driver's cache of compiled kernels turned off, as where a device meets the program for the",
-        "first time, and for searches that found all kernels in it. (SwiftShader has no such cache.)",
+        "The times are those of a step, medians of rounds in which all layouts take turns. *within 5 %*: how many",
+        "searches chose a layout that is at most 5 % slower than the fastest of all. *worst / usual*: the slowest layout",
+        "that a search chose, in times of the usual one's. *tried* and *s*: how many layouts a search timed, and for how",
+        "long it did, in the median. These four stand there twice: for searches with the driver's cache of compiled",
+        "kernels turned off, as where a device meets the program for the first time, and for searches that found all",
+        "kernels in it. (SwiftShader has no such cache.)",
         "",
         "| " + " | ".join(header) + " |",
         "|---|---|---|--:|--:|---|" + "--:|" * 8,
@@ -94,7 +95,8 @@ def write(rows, version, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--searches", default="10")
-    parser.add_argument("--milliseconds", default="1000", help="how long each layout is timed")
+    parser.add_argument("--first-searches", default="3", help="searches without compiled kernels, which take longer")
+    parser.add_argument("--milliseconds", default="500", help="how long each layout is timed")
     parser.add_argument("--budget", default="0.3", help="seconds of a search")
     args = parser.parse_args()
     rows = []
@@ -109,9 +111,9 @@ def main():
             for driver, (api, its) in adapters.items():
                 these = [*arguments, "--gpu", api]
                 everything = tune([*these, "--searches", "0", "--milliseconds", args.milliseconds], its, sys.stderr)
-                only = [*these, "--first", "0", "--searches", args.searches, "--budget", args.budget]
-                first_time = tune(only, its | NO_CACHE, sys.stderr)
-                again = tune(only, its, sys.stderr)
+                only = [*these, "--first", "0", "--budget", args.budget, "--searches"]
+                first_time = tune([*only, args.first_searches], its | NO_CACHE, sys.stderr)
+                again = tune([*only, args.searches], its, sys.stderr)
                 for key, (usual, times, _) in everything.items():
                     if usual not in times:
                         continue

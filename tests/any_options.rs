@@ -1,7 +1,7 @@
 //! Thousands of command lines that nobody would type: whatever the options, the program ends by
 //! itself, with exit code 0, 1 or 2, and with one line that says what was wrong.
 //!
-//! Case N is the same command line every time. `GPU_MAKEMORE_CASES=100000` runs so many of them,
+//! Case N is the same command line every time. `GPU_MAKEMORE_CASES=100000` runs that many of them,
 //! `GPU_MAKEMORE_CASES=123..124` one.
 
 use std::collections::BTreeMap;

@@ -89,7 +89,7 @@ fn profiled(
     Ok((profile.clone(), seconds))
 }
 
-/// Every row has so many calls and a time, and all of them together are no longer than it took.
+/// Every row has this many calls and a time, and all of them together are no longer than it took.
 fn check_times(profile: &Profile, calls: usize, seconds: f64) -> Outcome {
     for row in profile.rows() {
         let name = row.name;
@@ -117,7 +117,7 @@ fn basis(found: &Found) -> Basis {
     }
 }
 
-/// The basis is right, and so many chunks were submitted.
+/// The basis is right, and this many chunks were submitted.
 fn check_basis(profile: &Profile, basis: Basis, submissions: usize) -> Outcome {
     let got = (profile.basis(), profile.submissions().calls);
     if got != (basis, submissions as u64) {
@@ -129,7 +129,7 @@ fn check_basis(profile: &Profile, basis: Basis, submissions: usize) -> Outcome {
 /// Submissions at which a run of steps is not cut any finer.
 const SUBMISSIONS: usize = 8;
 
-/// More steps than the timestamps of so many submissions have room for.
+/// More steps than the timestamps of that many submissions have room for.
 fn staged(found: &Found) -> Outcome {
     let room = Profiler::MAX_PASSES / STEP.len();
     let (params, steps) = lecture_steps(SUBMISSIONS * room + 20)?;

@@ -408,7 +408,7 @@ fn cut_off(found: &Found) -> Outcome {
     };
     let mut safe = open(rounds)?;
     let mut long = open(usize::MAX)?;
-    // Whether so many steps in one dispatch are done; if so, they must be right.
+    // Whether that many steps in one dispatch are done; if so, they must be right.
     let mut done = |count: usize| -> Result<bool, Failed> {
         let steps = part(&steps, 0..count);
         long.set_params(&params).block_on()?;

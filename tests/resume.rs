@@ -456,7 +456,7 @@ fn goes_on_or_begins(place: &Place, out: &str, nothing_saved: bool) -> Outcome {
     place.same(out, "whole")
 }
 
-/// SIGKILL at moments that nobody chose, at least so many times; the same run is killed again and
+/// SIGKILL at moments that nobody chose, at least this many times; the same run is killed again and
 /// again until it is through.
 fn killed_at_any_moment(at_least: usize) -> Outcome {
     let place = Place::on_disk();

@@ -326,9 +326,9 @@ fn update_tile(m: Matrix, row: u32, col4: u32, lr: f32, t: Tile) {
 
 // ---- the phases ----
 
-// One element of C.
+// One element of C. Its index stands at the buffer, so that the other three of its vec4 are not loaded.
 fn element_of_c(token: u32, e: u32) -> f32 {
-    return parameter(c(), token, e / 4u)[e % 4u];
+    return models[place(c(), token, e / 4u)][e % 4u];
 }
 
 // Four elements of a row of embcat.
@@ -662,9 +662,9 @@ fn update_first_layer(lr: f32, group: u32, lane: u32) {
     }
 }
 
-// One element of dembcat, by its place in the whole of it.
+// One element of dembcat, by its place in the whole of it; like one of C, loaded alone.
 fn demb(i: u32) -> f32 {
-    return load(dembcat(), 0u, i / 4u)[i % 4u];
+    return scratch[place(dembcat(), 0u, i / 4u)][i % 4u];
 }
 
 // dC[v, e] = sum of demb[p, e] over the uses p of token v, and its update: four e at a time

@@ -1,12 +1,18 @@
 //! The search for the fastest of some candidates, by short measurements and within a budget of time.
 //!
 //! What is measured is noisy: other work on the machine, clocks that change, a driver that compiles. So candidates
-//! are measured in turn, round after round, each round beginning with another one: what makes a round slow slows
-//! all of them. After each round those are left out that are slower by more than the noise explains, and the
+//! are measured in turn, round after round, each round in another order: what makes a round slow, or every other
+//! measurement, as a slower core does, slows all of them. After each round those are left out that are slower by more than the noise explains, and the
 //! others get the rest of the time. It ends early once the noise is small. Of those that are left, the first in
-//! the list within [`MARGIN`] of the fastest is chosen: lists begin with the simplest.
+//! the list within [`MARGIN`] of the fastest is chosen: lists begin with the simplest. But what would be taken without
+//! a search, the first candidate, gives way only to one that is faster by more than the noise explains.
 
 use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::seq::SliceRandom as _;
+
+use crate::rng::PythonRandom;
 
 /// How much slower than the fastest one a simpler candidate may be.
 pub const MARGIN: f64 = 0.03;
@@ -14,11 +20,19 @@ pub const MARGIN: f64 = 0.03;
 /// The share of the budget in which candidates are made ready. One that is begun is finished.
 const READYING: f64 = 0.6;
 
-/// Measurements of each candidate before any is left out.
-const FIRST: usize = 4;
+/// Rounds before any candidate is left out.
+const FIRST: usize = 3;
 
 /// A candidate is dropped once its time exceeds the fastest time plus [`MARGIN`] by this many standard errors.
-const ERRORS: f64 = 2.5;
+const ERRORS: f64 = 2.0;
+
+/// Rounds at least, however little time is left: a single measurement tells nothing of the noise.
+const ROUNDS: usize = 2;
+
+/// The first candidate gives way to one whose time is shorter by this many standard errors. (With 2.0 here and above, both
+/// tests of noise below pass with room: 384 and 369 of 400 simulated searches. With 2.5 here, 382 and 387; with 1.5, 387
+/// and 328.)
+const FASTER: f64 = 2.0;
 
 /// Standard errors that are small enough to end the search, as a share of the time.
 const SMALL: f64 = 0.004;
@@ -75,22 +89,38 @@ pub struct Findings {
 /// A candidate that is ready, with its measurements.
 struct Measured {
     candidate: usize,
+    /// The one after it was made ready. It counts only until there are others, which were taken in turn with those
+    /// of the other candidates.
+    first: f64,
     times: Vec<f64>,
 }
 
 impl Measured {
-    /// Seconds per step, and the standard error of that.
-    fn time(&self) -> (f64, f64) {
+    /// The measurements that count, the shortest first.
+    fn kept(&self) -> Vec<f64> {
         let mut times = self.times.clone();
         times.sort_by(f64::total_cmp);
-        let kept = (times.len() as f64 * KEPT).ceil().max(1.0);
-        let kept = &times[..(kept as usize).min(times.len())];
+        times.truncate((times.len() as f64 * KEPT).ceil() as usize);
+        times
+    }
+
+    /// Seconds per step, and the standard error of that.
+    fn time(&self) -> (f64, f64) {
+        let kept = self.kept();
+        if kept.is_empty() {
+            return (self.first, 0.0);
+        }
+        let (mean, squares) = mean_and_squares(&kept);
         let count = kept.len() as f64;
-        let mean = kept.iter().sum::<f64>() / count;
-        let squares = kept.iter().map(|time| (time - mean).powi(2)).sum::<f64>();
         let variance = squares / (count - 1.0).max(1.0);
         (mean, (variance / count).sqrt())
     }
+}
+
+/// The mean of some times, and the sum of their squared distances from it.
+fn mean_and_squares(times: &[f64]) -> (f64, f64) {
+    let mean = times.iter().sum::<f64>() / times.len() as f64;
+    (mean, times.iter().map(|time| (time - mean).powi(2)).sum())
 }
 
 /// Searches among the candidates `0..count`, for about `budget`. The first one is made ready and measured in
@@ -139,17 +169,17 @@ pub async fn search<T: Trials>(
     if field.is_empty() {
         return Ok(None);
     }
+    let mut random = PythonRandom::seed_from_u64(0);
     let mut round = 0;
-    // At least one round, however little is left: a first measurement alone would be a poor judge.
-    while field.len() > 1 && (round == 0 || spent(trials) < budget) {
-        for i in 0..field.len() {
-            let place = (round + i) % field.len();
-            let measured = &mut field[place];
+    while field.len() > 1 && (round < ROUNDS || spent(trials) < budget) {
+        let mut order: Vec<&mut Measured> = field.iter_mut().collect();
+        order.shuffle(&mut random);
+        for measured in order {
             let time = trials.measure(measured.candidate).await?;
             measured.times.push(time);
         }
         round += 1;
-        if round + 1 < FIRST {
+        if round < FIRST {
             continue;
         }
         for measured in leave_out(&mut field) {
@@ -164,11 +194,7 @@ pub async fn search<T: Trials>(
             break;
         }
     }
-    let fastest = field.iter().map(|measured| measured.time().0);
-    let fastest = fastest.fold(f64::MAX, f64::min);
-    let chosen = (field.iter())
-        .find(|measured| measured.time().0 <= fastest * (1.0 + MARGIN))
-        .map_or(0, |measured| measured.candidate);
+    let chosen = choose(&field);
     for measured in &field {
         times.push((measured.candidate, measured.time().0));
         if measured.candidate != chosen {
@@ -193,14 +219,47 @@ async fn ready<T: Trials>(
 ) -> Result<Option<Measured>, T::Error> {
     match trials.prepare(candidate).await? {
         Ready::Yes => {
-            let times = vec![trials.measure(candidate).await?];
-            return Ok(Some(Measured { candidate, times }));
+            return Ok(Some(Measured {
+                candidate,
+                first: trials.measure(candidate).await?,
+                times: Vec::new(),
+            }));
         }
         Ready::Unfit => {}
         Ready::Wrong(how) => wrong.push((candidate, how)),
     }
     trials.release(candidate);
     Ok(None)
+}
+
+/// The candidate to take, of those that are left in the end, in the order of the list.
+fn choose(field: &[Measured]) -> usize {
+    let fastest = field.iter().map(|measured| measured.time().0);
+    let fastest = fastest.fold(f64::MAX, f64::min);
+    let mut near = (field.iter()).filter(|m| m.time().0 <= fastest * (1.0 + MARGIN));
+    let Some(chosen) = near.next() else {
+        return 0;
+    };
+    // The noise as a share of a time, from all of them: a few measurements of one tell little of it.
+    let (mut squares, mut freedom) = (0.0, 0);
+    for kept in field.iter().map(Measured::kept) {
+        let (mean, its) = mean_and_squares(&kept);
+        if kept.len() > 1 {
+            squares += its / mean.powi(2);
+            freedom += kept.len() - 1;
+        }
+    }
+    let noise = (squares / freedom.max(1) as f64).sqrt();
+    let time_and_error = |measured: &Measured| {
+        let (time, _) = measured.time();
+        (time, time * noise / (measured.kept().len() as f64).sqrt())
+    };
+    let ((time, error), usual) = (time_and_error(chosen), time_and_error(&field[0]));
+    let is_faster = usual.0 - time > FASTER * error.hypot(usual.1);
+    match field[0].candidate {
+        0 if !is_faster => 0,
+        _ => chosen.candidate,
+    }
 }
 
 /// Takes those out of the field that are slower than the fastest by more than the margin and the noise.
@@ -211,7 +270,8 @@ fn leave_out(field: &mut Vec<Measured>) -> Vec<Measured> {
     };
     let is_near = |measured: &Measured| {
         let (time, own) = measured.time();
-        time - best * (1.0 + MARGIN) <= ERRORS * own.hypot(error)
+        // The first one stays, for the others are held against it in the end.
+        measured.candidate == 0 || time - best * (1.0 + MARGIN) <= ERRORS * own.hypot(error)
     };
     let (kept, out) = std::mem::take(field).into_iter().partition(is_near);
     *field = kept;
@@ -221,10 +281,9 @@ fn leave_out(field: &mut Vec<Measured>) -> Vec<Measured> {
 #[cfg(test)]
 mod tests {
     use pollster::FutureExt as _;
-    use rand::{RngExt as _, SeedableRng as _};
+    use rand::RngExt as _;
 
     use super::*;
-    use crate::rng::PythonRandom;
 
     /// A device that does not exist: true times, and all that disturbs a measurement.
     struct Simulated {
@@ -347,6 +406,21 @@ mod tests {
             good += u32::from(times[found.chosen] <= best * 1.05);
         }
         assert!(good >= 380, "{good} of 400");
+    }
+
+    /// With hardly any time to measure, and a noise of a fifth: of ten searches among candidates none of which is
+    /// better, nine take the first one.
+    #[test]
+    fn what_is_taken_without_a_search_is_taken_where_noise_alone_speaks_for_another() {
+        let mut kept = 0;
+        for seed in 0..400 {
+            let mut times = vec![400e-6; 12];
+            times[1..].fill(410e-6);
+            let mut device = Simulated::new(&times, seed);
+            (device.noise, device.preparing) = (0.2, 0.02);
+            kept += u32::from(device.search(0.2).chosen == 0);
+        }
+        assert!(kept >= 360, "{kept} of 400");
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) enum Math {
     Four(fn(u32, u32, u32, u32) -> u32),
     /// Of the vectors as a whole.
     Whole(fn(&[&[u32]], &mut [u32])),
-    /// Of a matrix with so many columns and rows.
+    /// Of a matrix with this many columns and rows.
     Matrix(fn((usize, usize), &[u32], &mut [u32])),
     /// Two results for each component, which are the members of a struct.
     Pair(fn(u32) -> (u32, u32)),

@@ -87,7 +87,7 @@ impl Kernel {
         })
     }
 
-    /// One launch of so many workgroups. `buffers` are as it leaves them, also where it ends early.
+    /// One launch of this many workgroups. `buffers` are as it leaves them, also where it ends early.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ pub(super) struct Layout {
 #[derive(Clone, Debug)]
 pub(super) enum Parts {
     None,
-    /// So many, or as many as there is room for; each so many words behind the one before.
+    /// As many as this, or as there is room for; each lies this many words behind the one before.
     Row {
         count: Option<u32>,
         stride: u64,

@@ -82,7 +82,7 @@ impl Tensors {
             .collect()
     }
 
-    /// Uploads a minibatch in so many rows.
+    /// Uploads a minibatch in this many rows.
     fn write(&mut self, minibatch: &Rows, rows: usize, y: &[Token], lr: f32) {
         let packed = self
             .layout
@@ -96,7 +96,7 @@ impl Tensors {
         }
     }
 
-    /// Runs some launches over so many rows.
+    /// Runs some launches over this many rows.
     fn run(&mut self, table: &[Launch], rows: usize) -> Result<(), Found> {
         for launch in table {
             let fail = |message: String| (launch.kernel, message);
@@ -284,7 +284,7 @@ fn resident(dims: Dims, split: WorkSplit, text: &str, source: &Source) -> Result
         }
     });
     let params = given.each_ref().map(|given| given.params.clone());
-    // So many rounds that a dispatch has two steps: the third needs another one.
+    // With this number of rounds a dispatch has two steps: the third needs another one.
     let of_a_dispatch = |rounds: usize| Plan::new(dims, 2, split, rounds).steps_of_a_dispatch();
     let rounds = (1..)
         .map(|i| 16 * i)

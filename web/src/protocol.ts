@@ -94,7 +94,7 @@ export interface Calls {
   inspect(): Inspection;
   /** The mistakes that can be made. */
   mistakes(): Mistakes;
-  /** Makes a mistake in a kernel, for a training of so many steps. It replaces the mistake before it. */
+  /** Makes a mistake in a kernel, for a training of this many steps. It replaces the mistake before it. */
   breakIt(name: string, steps: number): void;
   /** The files of the kernels. */
   sources(): Sources;

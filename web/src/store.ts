@@ -21,7 +21,7 @@ const FILES = "files";
 
 /** Texts by their keys. */
 const TUNINGS = "tunings";
-/** So many layouts are kept. They are small, and a visitor who tries that many sizes can measure them again. */
+/** This many layouts are kept. They are small, and a visitor who tries that many sizes can measure them again. */
 const MOST_TUNINGS = 500;
 
 /** A database that is opened when it is first needed. */

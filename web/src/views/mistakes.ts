@@ -30,7 +30,7 @@ interface Subject {
   readonly trains: boolean;
   /** The text, if it is the visitor's. */
   readonly text?: string;
-  /** Makes it, for a training of so many steps. */
+  /** Makes it, for a training of this many steps. */
   make(steps: number): Promise<void>;
 }
 
