@@ -230,11 +230,11 @@ impl Ready<'_> {
         Ok(())
     }
 
-    /// The median of the rounds, in seconds per step.
-    fn median(&self) -> f64 {
+    /// The first quartile of the rounds, in seconds per step: what disturbs a round only makes it slower.
+    fn quartile(&self) -> f64 {
         let mut times = self.times.clone();
         times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        times[times.len() / 4]
     }
 }
 
@@ -267,9 +267,9 @@ struct Times {
 impl Times {
     fn new(all: &[Ready<'_>], usual: Tuning) -> Self {
         let of_usual = all.iter().find(|ready| ready.tuning == usual);
-        let of_usual = of_usual.map(Ready::median);
+        let of_usual = of_usual.map(Ready::quartile);
         let row = |ready: &Ready<'_>| {
-            let time = ready.median();
+            let time = ready.quartile();
             let ratio = of_usual.map_or("-".to_owned(), |usual| format!("{:.2}", time / usual));
             let after = format!("{:.2}", ready.after.as_secs_f64());
             let micros = format!("{:.1}", 1e6 * time);
@@ -403,7 +403,7 @@ fn main() -> Result<(), Error> {
                 }
                 writeln!(
                     io::stdout(),
-                    "{found}, {schedule}, models at once {models}; {dims}; medians of rounds\n\
+                    "{found}, {schedule}, models at once {models}; {dims}; first quartiles of rounds\n\
                      the usual layout is {usual}"
                 )?;
                 let device = Device::open(&found, &training)?;
