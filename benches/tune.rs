@@ -8,7 +8,9 @@
 //! The candidates are those of the search (src/gpu/tuning.rs). Each is first held against the CPU for a few steps.
 //! Then all are timed in turn, round after round, so that whatever makes the machine slow for a while slows all of
 //! them. A table follows, the fastest first, and then what `--searches` N searches took, which `train` does within
-//! `--budget` seconds where a device, driver and size meet for the first time.
+//! `--budget` seconds where a device, driver and size meet for the first time. `--phases` times the phases of the
+//! resident kernel instead: a driver times a launch, and the whole training is one, so each phase is done twice in a
+//! kernel of its own, in turn with the kernel as it is. The difference is the phase.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -67,6 +69,10 @@ struct Args {
     /// How long each way is timed, in chunks of 50 ms
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
+    /// What each phase of the resident kernel costs in the usual layout, and the barriers between them, instead of the
+    /// layouts
+    #[arg(long)]
+    phases: bool,
     /// Only the first N layouts of each schedule; the usual one is the first
     #[arg(long, value_name = "N")]
     first: Option<usize>,
@@ -155,13 +161,18 @@ impl<'a> Device<'a> {
         })
     }
 
-    fn resident(&self, split: WorkSplit, models: usize) -> Result<Box<Train<'a>>, Error> {
+    fn resident(
+        &self,
+        split: WorkSplit,
+        models: usize,
+        kernels: &Kernels,
+    ) -> Result<Box<Train<'a>>, Error> {
         let answers = Answers::of(&self.gpu, split).block_on()?;
         let dims = self.training.dims;
         let plan = Plan::for_driver(self.found, dims, models, split, answers.loops.done)?;
         let (params, _) = self.training.steps(0);
-        let (params, kernels) = (vec![params; models], Kernels::default());
-        let resident = Resident::with(self.gpu.clone(), self.found, plan, &params, &kernels);
+        let params = vec![params; models];
+        let resident = Resident::with(self.gpu.clone(), self.found, plan, &params, kernels);
         let mut resident = resident.block_on()?;
         Ok(Box::new(move |steps| {
             let mut losses = vec![Vec::new(); models];
@@ -188,11 +199,20 @@ impl<'a> Device<'a> {
     fn ready(&self, tuning: Tuning, models: usize) -> Result<Ready<'a>, Error> {
         let opening = Instant::now();
         let mut train = match tuning {
-            Tuning::Resident(split) => self.resident(split, models)?,
+            Tuning::Resident(split) => self.resident(split, models, &Kernels::default())?,
             Tuning::Staged(cuts) => self.staged(cuts)?,
         };
         self.training.check(&mut *train)?;
-        let after = opening.elapsed();
+        self.timed(tuning, train, opening.elapsed())
+    }
+
+    /// What was made ready, with a chunk of steps to time it.
+    fn timed(
+        &self,
+        tuning: Tuning,
+        mut train: Box<Train<'a>>,
+        after: Duration,
+    ) -> Result<Ready<'a>, Error> {
         let (_, few) = self.training.steps(FIRST);
         let start = Instant::now();
         train(&few)?;
@@ -253,6 +273,83 @@ fn rounds(all: &mut [Ready<'_>], each: Duration) -> Result<(), Error> {
     Ok(())
 }
 
+/// The file of the resident kernel, and the calls between which its phases end.
+const KERNEL: &str = "resident/train.wgsl";
+const BARRIER: &str = "phase_ends();";
+
+/// The kernel with a call made twice wherever a step makes it, and how often that is.
+fn twice(text: &str, call: &str) -> (String, usize) {
+    let (mut changed, mut times, mut is_step) = (String::new(), 0, false);
+    for line in text.lines() {
+        is_step = is_step && line.trim() != "done += 1u;" || line.trim().starts_with("let lr = ");
+        changed += line;
+        if is_step && line.trim() == call {
+            changed += call;
+            times += 1;
+        }
+        changed.push('\n');
+    }
+    (changed, times)
+}
+
+/// The calls of a step, each once, in their order.
+fn calls(text: &str) -> Vec<&str> {
+    let mut calls: Vec<&str> = Vec::new();
+    for call in text.lines().map(str::trim) {
+        let is_call = call.ends_with(");") && !call.starts_with("let ");
+        if is_call && !calls.contains(&call) && twice(text, call).1 > 0 {
+            calls.push(call);
+        }
+    }
+    calls
+}
+
+/// Times each phase of the resident kernel.
+fn phases(device: &Device<'_>, split: WorkSplit, each: Duration) -> Result<Table, Error> {
+    let files = Kernels::default().files();
+    let own = files.iter().find(|part| part.file == KERNEL);
+    let own: &str = &own.ok_or("the program has no resident kernel")?.text;
+    let calls = calls(own);
+    let mut all = Vec::new();
+    let doubled = calls.iter().map(|call| twice(own, call).0);
+    for text in std::iter::once(own.to_owned()).chain(doubled) {
+        let kernels = Kernels::default().with_file(KERNEL, &text);
+        let kernels = kernels.ok_or("no kernel is made of the file")?;
+        let train = device.resident(split, 1, &kernels)?;
+        all.push(device.timed(Tuning::Resident(split), train, Duration::ZERO)?);
+    }
+    rounds(&mut all, each)?;
+    let whole = all[0].quartile();
+    let (mut table, mut sum) = (columns(["phase", "us", "of a step"]), 0.0);
+    let mut row = |name: String, time: f64| {
+        let [time, share] = [1e6 * time, 100.0 * time / whole];
+        table.add_row([name, format!("{time:.1}"), format!("{share:.0} %")]);
+    };
+    for (call, ready) in calls.iter().zip(&all[1..]) {
+        let time = ready.quartile() - whole;
+        sum += time;
+        let name = match *call {
+            BARRIER => format!("{} barriers", twice(own, call).1),
+            _ => call.split('(').next().unwrap_or(call).to_owned(),
+        };
+        row(name, time);
+    }
+    row("together".to_owned(), sum);
+    row("a step, measured".to_owned(), whole);
+    Ok(table)
+}
+
+/// A table whose columns of numbers are aligned.
+fn columns<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
 /// The columns: a layout, the seconds until it was ready, the time of a step, and how many times the usual
 /// one's that is.
 const HEADER: [&str; 4] = ["layout", "ready s", "us per step", "times usual"];
@@ -289,12 +386,7 @@ impl Times {
 
     /// Prints the table, the fastest layout first.
     fn print(&self) -> io::Result<()> {
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        table.set_header(HEADER);
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        let mut table = columns(HEADER);
         for (_, cells) in &self.rows {
             table.add_row(cells);
         }
@@ -389,6 +481,14 @@ fn main() -> Result<(), Error> {
     let first = args.first.unwrap_or(usize::MAX);
     for found in enumerate(Api::Auto).block_on() {
         if !found.computes() || !found.to_string().contains(&args.gpu) {
+            continue;
+        }
+        if args.phases {
+            let split = WorkSplit::of(&found, &dims);
+            let each = Duration::from_millis(args.milliseconds);
+            let table = phases(&Device::open(&found, &training)?, split, each)?;
+            let tuning = Tuning::Resident(split);
+            writeln!(io::stdout(), "{found}, {tuning}; {dims}\n{table}\n")?;
             continue;
         }
         for schedule in [Schedule::Resident, Schedule::Staged] {
