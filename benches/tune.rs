@@ -86,7 +86,7 @@ struct Args {
 
 /// Steps that are held against the CPU.
 const FIRST: usize = 3;
-/// A call of `train` takes about so long, as in the trainer.
+/// A call of `train` takes about this long, as in the trainer.
 const CHUNK: Duration = Duration::from_millis(50);
 
 /// Steps as they are trained.
@@ -355,7 +355,6 @@ fn columns<const N: usize>(header: [&str; N]) -> Table {
 const HEADER: [&str; 4] = ["layout", "ready s", "us per step", "times usual"];
 
 /// A table of times.
-#[derive(Default)]
 struct Times {
     /// Seconds per step of a layout, and its row.
     rows: Vec<(f64, [String; HEADER.len()])>,

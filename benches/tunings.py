@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Makes benches/results/tuning.md: on software drivers that can be installed anywhere, the fastest of all layouts of a
-step, the usual one, and what ten searches choose.
+step, the usual one, and what searches choose.
 
     cargo build --release --example tune
     python3 benches/tunings.py
 
-All layouts are timed first, in turn. Then the searches are made twice: with the driver's cache of compiled kernels turned off,
-as if the device met the program for the first time, and with it. SwiftShader is taken from Debian's package of
-Chromium, as in docs/drivers.py. Nothing else should run meanwhile.
+All layouts are timed first, in turn. Then the searches are made twice: with the driver's cache of compiled kernels
+turned off, as if the device met the program for the first time, and with it. SwiftShader is taken from Debian's package
+of Chromium, as in docs/drivers.py. Nothing else should run meanwhile.
 """
 
 import argparse
