@@ -1,11 +1,12 @@
 //! The search for the fastest of some candidates, by short measurements and within a budget of time.
 //!
-//! What is measured is noisy: other work on the machine, clocks that change, a driver that compiles. So candidates
-//! are measured in turn, round after round, each round in another order: what makes a round slow, or every other
-//! measurement, as a slower core does, slows all of them. After each round those are left out that are slower by more than the noise explains, and the
-//! others get the rest of the time. It ends early once the noise is small. Of those that are left, the first in
-//! the list within [`MARGIN`] of the fastest is chosen: lists begin with the simplest. But what would be taken without
-//! a search, the first candidate, gives way only to one that is faster by more than the noise explains.
+//! What is measured is noisy: other work on the machine, clocks that change, a driver that compiles. So
+//! candidates are measured in turn, round after round, each round in another order: what makes a round slow, or
+//! every other measurement, as a slower core does, slows all of them. After each round those are left out that
+//! are slower by more than the noise explains, and the others get the rest of the time. It ends early once the
+//! noise is small. Of those that are left, the first in the list within [`MARGIN`] of the fastest is chosen:
+//! lists begin with the simplest. But what would be taken without a search, the first candidate, gives way only
+//! to one that is faster by more than the noise explains.
 
 use std::time::Duration;
 
@@ -29,9 +30,9 @@ const ERRORS: f64 = 2.0;
 /// Rounds at least, however little time is left: a single measurement tells nothing of the noise.
 const ROUNDS: usize = 2;
 
-/// The first candidate gives way to one whose time is shorter by this many standard errors. (With 2.0 here and above, both
-/// tests of noise below pass with room: 384 and 369 of 400 simulated searches. With 2.5 here, 382 and 387; with 1.5, 387
-/// and 328.)
+/// The first candidate gives way to one whose time is shorter by this many standard errors. (With 2.0 here and
+/// above, both tests of noise below pass with room: 384 and 369 of 400 simulated searches. With 2.5 here, 382
+/// and 387; with 1.5, 387 and 328.)
 const FASTER: f64 = 2.0;
 
 /// Standard errors that are small enough to end the search, as a share of the time.

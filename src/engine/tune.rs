@@ -110,8 +110,8 @@ pub fn candidates(found: &Found, dims: &Dims, asked: Schedule, usual: Tuning) ->
     different(iter::once(usual).chain(others), dims)
 }
 
-/// The layouts without those that come to the same as one before them: a short sum gets no
-/// more slices or parts, however many a layout allows.
+/// The layouts without those that come to the same as one before them: a short sum gets no more
+/// slices or parts, however many a layout allows.
 fn different(all: impl Iterator<Item = Tuning>, dims: &Dims) -> Vec<Tuning> {
     let (mut kept, mut seen) = (Vec::new(), Vec::new());
     for tuning in all {
